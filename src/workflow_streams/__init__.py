@@ -1,0 +1,46 @@
+"""Durable, ordered, multi-topic event streams hosted by Temporal workflows.
+
+Workflow code, activities and outside services publish; any number of readers follow the
+workflow's event history, drop off, and resume at an offset. A drop-in for
+``temporalio.contrib.workflow_streams``: change the import.
+"""
+
+from temporalio import workflow as _workflow
+
+# Without the plugin the sandbox runs this file for each workflow; what it imports need not be.
+with _workflow.unsafe.imports_passed_through():
+    from .client import TopicHandle, WorkflowStreamClient
+    from .connection import connect
+    from .events import LATEST, End, Gap, Item, Last, Rewind, WorkflowStreamItem
+    from .plugin import WorkflowStreamsPlugin
+    from .wire import (
+        PollInput,
+        PollResult,
+        PublishEntry,
+        PublisherState,
+        PublishInput,
+        WorkflowStreamState,
+    )
+    from .workflow import WorkflowStream, WorkflowTopicHandle
+
+__all__ = [
+    "LATEST",
+    "End",
+    "Gap",
+    "Item",
+    "Last",
+    "PollInput",
+    "PollResult",
+    "PublishEntry",
+    "PublishInput",
+    "PublisherState",
+    "Rewind",
+    "TopicHandle",
+    "WorkflowStream",
+    "WorkflowStreamClient",
+    "WorkflowStreamItem",
+    "WorkflowStreamState",
+    "WorkflowStreamsPlugin",
+    "WorkflowTopicHandle",
+    "connect",
+]

@@ -1,0 +1,453 @@
+"""The client's side of a stream: publish to it, follow it, ask where its head is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Generic, TypeVar, cast, overload
+
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import RawValue
+from temporalio.converter import DataConverter
+from typing_extensions import Self
+
+from . import wire
+from .capture import Capture, current_capture
+from .errors import FencedError, UsageError
+from .events import End, Gap, Item, Last, Rewind, WorkflowStreamItem
+from .fold import Accepted, ActivityPublisher, Attempt
+from .publisher import (
+    DEFAULT_BATCH_INTERVAL,
+    DEFAULT_MAX_BUFFER_BYTES,
+    DEFAULT_MAX_BUFFER_ITEMS,
+    DEFAULT_MAX_RETRY_DURATION,
+    Publisher,
+)
+from .reader.hub import Feed, feed_of
+from .reader.subscription import Subscription, check_offset
+from .reader.tip import wait_for_tip
+from .topics import TopicTypes
+
+T = TypeVar("T")
+Event = Item[T] | Gap | Rewind | End
+Topics = "str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None"
+
+
+class WorkflowStreamClient:
+    """Publishes to and reads the stream of one workflow.
+
+    Publishing, from an activity or anywhere else::
+
+        async with WorkflowStreamClient.create(client, workflow_id) as stream:
+            stream.topic("progress", type=Progress).publish(Progress("half way"))
+
+    Reading, with no worker needed::
+
+        async for item in stream.subscribe(["progress"]):
+            print(item.offset, item.data)
+    """
+
+    def __init__(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        *,
+        client: Client | None = None,
+        batch_interval: timedelta = DEFAULT_BATCH_INTERVAL,
+        max_batch_size: int | None = None,
+        max_retry_duration: timedelta = DEFAULT_MAX_RETRY_DURATION,
+        max_buffer_items: int = DEFAULT_MAX_BUFFER_ITEMS,
+        max_buffer_bytes: int = DEFAULT_MAX_BUFFER_BYTES,
+        _activity: ActivityPublisher | None = None,
+    ) -> None:
+        """Make a client from a workflow handle; :meth:`create` is the usual way.
+
+        Args:
+            handle: The workflow that hosts the stream. One with a run id means that run and
+                those after it.
+            client: Client whose payload converter encodes and decodes values. Default: the
+                SDK's default converter.
+            batch_interval: Shortest time between two batches of this client. The first item
+                after a pause is sent at once. Default 100 ms.
+            max_batch_size: Items at which a batch is sent without waiting. Default: by bytes.
+            max_retry_duration: How long a batch is retried before :class:`PublishTimeoutError`.
+                Must be shorter than the workflow's ``publisher_ttl`` (15 minutes). Default
+                10 minutes.
+            max_buffer_items: Items that may wait to be sent. Default 500,000.
+            max_buffer_bytes: Encoded bytes that may wait to be sent. Default 128 MiB.
+        """
+        self._handle = handle
+        self._capture = current_capture() if _activity is not None else None
+        self._client: Client = client or cast(Client, getattr(handle, "_client", None))
+        converter = client.data_converter if client is not None else DataConverter.default
+        self._converter = converter.payload_converter
+        self._types = TopicTypes()
+        nonce = uuid.uuid4().hex[:8]
+        self._publisher_id = (
+            _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
+        )
+        self._publisher = Publisher(
+            self._capture.take if self._capture is not None else self._signal,
+            workflow_id=handle.id,
+            publisher_id=self._publisher_id,
+            converter=self._converter,
+            batch_interval=batch_interval,
+            max_batch_size=max_batch_size,
+            max_retry_duration=max_retry_duration,
+            max_buffer_items=max_buffer_items,
+            max_buffer_bytes=max_buffer_bytes,
+            announce=_activity is not None and _activity.attempt.number > 1,
+        )
+
+    @classmethod
+    def create(
+        cls,
+        client: Client,
+        workflow_id: str,
+        *,
+        batch_interval: timedelta = DEFAULT_BATCH_INTERVAL,
+        max_batch_size: int | None = None,
+        max_retry_duration: timedelta = DEFAULT_MAX_RETRY_DURATION,
+        max_buffer_items: int = DEFAULT_MAX_BUFFER_ITEMS,
+        max_buffer_bytes: int = DEFAULT_MAX_BUFFER_BYTES,
+    ) -> Self:
+        """Make a client for the stream of ``workflow_id``.
+
+        Args:
+            client: Temporal client.
+            workflow_id: Workflow that hosts the stream.
+            batch_interval: As for the constructor, and so are the others.
+            max_batch_size: See the constructor.
+            max_retry_duration: See the constructor.
+            max_buffer_items: See the constructor.
+            max_buffer_bytes: See the constructor.
+        """
+        return cls(
+            client.get_workflow_handle(workflow_id),
+            client=client,
+            batch_interval=batch_interval,
+            max_batch_size=max_batch_size,
+            max_retry_duration=max_retry_duration,
+            max_buffer_items=max_buffer_items,
+            max_buffer_bytes=max_buffer_bytes,
+        )
+
+    @classmethod
+    def from_within_activity(
+        cls,
+        *,
+        batch_interval: timedelta = DEFAULT_BATCH_INTERVAL,
+        max_batch_size: int | None = None,
+        max_retry_duration: timedelta = DEFAULT_MAX_RETRY_DURATION,
+        max_buffer_items: int = DEFAULT_MAX_BUFFER_ITEMS,
+        max_buffer_bytes: int = DEFAULT_MAX_BUFFER_BYTES,
+    ) -> Self:
+        """Make a client for the stream of the workflow that runs this activity.
+
+        When the activity is retried, readers get a :class:`Rewind` over what the failed
+        attempt wrote, and late writes of that attempt are dropped.
+
+        Args:
+            batch_interval: As for the constructor, and so are the others.
+            max_batch_size: See the constructor.
+            max_retry_duration: See the constructor.
+            max_buffer_items: See the constructor.
+            max_buffer_bytes: See the constructor.
+
+        Raises:
+            UsageError: The activity was not started by a workflow (a RuntimeError).
+        """
+        info = activity.info()
+        if info.workflow_id is None:
+            raise UsageError(
+                "This activity was not started by a workflow. Use WorkflowStreamClient.create("
+                "activity.client(), workflow_id) with the id of the workflow to publish to."
+            )
+        scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
+        attempt = Attempt(max(0, scheduled), info.attempt)
+        client = None if current_capture() is not None else activity.client()
+        handle: WorkflowHandle[Any, Any] = (
+            client.get_workflow_handle(info.workflow_id)
+            if client is not None
+            else cast("WorkflowHandle[Any, Any]", Capture.Handle(info.workflow_id))
+        )
+        return cls(
+            handle,
+            client=client,
+            batch_interval=batch_interval,
+            max_batch_size=max_batch_size,
+            max_retry_duration=max_retry_duration,
+            max_buffer_items=max_buffer_items,
+            max_buffer_bytes=max_buffer_bytes,
+            _activity=ActivityPublisher(info.workflow_run_id or "", info.activity_id, attempt),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Begin to send in the background."""
+        await self._publisher.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Send what is buffered and stop; raise PublishError for what was not delivered."""
+        await self._publisher.stop(exc_type, exc, traceback)
+
+    @overload
+    def topic(self, name: str) -> TopicHandle[Any]: ...
+    @overload
+    def topic(self, name: str, *, type: type[T]) -> TopicHandle[T]: ...
+
+    def topic(
+        self, name: str, *, type: type[T] | None = None
+    ) -> TopicHandle[T] | TopicHandle[Any]:
+        """Return the handle of topic ``name``, to publish to it and to subscribe.
+
+        Args:
+            name: Topic name.
+            type: Type of the topic's values. Subscriptions of this client decode to it.
+
+        Raises:
+            TopicTypeError: The name is bound to another type (a RuntimeError).
+            UsageError: ``type`` is ``Payload``.
+        """
+        return TopicHandle(self, name, self._types.bind(name, type))
+
+    async def flush(self) -> None:
+        """Wait until the server has taken everything published so far.
+
+        Raises:
+            PublishError: Some items were not delivered; it counts them and says why.
+        """
+        await self._publisher.flush()
+
+    @overload
+    def subscribe(
+        self,
+        topics: Topics = ...,
+        from_offset: int | Last = ...,
+        *,
+        result_type: type[T],
+        poll_cooldown: timedelta = ...,
+    ) -> AsyncIterator[WorkflowStreamItem[T]]: ...
+    @overload
+    def subscribe(
+        self,
+        topics: Topics = ...,
+        from_offset: int | Last = ...,
+        *,
+        result_type: None = None,
+        poll_cooldown: timedelta = ...,
+    ) -> AsyncIterator[WorkflowStreamItem[Any]]: ...
+
+    def subscribe(
+        self,
+        topics: Topics = None,
+        from_offset: int | Last = 0,
+        *,
+        result_type: Any = None,
+        poll_cooldown: timedelta = timedelta(milliseconds=100),
+    ) -> AsyncIterator[WorkflowStreamItem[Any]]:
+        """Iterate over the items, as they come; ends when the stream does.
+
+        Args:
+            topics: A topic, several, or None for all. Names or handles.
+            from_offset: Where to start: an offset (0: the earliest retained item; past the
+                head: waits), ``Last(n)``, or ``LATEST``.
+            result_type: Type to decode to; ``RawValue`` for the raw payload. Default: the type
+                that :meth:`topic` bound, else the converter's default.
+            poll_cooldown: Ignored: nothing is polled. Kept for compatibility.
+
+        Raises:
+            InvalidOffsetError: The offset is negative or no integer.
+            UsageError: ``result_type`` is ``Payload``.
+            DecodeError: While iterating: an item does not decode; iteration may go on.
+            WorkflowStreamError: While iterating: the stream cannot be read.
+        """
+        return self._subscription(topics, from_offset, result_type, items_only=True)
+
+    @overload
+    def follow(
+        self, topics: Topics = ..., from_offset: int | Last = ..., *, result_type: type[T]
+    ) -> AsyncIterator[Event[T]]: ...
+    @overload
+    def follow(
+        self, topics: Topics = ..., from_offset: int | Last = ..., *, result_type: None = None
+    ) -> AsyncIterator[Event[Any]]: ...
+
+    def follow(
+        self, topics: Topics = None, from_offset: int | Last = 0, *, result_type: Any = None
+    ) -> AsyncIterator[Event[Any]]:
+        """Iterate over the full story: ``Item | Gap | Rewind | End``; ``End`` comes last.
+
+        Takes what :meth:`subscribe` takes and raises what it raises::
+
+            async for event in stream.follow():
+                match event:
+                    case Item(): ...
+                    case Gap(start, end): ...
+                    case Rewind(ranges): ...
+                    case End(outcome): ...
+        """
+        return self._subscription(topics, from_offset, result_type, items_only=False)
+
+    async def get_offset(self) -> int:
+        """Return the stream's head: the offset that the next item gets.
+
+        Counts at least what this client has flushed. Needs no worker.
+        """
+        feed = self._feed()
+        feed.retain(0)
+        try:
+            head = await wait_for_tip(feed)
+            if self._publisher.acknowledged and feed.chain is not None and not feed.chain.polled:
+                await feed.wait(lambda: self._seen(feed) or feed.done)
+                head = max(head, feed.head)
+            return head
+        finally:
+            feed.release()
+
+    async def _send(self, topic: str, value: Any) -> int:
+        if self._capture is not None:
+            number = self._publisher.publish(topic, value, force_flush=True)
+            await self._publisher.delivered(number)
+            return number
+        feed = self._feed()
+        feed.retain(0)
+        verdicts = feed.watchers.setdefault(self._publisher_id, {})
+        try:
+            await feed.wait(lambda: feed.floor is not None)
+            if feed.chain is not None and feed.chain.polled:
+                raise UsageError(
+                    "send() needs a stream hosted by workflow_streams, whose history tells the "
+                    "offset; on this one use publish() and flush()"
+                )
+            number = self._publisher.publish(topic, value, force_flush=True)
+            sequence, index = await self._publisher.delivered(number)
+            await feed.wait(lambda: sequence in verdicts or feed.done)
+            verdict = verdicts.get(sequence)
+            if isinstance(verdict, Accepted):
+                return verdict.offset + index
+            raise FencedError(
+                self._handle.id, "a newer attempt of this activity publishes; item dropped"
+            )
+        finally:
+            feed.release()
+
+    def _seen(self, feed: Feed) -> bool:
+        fold = feed.chain.fold if feed.chain is not None else None
+        if fold is None:
+            return False
+        sequence = fold.publishers.get(self._publisher_id, 0)
+        return sequence >= self._publisher.acknowledged or fold.fenced(self._publisher_id)
+
+    def _feed(self) -> Feed:
+        return feed_of(self._client, self._handle.id, self._handle.run_id)
+
+    def _subscription(
+        self, topics: Topics, from_offset: int | Last, result_type: Any, *, items_only: bool
+    ) -> Subscription[Any]:
+        if result_type is Payload:
+            raise UsageError("Nothing decodes to Payload; use result_type=RawValue")
+        return Subscription(
+            self._feed,
+            _names(topics),
+            check_offset(from_offset),
+            self._decoder(result_type),
+            items_only=items_only,
+        )
+
+    def _decoder(self, result_type: Any) -> Any:
+        decode_payload, from_payload = wire.decode_payload, self._converter.from_payload
+        if result_type is RawValue:
+            return lambda _topic, data: RawValue(decode_payload(data))
+        if result_type is not None:
+            return lambda _topic, data: from_payload(decode_payload(data), result_type)
+        types = self._types
+
+        def decode(topic: str, data: str) -> Any:
+            bound = types.get(topic)
+            payload = decode_payload(data)
+            return from_payload(payload) if bound is Any else from_payload(payload, bound)
+
+        return decode
+
+    async def _signal(self, payload: Payload) -> None:
+        await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+
+
+class TopicHandle(Generic[T]):
+    """One topic of a stream, to publish to and to subscribe to.
+
+    Made by :meth:`WorkflowStreamClient.topic`.
+    """
+
+    def __init__(self, client: WorkflowStreamClient, name: str, type: type[T]) -> None:
+        """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
+        self._client = client
+        self._name = name
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        """Topic name."""
+        return self._name
+
+    @property
+    def type(self) -> type[T]:
+        """Type of the topic's values."""
+        return self._type
+
+    def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
+        """Encode ``value`` and buffer it for the next batch; does not wait.
+
+        Args:
+            value: The value; a ready ``Payload`` passes through as it is.
+            force_flush: Send now rather than at the end of the batch interval.
+
+        Raises:
+            EncodeError: The value cannot be encoded.
+            ItemTooLargeError: The encoded value is over the limit of nearly 2 MiB.
+            BufferFullError: Too much waits already.
+            PublishError: Earlier items were not delivered.
+            UsageError: Called outside the client's event loop.
+        """
+        self._client._publisher.publish(self._name, value, force_flush=force_flush)  # pyright: ignore[reportPrivateUsage]
+
+    async def send(self, value: T | Payload) -> int:
+        """Publish ``value`` and wait until it stands in the history; return its offset.
+
+        Raises:
+            FencedError: A newer attempt of this activity publishes; the item was dropped.
+            WorkflowStreamError: As for :meth:`publish`.
+        """
+        return await self._client._send(self._name, value)  # pyright: ignore[reportPrivateUsage]
+
+    def subscribe(
+        self,
+        from_offset: int | Last = 0,
+        *,
+        poll_cooldown: timedelta = timedelta(milliseconds=100),
+    ) -> AsyncIterator[WorkflowStreamItem[T]]:
+        """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
+        return self._client.subscribe(
+            [self._name], from_offset, result_type=self._type, poll_cooldown=poll_cooldown
+        )
+
+    def follow(self, from_offset: int | Last = 0) -> AsyncIterator[Event[T]]:
+        """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
+        return self._client.follow([self._name], from_offset, result_type=self._type)
+
+
+def _names(topics: Topics) -> list[str]:
+    if topics is None:
+        return []
+    if isinstance(topics, (str, TopicHandle)):
+        topics = [topics]
+    return [topic.name if isinstance(topic, TopicHandle) else topic for topic in topics]

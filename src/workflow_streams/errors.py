@@ -1,0 +1,169 @@
+"""Every error that this package raises on purpose.
+
+    WorkflowStreamError
+    ├── UsageError (RuntimeError)          the API was used in a way it does not allow
+    │   └── TopicTypeError                 one topic, two types
+    ├── ItemError
+    │   ├── EncodeError (ValueError)       a value that no payload converter takes
+    │   ├── ItemTooLargeError (ValueError) a value over the server's payload limit
+    │   └── DecodeError (ValueError)       a stored item that does not decode
+    ├── InvalidOffsetError (ValueError)    an offset that cannot exist
+    ├── StreamNotFoundError                no such workflow, or it hosts no stream
+    ├── StreamClosedError                  the workflow has ended and takes no more items
+    ├── StreamCorruptedError               a run does not go on where the run before ended
+    ├── BufferFullError                    more was published than could be sent
+    ├── FencedError                        a newer attempt of the same activity publishes
+    ├── PublishError                       items were not delivered; says how many and why
+    │   └── PublishTimeoutError (TimeoutError)
+    └── ConnectionFailedError
+        ├── NamespaceNotFoundError
+        ├── PermissionDeniedError
+        ├── ServerUnavailableError
+        └── RequestRejectedError           any other answer of the server
+
+Facts are fields; the RPC error, where there is one, is the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class WorkflowStreamError(Exception):
+    """Base of all errors raised by workflow_streams."""
+
+
+class UsageError(WorkflowStreamError, RuntimeError):
+    """The API was called in a way or from a place that it does not allow."""
+
+
+class TopicTypeError(UsageError):
+    """A topic name was bound to a second, different type."""
+
+    def __init__(self, topic: str, bound: object, asked: object) -> None:
+        """Record the topic, the type it has and the type it was asked to take."""
+        super().__init__(
+            f"Topic {topic!r} is already bound to type {bound!r}; refusing {asked!r}. "
+            "Use one type per topic, or omit type for a topic of mixed values."
+        )
+        self.topic = topic
+        self.bound = bound
+        self.asked = asked
+
+
+class ItemError(WorkflowStreamError):
+    """Something is wrong with one item; the stream itself is fine."""
+
+
+class EncodeError(ItemError, ValueError):
+    """A published value could not be turned into a payload."""
+
+    def __init__(self, topic: str, value: object, reason: BaseException) -> None:
+        """Record the topic and the type of the value."""
+        super().__init__(
+            f"A value of type {type(value).__qualname__} published on topic {topic!r} "
+            f"could not be encoded: {reason}"
+        )
+        self.topic = topic
+        self.value_type = type(value)
+
+
+class ItemTooLargeError(ItemError, ValueError):
+    """A published value is larger than one item may be."""
+
+    def __init__(self, topic: str, size: int, limit: int) -> None:
+        """Record the topic, the encoded size and the limit, both in bytes."""
+        super().__init__(
+            f"An item on topic {topic!r} takes {size:,} bytes encoded; the limit is {limit:,}. "
+            "Store large values elsewhere and publish a reference."
+        )
+        self.topic = topic
+        self.size = size
+        self.limit = limit
+
+
+class DecodeError(ItemError, ValueError):
+    """A stored item could not be decoded; iteration may go on after it."""
+
+    def __init__(self, topic: str, offset: int, reason: BaseException) -> None:
+        """Record where the item stands."""
+        super().__init__(f"Item {offset} on topic {topic!r} could not be decoded: {reason}")
+        self.topic = topic
+        self.offset = offset
+
+
+class InvalidOffsetError(WorkflowStreamError, ValueError):
+    """An offset is negative, of a wrong type, or past what the call allows."""
+
+    def __init__(self, offset: object, why: str) -> None:
+        """Record the offending offset."""
+        super().__init__(f"Offset {offset!r}: {why}")
+        self.offset = offset
+
+
+class _OfWorkflow(WorkflowStreamError):
+    def __init__(self, workflow_id: str, message: str) -> None:
+        super().__init__(f"Workflow {workflow_id!r}: {message}")
+        self.workflow_id = workflow_id
+
+
+class StreamNotFoundError(_OfWorkflow):
+    """There is no such workflow, or it does not host a stream."""
+
+
+class StreamClosedError(_OfWorkflow):
+    """The workflow has ended, so nothing can be published to it any more."""
+
+
+class StreamCorruptedError(_OfWorkflow):
+    """A run's opening record does not match the end of the run before it."""
+
+
+class BufferFullError(_OfWorkflow):
+    """The publisher's buffer is full; the rejected item was not taken.
+
+    Await ``flush()`` between bursts, or raise ``max_buffer_items`` / ``max_buffer_bytes``.
+    """
+
+
+class FencedError(_OfWorkflow):
+    """A newer attempt of this activity has published, so this one's items are dropped."""
+
+
+class PublishError(_OfWorkflow):
+    """Items were not delivered. ``undelivered`` counts them; ``__cause__`` says why."""
+
+    def __init__(self, workflow_id: str, undelivered: int, reason: BaseException) -> None:
+        """Record how many items did not get through."""
+        super().__init__(workflow_id, f"{undelivered} item(s) were not delivered: {reason}")
+        self.undelivered = undelivered
+
+
+class PublishTimeoutError(PublishError, TimeoutError):
+    """A batch could not be delivered within ``max_retry_duration``.
+
+    Its last attempt may have got through: the items are either all in the stream or none is.
+    """
+
+
+class ConnectionFailedError(WorkflowStreamError):
+    """The server did not do what was asked; ``address`` names it where it is known."""
+
+    def __init__(self, message: str, *, address: str | None = None) -> None:
+        """Record the server's address."""
+        super().__init__(message)
+        self.address = address
+
+
+class NamespaceNotFoundError(ConnectionFailedError):
+    """The namespace does not exist on this server."""
+
+
+class PermissionDeniedError(ConnectionFailedError):
+    """The credentials do not allow this call, or there are none."""
+
+
+class ServerUnavailableError(ConnectionFailedError):
+    """The server cannot be reached."""
+
+
+class RequestRejectedError(ConnectionFailedError):
+    """The server refused the request for a reason that has no class of its own."""

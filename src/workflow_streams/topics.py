@@ -1,0 +1,39 @@
+"""Which type a topic's values have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+
+from .errors import TopicTypeError, UsageError
+
+
+class TopicTypes:
+    """Binds each topic name to one type, compared by equality."""
+
+    def __init__(self) -> None:
+        """Start without bindings."""
+        self._types: dict[str, Any] = {}
+
+    def bind(self, name: str, type: Any) -> Any:
+        """Bind ``name`` to ``type`` (None: any) and return the type.
+
+        Raises:
+            TopicTypeError: The name is bound to another type.
+            UsageError: ``type`` is ``Payload``, which no payload converter decodes to.
+        """
+        bound = Any if type is None else type
+        if bound is Payload:
+            raise UsageError(
+                f"Topic {name!r} cannot have type Payload. Ready payloads may be published on "
+                "any topic; to read them raw, subscribe with result_type=RawValue."
+            )
+        existing = self._types.setdefault(name, bound)
+        if existing != bound:
+            raise TopicTypeError(name, existing, bound)
+        return bound
+
+    def get(self, name: str) -> Any:
+        """Return the type bound to ``name``; ``Any`` if there is none."""
+        return self._types.get(name, Any)

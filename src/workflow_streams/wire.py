@@ -1,0 +1,276 @@
+"""Names and shapes of everything that crosses a process boundary.
+
+Publish, poll and state messages are those of ``temporalio.contrib.workflow_streams`` and its
+siblings in other languages. The memo records (:class:`Record`) are this package's own.
+Item data travels as padded base64 of a serialised ``temporal.api.common.v1.Payload``; the
+payload codec runs once, on the envelope, never per item.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError as ProtobufDecodeError
+from temporalio.api.common.v1 import Payload
+
+PUBLISH_SIGNAL = "__temporal_workflow_stream_publish"
+POLL = "__temporal_workflow_stream_poll"
+OFFSET_QUERY = "__temporal_workflow_stream_offset"
+
+STREAM_DRAINING = "StreamDraining"
+TRUNCATED_OFFSET = "TruncatedOffset"
+TRUNCATE_OUT_OF_RANGE = "TruncateOutOfRange"
+
+MEMO_KEY = "__temporal_workflow_stream_record"
+PATCH_ID = "workflow-streams-history"
+"""``workflow.patched`` id; also what ``TemporalChangeVersion`` finds all streams by."""
+
+RECORD_VERSION = 1
+
+# The server fails a command or signal whose payload exceeds 2 MiB (limit.blobSize.error).
+# The margin leaves room for the envelope and for what an encryption codec adds.
+MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
+# The SDK warns about payloads over 512 KiB; the same margin for codecs.
+MAX_BATCH_BYTES = 448 * 1024
+MAX_POLL_BYTES = 1_000_000
+
+Entry = tuple[str, str]
+"""Topic and base64 data of one item."""
+
+
+@dataclass
+class PublishEntry:
+    """One item of a publish signal; ``data`` is base64 of a serialised Payload."""
+
+    topic: str
+    data: str
+
+
+@dataclass
+class PublishInput:
+    """Argument of the publish signal: a batch, taken whole or not at all.
+
+    Batches of one ``publisher_id`` are numbered by ``sequence`` from 1; an empty id turns
+    deduplication off.
+    """
+
+    items: list[PublishEntry] = field(default_factory=list[PublishEntry])
+    publisher_id: str = ""
+    sequence: int = 0
+
+
+@dataclass
+class PollInput:
+    """Argument of the poll Update (waits) and Query (does not). No topics means all."""
+
+    topics: list[str] = field(default_factory=list[str])
+    from_offset: int = 0
+
+
+@dataclass
+class WireItem:
+    """One item of a poll result or of a state snapshot."""
+
+    topic: str
+    data: str
+    offset: int = 0
+
+
+@dataclass
+class PollResult:
+    """A page of items. ``next_offset`` is where the next poll starts."""
+
+    items: list[WireItem] = field(default_factory=list[WireItem])
+    next_offset: int = 0
+    more_ready: bool = False
+
+
+@dataclass
+class PublisherState:
+    """Deduplication state of one publisher: its last batch and when that came."""
+
+    sequence: int
+    last_seen: datetime
+
+
+@dataclass
+class RunRef:
+    """An earlier run of the stream's workflow and the first offset it wrote."""
+
+    run_id: str
+    first_offset: int
+
+
+@dataclass
+class WorkflowStreamState:
+    """Snapshot of a stream that continue-as-new carries to the next run.
+
+    Type the carrying field ``WorkflowStreamState | None``, never ``Any``: an untyped field
+    arrives as a plain dict.
+
+    ``log`` starts at ``base_offset`` and is a bounded tail of the stream, for clients that
+    poll; ``base`` is the lowest retained offset. ``head`` and ``base`` are ``None`` in
+    snapshots taken by the contrib, whose ``log`` is the whole retained stream.
+    """
+
+    log: list[WireItem] = field(default_factory=list[WireItem])
+    base_offset: int = 0
+    publishers: dict[str, PublisherState] = field(default_factory=dict[str, PublisherState])
+    head: int | None = None
+    runs: list[RunRef] = field(default_factory=list[RunRef])
+    base: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A publish signal, checked."""
+
+    entries: list[Entry]
+    publisher_id: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """First record of a run: the fold as the run found it, and where earlier runs are."""
+
+    head: int
+    base: int
+    publishers: dict[str, int]
+    runs: list[RunRef]
+    keep_last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One memo record: own publishes, a truncation, or the opening of a run.
+
+    ``base`` is the stream's base offset after the record, so that the last one, readable in
+    the workflow's memo, tells a reader where the retained stream begins.
+    """
+
+    base: int
+    entries: list[Entry] = field(default_factory=list[Entry])
+    opening: Opening | None = None
+    ring: bool = False
+    """Whether a ring buffer moves the base further on with each item after this record."""
+
+
+def encode_payload(payload: Payload) -> str:
+    """Return the wire form of one item's payload."""
+    return base64.b64encode(payload.SerializeToString()).decode("ascii")
+
+
+def decode_payload(data: str) -> Payload:
+    """Invert :func:`encode_payload`; raise ValueError on what is no payload."""
+    payload = Payload()
+    try:
+        payload.ParseFromString(base64.b64decode(data, validate=True))
+    except (binascii.Error, ProtobufDecodeError) as err:
+        raise ValueError(f"not a serialised payload: {err}") from err
+    return payload
+
+
+def json_payload(data: bytes) -> Payload:
+    """Wrap JSON bytes the way every default payload converter reads them."""
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+def entry_json(topic: str, data: str) -> str:
+    """Return one batch entry as JSON text; base64 needs no escaping."""
+    return f'{{"topic":{json.dumps(topic)},"data":"{data}"}}'
+
+
+def batch_payload(entries: Iterable[str], publisher_id: str, sequence: int) -> Payload:
+    """Build the publish signal's argument from entries in JSON text."""
+    joined = ",".join(entries)
+    text = (
+        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}}}'
+    )
+    return json_payload(text.encode())
+
+
+def parse_batch(payload: Payload) -> Batch | None:
+    """Check a publish signal's argument; None if it is malformed.
+
+    Workflow and readers both call this, so that they ignore the same signals.
+    """
+    message = _load(payload)
+    if not isinstance(message, dict):
+        return None
+    publisher_id = message.get("publisher_id", "")
+    sequence = message.get("sequence", 0)
+    entries = _entries(message.get("items", []))
+    if not isinstance(publisher_id, str) or type(sequence) is not int or entries is None:
+        return None
+    return Batch(entries, publisher_id, sequence)
+
+
+def record_payload(record: Record) -> Payload:
+    """Encode a memo record."""
+    message: dict[str, Any] = {"v": RECORD_VERSION, "base": record.base}
+    if record.ring:
+        message["ring"] = True
+    if record.entries:
+        message["items"] = [{"topic": t, "data": d} for t, d in record.entries]
+    if record.opening is not None:
+        opening = record.opening
+        message["open"] = {
+            "head": opening.head,
+            "publishers": opening.publishers,
+            "runs": [[r.run_id, r.first_offset] for r in opening.runs],
+        }
+        if opening.keep_last is not None:
+            message["open"]["keep_last"] = opening.keep_last
+    return json_payload(json.dumps(message, separators=(",", ":")).encode())
+
+
+def parse_record(payload: Payload) -> Record | None:
+    """Invert :func:`record_payload`; None if the memo field is not one of ours."""
+    message = _load(payload)
+    if not isinstance(message, dict) or message.get("v") != RECORD_VERSION:
+        return None
+    base = message.get("base")
+    entries = _entries(message.get("items", []))
+    if type(base) is not int or entries is None:
+        return None
+    opening = None
+    if "open" in message:
+        o = message["open"]
+        opening = Opening(
+            head=o["head"],
+            base=base,
+            publishers=o["publishers"],
+            runs=[RunRef(run_id, first) for run_id, first in o["runs"]],
+            keep_last=o.get("keep_last"),
+        )
+    return Record(base, entries, opening, message.get("ring") is True)
+
+
+def _load(payload: Payload) -> Any:
+    if payload.metadata.get("encoding") != b"json/plain":
+        return None
+    try:
+        return json.loads(payload.data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _entries(items: Any) -> list[Entry] | None:
+    if not isinstance(items, list):
+        return None
+    try:
+        entries = [(item["topic"], item["data"]) for item in items]
+    except (TypeError, KeyError):
+        return None
+    return entries if _all_text(entries) else None
+
+
+def _all_text(entries: Sequence[tuple[object, object]]) -> bool:
+    return all(type(topic) is str and type(data) is str for topic, data in entries)

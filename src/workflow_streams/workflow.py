@@ -1,0 +1,439 @@
+"""The workflow's side of a stream. Runs in the workflow sandbox, so it imports little.
+
+What the workflow publishes becomes a history event at once (a memo upsert). The copy of the
+log kept here serves clients that poll; readers of this package follow the history instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from . import wire
+from .errors import EncodeError, ItemTooLargeError, UsageError
+from .fold import Accepted, Fold
+from .topics import TopicTypes
+from .wire import Entry, Opening, PollInput, PollResult, PublisherState, Record, RunRef, WireItem
+from .wire import WorkflowStreamState as State
+
+T = TypeVar("T")
+
+DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
+
+# What polling clients can reach back to within a run, and across a rollover. The first bounds
+# the worker's memory; the second keeps the state well under the SDK's 512 KiB warning.
+_LOG_BYTES = 64 * 1024 * 1024
+_STATE_LOG_BYTES = 256 * 1024
+_MAX_RUN_REFS = 500
+
+# Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
+_ROLLOVER_SIGNALS = 8_000
+_ROLLOVER_POLLS = 1_500
+
+
+class WorkflowStream:
+    """A durable stream hosted by the current workflow.
+
+    Construct it once, in ``@workflow.init``::
+
+        @workflow.init
+        def __init__(self, input: OrderInput) -> None:
+            self.stream = WorkflowStream(prior_state=input.stream_state)
+            self.status = self.stream.topic("status", type=StatusEvent)
+
+    Items are published by :meth:`topic` handles, by activities and by outside services.
+    """
+
+    def __init__(self, prior_state: State | None = None, *, keep_last: int | None = None) -> None:
+        """Open the stream in this run.
+
+        Args:
+            prior_state: What :meth:`get_state` or :meth:`continue_as_new` handed over; None on
+                a first start.
+            keep_last: Keep only the newest ``keep_last`` items (a ring buffer). Default: all.
+
+        Raises:
+            UsageError: Outside ``@workflow.init``, or for the second time in a workflow.
+            ValueError: ``keep_last`` is not positive.
+        """
+        # In @workflow.init no workflow coroutine runs yet; everywhere else one does.
+        if not workflow.in_workflow() or asyncio.current_task() is not None:
+            raise UsageError("WorkflowStream must be constructed in the @workflow.init method")
+        if workflow.get_signal_handler(wire.PUBLISH_SIGNAL) is not None:
+            raise UsageError("This workflow has a WorkflowStream already; construct it once")
+        if keep_last is not None and keep_last < 1:
+            raise ValueError(f"keep_last must be at least 1, not {keep_last}")
+
+        self._types = TopicTypes()
+        self._detaching = False
+        self._signals = 0
+        self._polls = 0
+        # Own publishes and truncations of the current workflow task, see _settle.
+        self._held: list[list[Entry] | int] = []
+        self._held_count = 0
+        self._held_at = 0
+
+        # A run that began under the contrib goes on without history records: they would
+        # not replay.
+        self._native = workflow.patched(wire.PATCH_ID)
+        carried = self._restore(prior_state or State(), keep_last)
+        self._open(carried)
+
+        workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._tolerant_on_publish())
+        workflow.set_update_handler(wire.POLL, self._on_poll, validator=self._validate_poll)
+        workflow.set_query_handler(wire.POLL, self._collect)
+        workflow.set_query_handler(wire.OFFSET_QUERY, self._on_offset)
+
+    def _restore(self, state: State, keep_last: int | None) -> list[Entry]:
+        """Take over the prior run's state; return what it left for this run to record."""
+        self._log: list[Entry] = [(item.topic, item.data) for item in state.log]
+        self._log_start = state.base_offset
+        self._log_bytes = _size(self._log)
+        self._last_seen: dict[str, datetime] = {
+            publisher_id: p.last_seen for publisher_id, p in state.publishers.items()
+        }
+        sequences = {publisher_id: p.sequence for publisher_id, p in state.publishers.items()}
+        self._runs = list(state.runs)
+        head = state.base_offset + len(state.log) if state.head is None else state.head
+        base = state.base_offset if state.base is None else state.base
+        carried: list[Entry] = []
+        if self._native and state.head is None:
+            # A contrib-style run before: its items stand in no history, so they go into ours.
+            carried, self._log, self._log_bytes, head = self._log, [], 0, state.base_offset
+        self._first_offset = head
+        self._fold = Fold(head, base, sequences, keep_last if self._native else None)
+        self._keep_last = keep_last
+        return carried
+
+    def _open(self, carried: list[Entry]) -> None:
+        if not self._native:
+            return
+        fold = self._fold
+        opening = Opening(fold.head, fold.base, fold.publishers, self._runs, self._keep_last)
+        self._record(fold.base, opening=opening)
+        if carried:
+            self._publish(carried)
+
+    @overload
+    def topic(self, name: str) -> WorkflowTopicHandle[Any]: ...
+    @overload
+    def topic(self, name: str, *, type: type[T]) -> WorkflowTopicHandle[T]: ...
+
+    def topic(
+        self, name: str, *, type: type[T] | None = None
+    ) -> WorkflowTopicHandle[T] | WorkflowTopicHandle[Any]:
+        """Return the handle to publish to topic ``name``.
+
+        Args:
+            name: Topic name.
+            type: Type of the topic's values; omit it for a topic of mixed values.
+
+        Raises:
+            TopicTypeError: The name is bound to another type (a RuntimeError).
+            UsageError: ``type`` is ``Payload``; ready payloads may be published on any topic.
+        """
+        return WorkflowTopicHandle(self, name, self._types.bind(name, type))
+
+    @property
+    def head(self) -> int:
+        """Offset the next item gets, as far as this workflow task knows."""
+        self._settle()
+        return self._fold.head + self._held_count
+
+    @property
+    def base(self) -> int:
+        """Lowest retained offset."""
+        self._settle()
+        return max([self._fold.base, *(op for op in self._held if isinstance(op, int))])
+
+    @property
+    def rollover_due(self) -> bool:
+        """Whether the run nears a server limit and should continue-as-new."""
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            or self._signals >= _ROLLOVER_SIGNALS
+            or self._polls >= _ROLLOVER_POLLS
+        )
+
+    def truncate(self, up_to_offset: int) -> None:
+        """Drop the items below ``up_to_offset``; a reader that stands there gets a ``Gap``.
+
+        Raises:
+            ApplicationError: Type ``TruncateOutOfRange``: the offset is past the head. (Not a
+                ValueError: raised in an update handler it fails the update, not the task.)
+        """
+        if up_to_offset <= self.base:
+            return
+        if up_to_offset > self.head:
+            raise ApplicationError(
+                f"Cannot truncate to offset {up_to_offset}: the stream holds "
+                f"[{self.base}, {self.head})",
+                type=wire.TRUNCATE_OUT_OF_RANGE,
+            )
+        self._held.append(up_to_offset)
+        self._record(up_to_offset)
+
+    def get_state(self, *, publisher_ttl: timedelta = DEFAULT_PUBLISHER_TTL) -> State:
+        """Return the snapshot to hand to the next run as ``prior_state``.
+
+        Args:
+            publisher_ttl: Publishers idle for longer are forgotten. Must be longer than the
+                ``max_retry_duration`` of any publisher that may still be retrying.
+        """
+        self._settle(now=True)
+        fold, now = self._fold, workflow.now()
+        publishers = {
+            publisher_id: PublisherState(sequence, self._last_seen[publisher_id])
+            for publisher_id, sequence in fold.publishers.items()
+            if now - self._last_seen[publisher_id] < publisher_ttl
+        }
+        if not self._native:
+            log = [WireItem(topic, data) for topic, data in self._log]
+            return State(log, self._log_start, publishers)
+        kept = _tail(self._log, _STATE_LOG_BYTES)
+        start = fold.head - kept
+        tail = self._log[len(self._log) - kept :]
+        log = [WireItem(topic, data, start + i) for i, (topic, data) in enumerate(tail)]
+        runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
+        ends = [run.first_offset for run in runs[1:]] + [fold.head]
+        runs = [run for run, end in zip(runs, ends, strict=True) if end > fold.base]
+        return State(log, start, publishers, fold.head, runs[-_MAX_RUN_REFS:], fold.base)
+
+    def detach_pollers(self) -> None:
+        """Let waiting polls return and refuse new ones, before continue-as-new.
+
+        Only clients that poll notice; publishes still arrive.
+        """
+        self._detaching = True
+
+    async def continue_as_new(
+        self,
+        build_args: Callable[[State], Sequence[Any]],
+        *,
+        publisher_ttl: timedelta = DEFAULT_PUBLISHER_TTL,
+    ) -> NoReturn:
+        """Roll over: detach pollers, let handlers finish, continue as a new run.
+
+        Args:
+            build_args: Given the state, returns the next run's arguments.
+            publisher_ttl: As for :meth:`get_state`.
+        """
+        self.detach_pollers()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(args=build_args(self.get_state(publisher_ttl=publisher_ttl)))
+
+    # Publishing
+
+    def _publish_values(self, topic: str, values: Sequence[Any]) -> None:
+        converter = workflow.payload_converter()
+        entries: list[Entry] = []
+        for value in values:
+            try:
+                payload = value if isinstance(value, Payload) else converter.to_payload(value)
+            except Exception as err:
+                raise _failure(EncodeError(topic, value, err)) from err
+            data = wire.encode_payload(payload)
+            if len(data) + len(topic) > wire.MAX_ITEM_BYTES:
+                raise _failure(
+                    ItemTooLargeError(topic, len(data) + len(topic), wire.MAX_ITEM_BYTES)
+                )
+            entries.append((topic, data))
+        self._publish(entries)
+
+    def _publish(self, entries: list[Entry]) -> None:
+        self._settle()
+        start = size = 0
+        for i, (topic, data) in enumerate(entries):
+            # 24 bytes of JSON around each entry
+            length = len(topic) + len(data) + 24
+            if i > start and size + length > wire.MAX_BATCH_BYTES:
+                self._record(self.base, entries[start:i])
+                start, size = i, 0
+            size += length
+        if start < len(entries):
+            self._record(self.base, entries[start:])
+        self._held.append(entries)
+        self._held_count += len(entries)
+
+    def _record(
+        self, base: int, entries: Sequence[Entry] = (), opening: Opening | None = None
+    ) -> None:
+        if self._native:
+            record = Record(base, list(entries), opening, ring=self._keep_last is not None)
+            workflow.upsert_memo({wire.MEMO_KEY: RawValue(wire.record_payload(record))})
+
+    def _on_publish(self, message: RawValue) -> None:
+        # Raw and untyped: with many signals in one activation, decoding every item would
+        # run into the SDK's deadlock check of 2 s.
+        self._settle()
+        self._signals += 1
+        batch = wire.parse_batch(message.payload)
+        if batch is None:
+            self._fold.reject()
+            return
+        verdict = self._fold.batch(batch.publisher_id, batch.sequence, len(batch.entries))
+        if isinstance(verdict, Accepted):
+            if batch.publisher_id:
+                self._last_seen[batch.publisher_id] = workflow.now()
+            self._append(batch.entries)
+
+    def _tolerant_on_publish(self) -> Callable[..., None]:
+        """Return the handler in a form that takes a wrong number of arguments, too.
+
+        The SDK reads the signature for its types, but calls with whatever came; a TypeError
+        in a handler would stop the workflow for good.
+        """
+
+        @functools.wraps(self._on_publish)
+        def handler(*arguments: RawValue) -> None:
+            if len(arguments) == 1:
+                self._on_publish(*arguments)
+            else:
+                self._fold.reject()
+
+        return handler
+
+    # The log in memory
+
+    def _settle(self, *, now: bool = False) -> None:
+        """Append what earlier workflow tasks published; with ``now``, this task's as well.
+
+        In history a task's own publishes stand after all signals that the task handles. So
+        they are held until the history has moved on, or until something reads the log after
+        all handlers of the task have run.
+        """
+        length = workflow.info().get_current_history_length()
+        if self._held and (now or length != self._held_at):
+            for op in self._held:
+                if isinstance(op, int):
+                    self._fold.truncate(op)
+                    self._trim()
+                else:
+                    self._fold.own(len(op))
+                    self._append(op)
+            self._held = []
+            self._held_count = 0
+        self._held_at = length
+
+    def _append(self, entries: list[Entry]) -> None:
+        self._log.extend(entries)
+        self._log_bytes += _size(entries)
+        self._trim()
+
+    def _trim(self) -> None:
+        drop = self._fold.base - self._log_start
+        if self._native and self._log_bytes > _LOG_BYTES:
+            drop = max(drop, len(self._log) - _tail(self._log, _LOG_BYTES * 3 // 4))
+        if drop > 0:
+            self._log_bytes -= _size(self._log[:drop])
+            del self._log[:drop]
+            self._log_start += drop
+
+    # Clients that poll
+
+    def _on_offset(self) -> int:
+        self._settle(now=True)
+        return self._fold.head
+
+    def _validate_poll(self, _poll: PollInput) -> None:
+        if self._detaching:
+            raise ApplicationError(
+                "The workflow is handing over to its next run; poll again",
+                type=wire.STREAM_DRAINING,
+            )
+
+    async def _on_poll(self, poll: PollInput) -> PollResult:
+        self._polls += 1
+        await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
+        if poll.from_offset != 0 and poll.from_offset < self._log_start:
+            raise ApplicationError(
+                f"Offset {poll.from_offset} has been truncated; "
+                f"the retained stream starts at {self._log_start}",
+                type=wire.TRUNCATED_OFFSET,
+            )
+        return self._collect(poll)
+
+    def _has_news(self, offset: int) -> bool:
+        self._settle(now=True)
+        return offset < self._log_start or offset < self._fold.head or self._detaching
+
+    def _collect(self, poll: PollInput) -> PollResult:
+        self._settle(now=True)
+        topics = set(poll.topics)
+        first = max(0, poll.from_offset - self._log_start)
+        items: list[WireItem] = []
+        size = 0
+        for index in range(first, len(self._log)):
+            topic, data = self._log[index]
+            if topics and topic not in topics:
+                continue
+            size += len(data) + len(topic)
+            offset = self._log_start + index
+            if items and size > wire.MAX_POLL_BYTES:
+                return PollResult(items, offset, more_ready=True)
+            items.append(WireItem(topic, data, offset))
+        return PollResult(items, self._fold.head)
+
+
+class WorkflowTopicHandle(Generic[T]):
+    """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
+
+    def __init__(self, stream: WorkflowStream, name: str, type: type[T]) -> None:
+        """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
+        self._stream = stream
+        self._name = name
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        """Topic name."""
+        return self._name
+
+    @property
+    def type(self) -> type[T]:
+        """Type of the topic's values."""
+        return self._type
+
+    def publish(self, value: T | Payload) -> None:
+        """Publish one value; it is in the history when this workflow task completes.
+
+        Costs one history event. A ready ``Payload`` passes through as it is.
+
+        Raises:
+            ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``. (An application
+                error fails the workflow; any other would have its task retried for ever.)
+        """
+        self._stream._publish_values(self._name, [value])  # pyright: ignore[reportPrivateUsage]
+
+    def publish_many(self, values: Sequence[T | Payload]) -> None:
+        """Publish several values at the cost of one history event per 448 KiB.
+
+        All of them are taken or, with an error as for :meth:`publish`, none.
+        """
+        self._stream._publish_values(self._name, values)  # pyright: ignore[reportPrivateUsage]
+
+
+def _failure(error: EncodeError | ItemTooLargeError) -> ApplicationError:
+    return ApplicationError(str(error), type=type(error).__name__, non_retryable=True)
+
+
+def _size(entries: list[Entry]) -> int:
+    return sum(len(topic) + len(data) for topic, data in entries)
+
+
+def _tail(log: list[Entry], limit: int) -> int:
+    """Return how many of the last entries fit into ``limit`` bytes."""
+    size = 0
+    for count, (topic, data) in enumerate(reversed(log)):
+        size += len(topic) + len(data)
+        if size > limit:
+            return count
+    return len(log)
