@@ -11,15 +11,13 @@ from temporalio.api.enums.v1 import ContinueAsNewInitiator, WorkflowTaskFailedCa
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.common import RawValue
-from temporalio.service import RPCError
 
 from .. import wire
 from ..errors import DecodeError, StreamCorruptedError
 from ..events import End, Outcome, Rewind, RewindReason
 from ..fold import Accepted, Fold
-from ..rpc import translate
 from ..wire import Opening, RunRef
-from .history import history_pages, is_close
+from .history import durable_id, history_pages, is_close, until_answered
 from .moments import Chunk, Moment
 from .polling import poll_pages
 
@@ -39,7 +37,8 @@ class Chain:
     Attributes:
         fold: State after the last moment; None before the run's opening record.
         run_id: The run being read.
-        event_id: Last event read in it.
+        event_id: Event of the last moment.
+        seen_id: Last event read.
         runs: Earlier runs, from the last opening record.
         polled: Whether the current run is hosted by a contrib and has to be polled.
     """
@@ -52,6 +51,7 @@ class Chain:
         self._converter = client.data_converter
         self.run_id = run_id
         self.event_id = 0
+        self.seen_id = 0
         self.fold: Fold | None = None
         self.runs: list[RunRef] = []
         self.first_offset = 0
@@ -84,7 +84,9 @@ class Chain:
             for event in events:
                 moments += await self._read(event)
                 served |= event.HasField("workflow_task_completed_event_attributes")
-                self.event_id = event.event_id
+            if moments:
+                self.event_id = moments[-1].event_id
+            self.seen_id = durable_id(events) or self.seen_id
             if is_close(events[-1]):
                 close = events[-1]
             # No opening record with the first task: a contrib's stream.
@@ -126,7 +128,7 @@ class Chain:
     def _enter_next_run(self) -> None:
         assert self._next_run is not None
         self.run_id, self._next_run = self._next_run, None
-        self.event_id = 0
+        self.event_id = self.seen_id = 0
         if self.fold is not None:
             self._carried = (self.fold.head, self.fold.base)
         if self.polled and self._restart is None:
@@ -287,13 +289,11 @@ class Chain:
 
     async def _reset_run(self) -> str | None:
         """Return the run that this one was reset to, if that is why it was terminated."""
-        try:
-            here = await self._client.get_workflow_handle(
-                self._workflow_id, run_id=self.run_id
-            ).describe()
-            current = await self._client.get_workflow_handle(self._workflow_id).describe()
-        except RPCError as err:
-            raise translate(err, self._workflow_id) from err
+        client, workflow_id = self._client, self._workflow_id
+        here = await until_answered(
+            client.get_workflow_handle(workflow_id, run_id=self.run_id).describe, workflow_id
+        )
+        current = await until_answered(client.get_workflow_handle(workflow_id).describe, workflow_id)
         first = here.raw_description.workflow_execution_info.first_run_id
         same = current.raw_description.workflow_execution_info.first_run_id == first
         return current.run_id if same and current.run_id != self.run_id else None

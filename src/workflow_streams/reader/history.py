@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from google.protobuf.empty_pb2 import Empty
@@ -15,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from ..rpc import is_transient, translate
 
+T = TypeVar("T")
 logger = logging.getLogger("workflow_streams")
 
 _FIRST_RETRY_SECONDS = 0.05
@@ -34,7 +36,7 @@ async def history_pages(
     """
     waits = await _waiting_reads_work(client)
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    last_id = 0
+    last_id = skip_to = 0
     token: bytes | None = None
     delay = _FIRST_RETRY_SECONDS
     while True:
@@ -43,7 +45,8 @@ async def history_pages(
             await pages.fetch_next_page()
         except RPCError as err:
             if token is not None and err.status == RPCStatusCode.INVALID_ARGUMENT:
-                token = None  # a token of before the server's restart: read anew, skip
+                # A token of before the server's restart: read anew, without what was seen.
+                token, skip_to = None, last_id
                 continue
             if not is_transient(err):
                 raise translate(err, workflow_id) from err
@@ -54,20 +57,60 @@ async def history_pages(
         delay = _FIRST_RETRY_SECONDS
         token = pages.next_page_token
         events = pages.current_page or ()
-        if events and events[0].event_id <= last_id:
-            events = [event for event in events if event.event_id > last_id]
+        if skip_to:
+            events = [event for event in events if event.event_id > skip_to]
+            if events:
+                skip_to = 0
         if events:
-            last_id = events[-1].event_id
+            last_id = max([last_id, *(e.event_id for e in events if not _is_task_start(e))])
             yield events
         if token is None:
             if waits or (events and is_close(events[-1])):
                 return
+            skip_to = last_id
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+async def until_answered(call: Callable[[], Awaitable[T]], workflow_id: str) -> T:
+    """Make a call again until the server answers; raise what waiting does not mend."""
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await call()
+        except RPCError as err:
+            if not is_transient(err):
+                raise translate(err, workflow_id) from err
+        await asyncio.sleep(delay * random.uniform(0.5, 1))
+        delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
 
 
 def is_close(event: HistoryEvent) -> bool:
     """Whether the event ends its run."""
     return event.WhichOneof("attributes") in CLOSE_EVENTS
+
+
+def _is_task_start(event: HistoryEvent) -> bool:
+    """Whether the event may be transient.
+
+    While a workflow task is retried, the server shows its scheduled and started events at the
+    end of the history without having written them; other events take their ids later.
+    """
+    return event.WhichOneof("attributes") in (
+        "workflow_task_scheduled_event_attributes",
+        "workflow_task_started_event_attributes",
+    )
+
+
+def durable_id(events: Sequence[HistoryEvent]) -> int:
+    """Return the id of the last event that is sure to stand; 0 if there is none."""
+    for index in range(len(events) - 1, -1, -1):
+        event = events[index]
+        if not _is_task_start(event):
+            break
+        scheduled = event.workflow_task_scheduled_event_attributes
+        if scheduled.attempt > 1:
+            return events[index - 1].event_id if index else 0
+    return events[-1].event_id
 
 
 CLOSE_EVENTS = frozenset(

@@ -54,6 +54,7 @@ class Feed:
         self.head = 0
         self.run_id = ""
         self.event_id = 0
+        self.seen_id = 0
         self.done = False
         self.error: BaseException | None = None
         self.watchers: dict[str, dict[int, Verdict]] = {}
@@ -155,7 +156,7 @@ class Feed:
             async for page in self.chain.pages():
                 for moment in page:
                     await self._take(moment)
-                self.run_id, self.event_id = self.chain.run_id, self.chain.event_id
+                self.run_id, self.seen_id = self.chain.run_id, self.chain.seen_id
                 self._announce()
         except asyncio.CancelledError:
             raise
@@ -187,6 +188,8 @@ class Feed:
                 watched[sequence] = verdict
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
+        if moment.run_id != self.run_id:
+            self.seen_id = 0
         self.run_id, self.event_id = moment.run_id, moment.event_id
         self.head, self.base = moment.head, max(self.base, moment.base)
         self.ring.append(moment)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from .. import wire
 from .hub import Feed, rpc
+
+# The last events of a history may be transient, and not be counted alike by the two calls.
+_LONGEST_WAIT_SECONDS = 2.0
 
 
 async def wait_for_tip(feed: Feed) -> int:
@@ -12,13 +18,11 @@ async def wait_for_tip(feed: Feed) -> int:
     if feed.chain is not None and feed.chain.polled:
         handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=feed.chain.run_id)
         return await rpc(handle.query(wire.OFFSET_QUERY, result_type=int), feed.workflow_id)
-    while True:
-        described = await feed.describe()
-        run_id = described.run_id
-        await feed.wait(
-            lambda: (
-                feed.run_id == run_id and feed.event_id >= described.history_length
+    described = await feed.describe()
+    run_id, length = described.run_id, described.history_length
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+            await feed.wait(
+                lambda: feed.done or (feed.run_id == run_id and feed.seen_id >= length)
             )
-            or feed.done
-        )
-        return feed.head
+    return feed.head
