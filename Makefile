@@ -1,0 +1,55 @@
+# Everything is set up inside this folder. Needs python3 3.11+ with venv, and make.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test check format bench lock clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .setup-done ## Set everything up in .venv (the other targets do it, too)
+
+demo: .setup-done ## Run all five scenarios on a real server
+	@$(RUN) samples/demo.py
+
+dev: .setup-done ## Run the embedded server, with its web page
+	@.venv/bin/workflow-streams dev
+
+test: .setup-done ## Run all tests
+	@$(RUN) -m pytest
+
+check: .setup-done ## Lint, check the format and the types
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/pyright
+
+format: .setup-done ## Format the code
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+bench: .setup-done ## Measure beside the contrib; writes benchmarks/results
+	@$(RUN) -m benchmarks
+
+lock: $(UV) ## Choose the newest dependencies anew and write requirements.lock
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	    --all-extras --group dev \
+	    --no-emit-package workflow-streams pyproject.toml -o requirements.lock
+
+clean: ## Remove what was set up and made
+	@rm -rf .venv .tools .setup-done .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.setup-done: requirements.lock pyproject.toml | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0])'
+	@echo "Setting up in .venv (the first time, a language model of about 98 MB is downloaded)"
+	@test -x $(RUN) || $(PYTHON) -m venv .venv
+	@VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes --python $(RUN) requirements.lock
+	@$(UV) pip install --quiet --python $(RUN) --no-deps --no-build-isolation --editable .
+	@touch .setup-done
+
+.tools/bin/uv:
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet uv

@@ -1,0 +1,287 @@
+"""Bad input gets a clear, typed error where it was made, and harms nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client
+from temporalio.common import RawValue
+
+from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors, wire
+
+from .hosts import Host, HostInput, hosting
+
+
+async def offsets_and_data(stream: WorkflowStreamClient, **how: Any) -> list[tuple[int, object]]:
+    return [(item.offset, item.data) async for item in stream.subscribe(**how)]
+
+
+async def test_value_that_cannot_be_encoded_raises_at_its_call_and_harms_nothing_else(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        async with stream:
+            topic = stream.topic("t")
+            topic.publish("before")
+            with pytest.raises(errors.EncodeError) as raised:
+                topic.publish(object())
+            assert raised.value.topic == "t"
+            assert raised.value.value_type is object
+            topic.publish("after")
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        assert await offsets_and_data(stream) == [(0, "before"), (1, "after")]
+
+
+async def test_item_over_the_limit_raises_and_the_largest_one_arrives(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        largest = "x" * 1_400_000
+        async with stream:
+            with pytest.raises(errors.ItemTooLargeError) as raised:
+                stream.topic("t").publish("x" * 2_000_000)
+            assert raised.value.limit == wire.MAX_ITEM_BYTES < raised.value.size
+            stream.topic("t").publish(largest)
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        assert await offsets_and_data(stream) == [(0, largest)]
+
+
+async def test_item_over_the_limit_in_the_workflow_fails_it_and_the_reader_learns_why(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        handle = client.get_workflow_handle(workflow_id)
+        await handle.signal(Host.publish, "fine")
+        await handle.signal(Host.publish_bytes, 2_000_000)
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        item, end = [event async for event in stream.follow()]
+        assert isinstance(item, Item)
+        assert item.data == "fine"
+        assert isinstance(end, End)
+        assert end.outcome == "failed"
+        assert "2,000,0" in str(end.failure.__cause__ or end.failure) or end.failure is not None
+
+
+async def test_unknown_workflow(client: Client, unique: Any) -> None:
+    stream = WorkflowStreamClient.create(client, unique("nobody"))
+    with pytest.raises(errors.StreamNotFoundError):
+        await anext(aiter(stream.subscribe()))
+    with pytest.raises(errors.StreamNotFoundError):
+        await stream.get_offset()
+    with pytest.raises(errors.PublishError) as raised:
+        async with stream:
+            stream.topic("t").publish("lost")
+    assert raised.value.undelivered == 1
+    assert isinstance(raised.value.__cause__, errors.StreamNotFoundError)
+
+
+async def test_closed_workflow_says_what_was_not_delivered_and_stays_readable(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        topic = stream.topic("t")
+        topic.publish("kept")
+        await stream.flush()
+        handle = client.get_workflow_handle(workflow_id)
+        await handle.signal(Host.close)
+        await handle.result()
+        for value in range(3):
+            topic.publish(value)
+        with pytest.raises(errors.PublishError) as raised:
+            await stream.flush()
+        assert raised.value.undelivered == 3
+        assert raised.value.workflow_id == workflow_id
+        assert isinstance(raised.value.__cause__, errors.StreamClosedError)
+    events = [event async for event in stream.follow()]
+    assert [type(event) for event in events] == [Item, End]
+    assert events[1] == End("completed", 1, events[1].run_id)
+
+
+@pytest.mark.parametrize("offset", [-1, 1.0, "0", None, True, Last(-1)])
+async def test_offset_that_cannot_be(client: Client, offset: Any) -> None:
+    stream = WorkflowStreamClient.create(client, "any")
+    with pytest.raises(errors.InvalidOffsetError):
+        stream.subscribe(from_offset=offset)
+
+
+async def test_offset_past_the_head_waits(client: Client, unique: Any) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        topic = stream.topic("t")
+        reader = asyncio.create_task(offsets_and_data(stream, from_offset=3))
+        for value in range(5):
+            assert await topic.send(value) == value
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        assert await reader == [(3, 3), (4, 4)]
+
+
+async def test_truncated_offset_gets_a_gap_and_offset_0_does_not(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        handle = client.get_workflow_handle(workflow_id)
+        for value in "abcdef":
+            await stream.topic("t").send(value)
+        await handle.signal(Host.truncate, 4)
+        await handle.signal(Host.close)
+        await handle.result()
+    events = [event async for event in stream.follow(from_offset=1)]
+    assert events[0] == Gap(1, 4, "truncated")
+    assert [(e.offset, e.data) for e in events[1:-1]] == [(4, "e"), (5, "f")]
+    items = [item async for item in stream.subscribe(from_offset=1)]
+    assert [(item.offset, item.skipped) for item in items] == [(4, 3), (5, 0)]
+    items = [item async for item in stream.subscribe()]
+    assert [(item.offset, item.skipped) for item in items] == [(4, 0), (5, 0)]
+
+
+async def test_topic_bound_to_two_types(client: Client) -> None:
+    stream = WorkflowStreamClient.create(client, "any")
+    stream.topic("t", type=int)
+    with pytest.raises(errors.TopicTypeError):
+        stream.topic("t", type=str)
+    with pytest.raises(RuntimeError):
+        stream.topic("u", type=Payload)
+    with pytest.raises(RuntimeError):
+        stream.subscribe(result_type=Payload)
+
+
+async def test_undecodable_item_raises_with_its_offset_and_iteration_goes_on(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        handle = client.get_workflow_handle(workflow_id)
+        good = wire.encode_payload(wire.json_payload(b'"good"'))
+        await handle.signal(
+            wire.PUBLISH_SIGNAL,
+            wire.PublishInput(
+                [
+                    wire.PublishEntry("t", good),
+                    wire.PublishEntry("t", "!!! no base64"),
+                    wire.PublishEntry("t", wire.encode_payload(wire.json_payload(b"{broken"))),
+                    wire.PublishEntry("t", good),
+                ]
+            ),
+        )
+        await handle.signal(Host.close)
+        seen: list[object] = []
+        items = aiter(WorkflowStreamClient.create(client, workflow_id).subscribe())
+        while True:
+            try:
+                seen.append((await anext(items)).data)
+            except errors.DecodeError as err:
+                seen.append(err.offset)
+            except StopAsyncIteration:
+                break
+        assert seen == ["good", 1, 2, "good"]
+
+
+async def test_malformed_publish_signals_are_ignored_and_counted(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        handle = client.get_workflow_handle(workflow_id)
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        await stream.topic("t").send("before")
+        bad: list[Any] = [
+            {"items": [{"topic": 1, "data": ""}]},
+            {"items": "none"},
+            {"items": [], "sequence": "one"},
+            [1, 2],
+            "text",
+            RawValue(Payload(metadata={"encoding": b"binary/plain"}, data=b"\x00")),
+            RawValue(Payload(metadata={"encoding": b"json/plain"}, data=b"{")),
+        ]
+        for message in bad:
+            await handle.signal(wire.PUBLISH_SIGNAL, message)
+        await handle.signal(wire.PUBLISH_SIGNAL)
+        await handle.signal(wire.PUBLISH_SIGNAL, args=[{"items": []}, 2])
+        assert await stream.topic("t").send("after") == 1
+        assert await handle.query(Host.malformed) == len(bad) + 2
+        assert await handle.query(wire.OFFSET_QUERY, result_type=int) == 2
+        await handle.signal(Host.close)
+        assert await offsets_and_data(stream) == [(0, "before"), (1, "after")]
+
+
+async def test_wrong_namespace(client: Client, stream_server: Any) -> None:
+    elsewhere = await Client.connect(stream_server.address, namespace="no-such-namespace")
+    stream = WorkflowStreamClient.create(elsewhere, "any")
+    with pytest.raises(errors.NamespaceNotFoundError):
+        await anext(aiter(stream.subscribe()))
+    stream.topic("t").publish(1)
+    with pytest.raises(errors.PublishError) as raised:
+        await stream.flush()
+    assert isinstance(raised.value.__cause__, errors.NamespaceNotFoundError)
+
+
+async def test_full_buffer_refuses_the_item_and_loses_none(client: Client, unique: Any) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient(
+            client.get_workflow_handle(workflow_id), client=client, max_buffer_items=3
+        )
+        topic = stream.topic("t")
+        for value in range(3):
+            topic.publish(value)
+        with pytest.raises(errors.BufferFullError):
+            topic.publish("refused")
+        await stream.flush()
+        topic.publish(3)
+        await stream.flush()
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        assert await offsets_and_data(stream) == [(0, 0), (1, 1), (2, 2), (3, 3)]
+
+
+async def test_publishing_from_another_thread_is_refused(client: Client, unique: Any) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        caught: list[BaseException] = []
+        async with WorkflowStreamClient.create(client, workflow_id) as stream:
+
+            def elsewhere() -> None:
+                try:
+                    stream.topic("t").publish(1)
+                except errors.UsageError as err:
+                    caught.append(err)
+
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            await asyncio.to_thread(thread.join)
+        assert len(caught) == 1
+
+
+def test_publishing_after_the_event_loop_has_closed(stream_server: Any) -> None:
+    async def start() -> WorkflowStreamClient:
+        stream = WorkflowStreamClient.create(await Client.connect(stream_server.address), "any")
+        async with stream:
+            pass
+        return stream
+
+    stream = asyncio.run(start())
+    with pytest.raises(errors.UsageError, match="closed"):
+        stream.topic("t").publish(1)
+
+
+async def test_published_but_never_sent_is_told(client: Client) -> None:
+    stream = WorkflowStreamClient.create(client, "any")
+    stream.topic("t").publish(1)
+    with pytest.warns(ResourceWarning, match="never sent"):
+        del stream
+
+
+async def test_ring_buffer_keeps_the_last(client: Client, unique: Any) -> None:
+    async with hosting(client, unique("host"), HostInput(keep_last=3)) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        handle = client.get_workflow_handle(workflow_id)
+        for value in range(10):
+            await stream.topic("t").send(value)
+        await handle.signal(Host.close)
+        await handle.result()
+    assert await offsets_and_data(stream) == [(7, 7), (8, 8), (9, 9)]
+    assert json.dumps([e.count async for e in stream.follow(from_offset=2) if type(e) is Gap]) == "[5]"
