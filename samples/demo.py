@@ -68,7 +68,9 @@ async def play_with_kill(scenario: Scenario, environment: Environment) -> str:
             run_sample(scenario.script, environment, shown=True)
         )
         if not await runner.until(streaming, RUNNER_SECONDS):
-            raise DemoError(f"no text came that could be interrupted; the worker said:\n{first.text}")
+            raise DemoError(
+                f"no text came that could be interrupted; the worker said:\n{first.text}"
+            )
         first.kill()
         # Another seed makes the second answer differ, so that one sees which one it is.
         other = environment | {"LOCAL_MODEL_SEED": "2"}

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from temporalio.worker import Worker
 from workflow_streams import End
+from workflow_streams.errors import ServerUnavailableError
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
@@ -25,6 +26,9 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
         status = asyncio.run(main())
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 130
+    except ServerUnavailableError as error:
+        print(error, file=sys.stderr)
+        status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of the Temporal SDK may still be delivering the answer of the last call. If the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -90,7 +91,7 @@ class WorkflowStreamClient:
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
         self._publisher = Publisher(
-            self._capture.take if self._capture is not None else self._signal,
+            self._capture.take if self._capture is not None else functools.partial(_signal, handle),
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,
@@ -204,9 +205,7 @@ class WorkflowStreamClient:
     @overload
     def topic(self, name: str, *, type: type[T]) -> TopicHandle[T]: ...
 
-    def topic(
-        self, name: str, *, type: type[T] | None = None
-    ) -> TopicHandle[T] | TopicHandle[Any]:
+    def topic(self, name: str, *, type: type[T] | None = None) -> TopicHandle[T] | TopicHandle[Any]:
         """Return the handle of topic ``name``, to publish to it and to subscribe.
 
         Args:
@@ -378,9 +377,6 @@ class WorkflowStreamClient:
 
         return decode
 
-    async def _signal(self, payload: Payload) -> None:
-        await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
-
 
 class TopicHandle(Generic[T]):
     """One topic of a stream, to publish to and to subscribe to.
@@ -443,6 +439,10 @@ class TopicHandle(Generic[T]):
     def follow(self, from_offset: int | Last = 0) -> AsyncIterator[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
         return self._client.follow([self._name], from_offset, result_type=self._type)
+
+
+async def _signal(handle: WorkflowHandle[Any, Any], payload: Payload) -> None:
+    await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
 
 
 def _names(topics: Topics) -> list[str]:

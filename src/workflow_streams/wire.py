@@ -190,9 +190,7 @@ def entry_json(topic: str, data: str) -> str:
 def batch_payload(entries: Iterable[str], publisher_id: str, sequence: int) -> Payload:
     """Build the publish signal's argument from entries in JSON text."""
     joined = ",".join(entries)
-    text = (
-        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}}}'
-    )
+    text = f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}}}'
     return json_payload(text.encode())
 
 

@@ -54,9 +54,7 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(
-    client: Client, name: str, host: HostInput | None = None
-) -> AsyncIterator[str]:
+async def hosting(client: Client, name: str, host: HostInput | None = None) -> AsyncIterator[str]:
     """Run a Host workflow and its worker; yield the workflow's id."""
     async with Worker(client, task_queue=name, workflows=[Host]):
         await client.start_workflow(Host.run, host or HostInput(), id=name, task_queue=name)

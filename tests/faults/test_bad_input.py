@@ -284,4 +284,6 @@ async def test_ring_buffer_keeps_the_last(client: Client, unique: Any) -> None:
         await handle.signal(Host.close)
         await handle.result()
     assert await offsets_and_data(stream) == [(7, 7), (8, 8), (9, 9)]
-    assert json.dumps([e.count async for e in stream.follow(from_offset=2) if type(e) is Gap]) == "[5]"
+    assert (
+        json.dumps([e.count async for e in stream.follow(from_offset=2) if type(e) is Gap]) == "[5]"
+    )

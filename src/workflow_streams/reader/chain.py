@@ -140,7 +140,10 @@ class Chain:
     async def _read(self, event: HistoryEvent) -> list[Moment]:
         kind = event.WhichOneof("attributes")
         if kind == "workflow_execution_signaled_event_attributes":
-            if event.workflow_execution_signaled_event_attributes.signal_name != wire.PUBLISH_SIGNAL:
+            if (
+                event.workflow_execution_signaled_event_attributes.signal_name
+                != wire.PUBLISH_SIGNAL
+            ):
                 return []
             if self.fold is None:
                 self._early.append(event)
@@ -148,7 +151,9 @@ class Chain:
             return await self._batch(self.fold, event)
         if kind == "workflow_properties_modified_event_attributes":
             fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
-            return await self._record(event, fields[wire.MEMO_KEY]) if wire.MEMO_KEY in fields else []
+            return (
+                await self._record(event, fields[wire.MEMO_KEY]) if wire.MEMO_KEY in fields else []
+            )
         if kind == "workflow_execution_started_event_attributes":
             self._started(event)
         elif kind == "workflow_task_failed_event_attributes":
@@ -190,7 +195,9 @@ class Chain:
         if verdict.superseded is not None:
             s = verdict.superseded
             rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
-        chunk = Chunk(verdict.offset, batch.entries, size, event.event_time.ToDatetime(timezone.utc))
+        chunk = Chunk(
+            verdict.offset, batch.entries, size, event.event_time.ToDatetime(timezone.utc)
+        )
         return [self._moment(event, rewind=rewind, chunk=chunk, verdict=judged)]
 
     def _skipping(self) -> bool:
@@ -215,9 +222,7 @@ class Chain:
         return [self._moment(event, chunk=chunk)]
 
     async def _open(self, event: HistoryEvent, opening: Opening) -> list[Moment]:
-        self.fold = fold = Fold(
-            opening.head, opening.base, opening.publishers, opening.keep_last
-        )
+        self.fold = fold = Fold(opening.head, opening.base, opening.publishers, opening.keep_last)
         self.runs, self.first_offset = opening.runs, opening.head
         rewind = None
         if self._restart == "reset" and self._fork is not None:
@@ -240,8 +245,18 @@ class Chain:
             moments += await self._batch(fold, signal)
         # Early signals count at the place of the opening record, where they take effect.
         return [
-            Moment(m.run_id, event.event_id, m.head, m.base, m.rewind, m.chunk, None, None,
-                   m.verdict, m.opened)
+            Moment(
+                m.run_id,
+                event.event_id,
+                m.head,
+                m.base,
+                m.rewind,
+                m.chunk,
+                None,
+                None,
+                m.verdict,
+                m.opened,
+            )
             for m in moments
         ]
 
@@ -293,7 +308,9 @@ class Chain:
         here = await until_answered(
             client.get_workflow_handle(workflow_id, run_id=self.run_id).describe, workflow_id
         )
-        current = await until_answered(client.get_workflow_handle(workflow_id).describe, workflow_id)
+        current = await until_answered(
+            client.get_workflow_handle(workflow_id).describe, workflow_id
+        )
         first = here.raw_description.workflow_execution_info.first_run_id
         same = current.raw_description.workflow_execution_info.first_run_id == first
         return current.run_id if same and current.run_id != self.run_id else None

@@ -22,7 +22,5 @@ async def wait_for_tip(feed: Feed) -> int:
     run_id, length = described.run_id, described.history_length
     with suppress(TimeoutError):
         async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
-            await feed.wait(
-                lambda: feed.done or (feed.run_id == run_id and feed.seen_id >= length)
-            )
+            await feed.wait(lambda: feed.done or (feed.run_id == run_id and feed.seen_id >= length))
     return feed.head

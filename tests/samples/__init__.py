@@ -1,0 +1,1 @@
+"""The samples, run as a user runs them: real processes on a real server."""
