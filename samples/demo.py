@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import demo_checks as checks
 from lifecycle import run
 from processes import Process, run_sample
+
 from workflow_streams.embedded import server_or_environment
 
 READY_SECONDS = 60

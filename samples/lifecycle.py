@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from temporalio.worker import Worker
+
 from workflow_streams import End
 from workflow_streams.errors import ServerUnavailableError
 

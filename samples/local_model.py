@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MODEL = "smollm2-135m"
@@ -50,7 +50,7 @@ def local_model() -> Iterator[str]:
     Raises:
         ModuleNotFoundError: If one of the two packages is not installed.
     """
-    import xllamacpp  # noqa: PLC0415 - only needed without a provider, and large
+    import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())

@@ -165,8 +165,8 @@ async def run_sample(
 
 def _pseudo_terminal() -> tuple[int, int]:
     """Open a pseudo-terminal as large as the real one: (our end, the sample's end)."""
-    import fcntl  # noqa: PLC0415 - not on Windows
-    import termios  # noqa: PLC0415
+    import fcntl
+    import termios
 
     ours, theirs = os.openpty()
     size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))

@@ -14,8 +14,9 @@ import sys
 from lifecycle import run
 from shared import TASK_QUEUE, HubInput, NewsEvent, new_workflow_id
 from temporalio.client import Client, WorkflowFailureError
-from workflow_streams import WorkflowStreamClient, connect
 from workflows.hub_workflow import HubWorkflow
+
+from workflow_streams import WorkflowStreamClient, connect
 
 HEADLINES = [
     "rates held",

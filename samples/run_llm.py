@@ -19,8 +19,9 @@ from lifecycle import report_failure, run
 from llm_shared import TASK_QUEUE, LLMInput, RetryEvent, TextComplete, TextDelta
 from screen import Screen
 from shared import new_workflow_id
-from workflow_streams import End, Item, Rewind, WorkflowStreamClient, connect
 from workflows.llm_workflow import LLMWorkflow
+
+from workflow_streams import End, Item, Rewind, WorkflowStreamClient, connect
 
 PROMPT = "Write a 500-word comparison of Paxos, Raft and Viewstamped Replication."
 

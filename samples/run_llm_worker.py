@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from datetime import timedelta
 
 from activities.llm_activity import LLMActivities
 from lifecycle import run, serve
@@ -18,8 +19,9 @@ from llm_shared import TASK_QUEUE
 from local_model import MODEL, local_model
 from openai import AsyncOpenAI
 from temporalio.worker import Worker
-from workflow_streams import connect
 from workflows.llm_workflow import LLMWorkflow
+
+from workflow_streams import connect
 
 
 def provider(stack: ExitStack) -> tuple[AsyncOpenAI, str]:
@@ -48,6 +50,9 @@ async def main() -> int:
                 task_queue=TASK_QUEUE,
                 workflows=[LLMWorkflow],
                 activities=[LLMActivities(openai).stream_completion],
+                # How long the server waits for a dead worker to go on with "its" workflows
+                # before it gives them to another: 10 s by default, long for one who watches.
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
             )
             return await serve(worker, f"worker ready on {TASK_QUEUE} ({name})")
 

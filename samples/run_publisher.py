@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from lifecycle import report_failure, run
 from shared import TASK_QUEUE, OrderInput, ProgressEvent, StatusEvent, new_workflow_id
-from workflow_streams import End, Item, WorkflowStreamClient, connect
 from workflows.order_workflow import OrderWorkflow
+
+from workflow_streams import End, Item, WorkflowStreamClient, connect
 
 
 async def main() -> int:

@@ -31,8 +31,9 @@ from shared import TASK_QUEUE, PipelineInput, StageEvent, new_workflow_id
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from workflow_streams import End, Item, WorkflowStreamClient, connect
 from workflows.pipeline_workflow import PipelineWorkflow
+
+from workflow_streams import End, Item, WorkflowStreamClient, connect
 
 COLUMN_WIDTH = 30
 ITEMS_BEFORE_DISCONNECT = 2

@@ -14,8 +14,9 @@ import asyncio
 from lifecycle import report_failure, run
 from shared import TASK_QUEUE, TickerInput, TickEvent, new_workflow_id
 from temporalio.client import Client
-from workflow_streams import End, Gap, Item, WorkflowStreamClient, connect
 from workflows.ticker_workflow import TickerWorkflow
+
+from workflow_streams import End, Gap, Item, WorkflowStreamClient, connect
 
 LANE_WIDTH = 32
 FAST, SLOW = 0, 1

@@ -13,11 +13,12 @@ from activities.payment_activity import charge_card
 from lifecycle import run, serve
 from shared import TASK_QUEUE
 from temporalio.worker import Worker
-from workflow_streams import connect
 from workflows.hub_workflow import HubWorkflow
 from workflows.order_workflow import OrderWorkflow
 from workflows.pipeline_workflow import PipelineWorkflow
 from workflows.ticker_workflow import TickerWorkflow
+
+from workflow_streams import connect
 
 
 async def main() -> int:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 def printable(text: str) -> str:
     """Return `text` with nothing in it that moves the cursor, except for line feeds."""
-    text = text.expandtabs(4)
+    text = text.replace("\t", "    ")
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cs"})
 
 

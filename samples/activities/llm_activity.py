@@ -17,6 +17,7 @@ from llm_shared import LLMInput, RetryEvent, TextComplete, TextDelta
 from openai import APIStatusError, AsyncOpenAI
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
+
 from workflow_streams import WorkflowStreamClient
 
 # Asking again does not help with these: bad request, bad key, no permission, no such model.

@@ -6,6 +6,7 @@ import asyncio
 
 from shared import ProgressEvent
 from temporalio import activity
+
 from workflow_streams import WorkflowStreamClient
 
 

@@ -11,6 +11,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from shared import HubInput
+
     from workflow_streams import WorkflowStream
 
 

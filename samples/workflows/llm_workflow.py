@@ -10,6 +10,7 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from activities.llm_activity import LLMActivities
     from llm_shared import LLMInput
+
     from workflow_streams import WorkflowStream
 
 

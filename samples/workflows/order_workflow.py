@@ -13,6 +13,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.payment_activity import charge_card
     from shared import OrderInput, ProgressEvent, StatusEvent
+
     from workflow_streams import WorkflowStream
 
 

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from shared import PipelineInput, StageEvent
+
     from workflow_streams import WorkflowStream
 
 STAGES = ["validating", "loading data", "transforming", "writing output", "verifying"]

@@ -8,6 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from shared import TickerInput, TickEvent
+
     from workflow_streams import WorkflowStream
 
 

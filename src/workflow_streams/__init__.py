@@ -9,10 +9,11 @@ from temporalio import workflow as _workflow
 
 # Without the plugin the sandbox runs this file for each workflow; what it imports need not be.
 with _workflow.unsafe.imports_passed_through():
-    from .client import TopicHandle, WorkflowStreamClient
+    from .client import WorkflowStreamClient
     from .connection import connect
     from .events import LATEST, End, Gap, Item, Last, Rewind, WorkflowStreamItem
     from .plugin import WorkflowStreamsPlugin
+    from .topic_handle import TopicHandle
     from .wire import (
         PollInput,
         PollResult,

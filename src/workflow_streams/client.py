@@ -7,19 +7,18 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter
-from typing_extensions import Self
 
 from . import wire
 from .capture import Capture, current_capture
 from .errors import FencedError, UsageError
-from .events import End, Gap, Item, Last, Rewind, WorkflowStreamItem
+from .events import Event, Last, WorkflowStreamItem
 from .fold import Accepted, ActivityPublisher, Attempt
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
@@ -31,11 +30,11 @@ from .publisher import (
 from .reader.hub import Feed, feed_of
 from .reader.subscription import Subscription, check_offset
 from .reader.tip import wait_for_tip
+from .topic_handle import TopicHandle
 from .topics import TopicTypes
 
 T = TypeVar("T")
-Event = Item[T] | Gap | Rewind | End
-Topics = "str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None"
+Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None
 
 
 class WorkflowStreamClient:
@@ -82,7 +81,7 @@ class WorkflowStreamClient:
         """
         self._handle = handle
         self._capture = current_capture() if _activity is not None else None
-        self._client: Client = client or cast(Client, getattr(handle, "_client", None))
+        self._client: Client = client or cast("Client", getattr(handle, "_client", None))
         converter = client.data_converter if client is not None else DataConverter.default
         self._converter = converter.payload_converter
         self._types = TopicTypes()
@@ -251,7 +250,7 @@ class WorkflowStreamClient:
         from_offset: int | Last = 0,
         *,
         result_type: Any = None,
-        poll_cooldown: timedelta = timedelta(milliseconds=100),
+        poll_cooldown: timedelta = timedelta(milliseconds=100),  # noqa: ARG002 (kept for compatibility)
     ) -> AsyncIterator[WorkflowStreamItem[Any]]:
         """Iterate over the items, as they come; ends when the stream does.
 
@@ -376,69 +375,6 @@ class WorkflowStreamClient:
             return from_payload(payload) if bound is Any else from_payload(payload, bound)
 
         return decode
-
-
-class TopicHandle(Generic[T]):
-    """One topic of a stream, to publish to and to subscribe to.
-
-    Made by :meth:`WorkflowStreamClient.topic`.
-    """
-
-    def __init__(self, client: WorkflowStreamClient, name: str, type: type[T]) -> None:
-        """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
-        self._client = client
-        self._name = name
-        self._type = type
-
-    @property
-    def name(self) -> str:
-        """Topic name."""
-        return self._name
-
-    @property
-    def type(self) -> type[T]:
-        """Type of the topic's values."""
-        return self._type
-
-    def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
-        """Encode ``value`` and buffer it for the next batch; does not wait.
-
-        Args:
-            value: The value; a ready ``Payload`` passes through as it is.
-            force_flush: Send now rather than at the end of the batch interval.
-
-        Raises:
-            EncodeError: The value cannot be encoded.
-            ItemTooLargeError: The encoded value is over the limit of nearly 2 MiB.
-            BufferFullError: Too much waits already.
-            PublishError: Earlier items were not delivered.
-            UsageError: Called outside the client's event loop.
-        """
-        self._client._publisher.publish(self._name, value, force_flush=force_flush)  # pyright: ignore[reportPrivateUsage]
-
-    async def send(self, value: T | Payload) -> int:
-        """Publish ``value`` and wait until it stands in the history; return its offset.
-
-        Raises:
-            FencedError: A newer attempt of this activity publishes; the item was dropped.
-            WorkflowStreamError: As for :meth:`publish`.
-        """
-        return await self._client._send(self._name, value)  # pyright: ignore[reportPrivateUsage]
-
-    def subscribe(
-        self,
-        from_offset: int | Last = 0,
-        *,
-        poll_cooldown: timedelta = timedelta(milliseconds=100),
-    ) -> AsyncIterator[WorkflowStreamItem[T]]:
-        """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
-        return self._client.subscribe(
-            [self._name], from_offset, result_type=self._type, poll_cooldown=poll_cooldown
-        )
-
-    def follow(self, from_offset: int | Last = 0) -> AsyncIterator[Event[T]]:
-        """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
-        return self._client.follow([self._name], from_offset, result_type=self._type)
 
 
 async def _signal(handle: WorkflowHandle[Any, Any], payload: Payload) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -94,6 +94,10 @@ class End:
     offset: int
     run_id: str
     failure: BaseException | None = field(default=None, compare=False)
+
+
+Event: TypeAlias = Item[T] | Gap | Rewind | End
+"""What ``follow()`` yields."""
 
 
 @dataclass(frozen=True, slots=True)

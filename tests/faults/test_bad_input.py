@@ -134,6 +134,7 @@ async def test_truncated_offset_gets_a_gap_and_offset_0_does_not(
         await handle.signal(Host.truncate, 4)
         await handle.signal(Host.close)
         await handle.result()
+        assert await stream.get_offset() == 6
     events = [event async for event in stream.follow(from_offset=1)]
     assert events[0] == Gap(1, 4, "truncated")
     assert [(e.offset, e.data) for e in events[1:-1]] == [(4, "e"), (5, "f")]

@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(dev)
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 (typer's way to declare a flag)
+def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"workflow-streams {version('workflow-streams')}")
         raise typer.Exit

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
-from typing_extensions import Self
 
 from ..connection import connect
 from ..errors import UsageError, WorkflowStreamError
@@ -41,7 +40,9 @@ class ServerStartError(WorkflowStreamError):
 
 
 class EmbeddedServer:
-    """A Temporal server of one's own, on the loopback interface::
+    """A Temporal server of one's own, on the loopback interface.
+
+    For example::
 
         async with EmbeddedServer(db_filename="streams.db") as server:
             client = await server.connect()

@@ -225,9 +225,10 @@ class Chain:
         self.fold = fold = Fold(opening.head, opening.base, opening.publishers, opening.keep_last)
         self.runs, self.first_offset = opening.runs, opening.head
         rewind = None
-        if self._restart == "reset" and self._fork is not None:
-            rewind = self._rewound(fold.head)
-        elif self._restart in ("retry", "cron"):
+        if (self._restart == "reset" and self._fork is not None) or self._restart in (
+            "retry",
+            "cron",
+        ):
             rewind = self._rewound(fold.head)
         elif self._carried is not None and self._restart is None:
             if self._carried != (fold.head, fold.base):
@@ -321,4 +322,5 @@ class Chain:
         except Exception as err:
             head = self.fold.head if self.fold is not None else 0
             raise DecodeError("*", head, err) from err
-        return raw.payload
+        decoded: Payload = raw.payload
+        return decoded

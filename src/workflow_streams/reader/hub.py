@@ -143,6 +143,14 @@ class Feed:
             progress = self._progress
             await progress.wait()
 
+    async def wait_past(self, index: int) -> None:
+        """Wait for a moment at ``index``, or for the feed's end."""
+        await self.wait(lambda: self.stop_index > index)
+
+    async def wait_level(self, run_id: str, event_id: int) -> None:
+        """If the feed reads this run, wait until it is not behind ``event_id`` any more."""
+        await self.wait(lambda: self.run_id != run_id or self.event_id >= event_id)
+
     async def describe(self) -> WorkflowExecutionDescription:
         """Ask the server about the run; raises this package's errors."""
         handle = self.client.get_workflow_handle(self.workflow_id, run_id=self.pinned_run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator
 
@@ -23,7 +24,10 @@ from ..errors import StreamNotFoundError
 from ..events import Gap
 from ..rpc import is_transient, translate
 from ..wire import PollInput, PollResult
+from .history import until_answered
 from .moments import Chunk, Moment
+
+logger = logging.getLogger("workflow_streams")
 
 _COOLDOWN_SECONDS = 0.1
 _RETRY_SECONDS = 0.5
@@ -39,42 +43,12 @@ async def poll_pages(
     """
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     base = 0
-    while True:
-        try:
-            result = await _poll(handle, run_id, offset)
-        except WorkflowUpdateFailedError as err:
-            kind = err.cause.type if isinstance(err.cause, ApplicationError) else None
-            if kind == wire.TRUNCATED_OFFSET:
-                page = await _query(handle, 0)
-                base = page.items[0].offset if page.items else page.next_offset
-                if base > offset:
-                    gap = Gap(offset, base, "truncated")
-                    yield Moment(run_id, base, base, base, gap=gap)
-                offset = base
-                continue
-            if kind != wire.STREAM_DRAINING and not await _closed(handle):
-                raise StreamNotFoundError(workflow_id, f"hosts no stream: {err.cause}") from err
-            if await _closed(handle):
-                break
-            await asyncio.sleep(_COOLDOWN_SECONDS)
-            continue
-        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-            if isinstance(err.__cause__, asyncio.CancelledError):
-                raise err.__cause__ from None
-            if await _closed(handle):
-                break
-            continue
-        except RPCError as err:
-            if err.status == RPCStatusCode.NOT_FOUND and await _closed(handle):
-                break
-            if not is_transient(err):
-                raise translate(err, workflow_id) from err
-            if await _closed(handle):
-                break
-            await asyncio.sleep(_RETRY_SECONDS)
-            continue
+    while (result := await _wait_for_page(handle, run_id, offset)) is not None:
         if result.items:
-            base = max(base, result.items[0].offset) if offset == 0 else base
+            first = result.items[0].offset
+            if 0 < offset < first:
+                yield Moment(run_id, first, first, first, gap=Gap(offset, first, "truncated"))
+            base = max(base, first) if offset < first else base
             yield _moment(run_id, result, base)
         offset = max(offset, result.next_offset)
         if not result.more_ready:
@@ -83,13 +57,48 @@ async def poll_pages(
     while True:
         try:
             result = await _query(handle, offset)
-        except (WorkflowQueryFailedError, RPCError):
+        except (WorkflowQueryFailedError, RPCError) as err:
+            logger.warning(
+                "What workflow %r published last cannot be read: its host answered %s",
+                workflow_id,
+                err,
+            )
             return
         if result.items:
             yield _moment(run_id, result, base)
         offset = max(offset, result.next_offset)
         if not result.more_ready:
             return
+
+
+async def _wait_for_page(
+    handle: WorkflowHandle[object, object], run_id: str, offset: int
+) -> PollResult | None:
+    """Poll until there is a page; None once the run has closed."""
+    while True:
+        pause = _COOLDOWN_SECONDS
+        try:
+            return await _poll(handle, run_id, offset)
+        except WorkflowUpdateFailedError as err:
+            kind = err.cause.type if isinstance(err.cause, ApplicationError) else None
+            if kind == wire.TRUNCATED_OFFSET:
+                return await _query(handle, 0)
+            refused: Exception | None = err if kind != wire.STREAM_DRAINING else None
+        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
+            if isinstance(err.__cause__, asyncio.CancelledError):
+                raise err.__cause__ from None
+            refused = None
+        except RPCError as err:
+            gone = err.status == RPCStatusCode.NOT_FOUND or is_transient(err)
+            refused = None if gone else err
+            pause = _RETRY_SECONDS
+        if await _closed(handle):
+            return None
+        if isinstance(refused, RPCError):
+            raise translate(refused, handle.id) from refused
+        if refused is not None:
+            raise StreamNotFoundError(handle.id, f"hosts no stream: {refused}") from refused
+        await asyncio.sleep(pause)
 
 
 async def _poll(handle: WorkflowHandle[object, object], run_id: str, offset: int) -> PollResult:
@@ -102,15 +111,20 @@ async def _poll(handle: WorkflowHandle[object, object], run_id: str, offset: int
         wait_for_stage=WorkflowUpdateStage.ACCEPTED,
         result_type=PollResult,
     )
-    return await update.result()
+    result: PollResult = await update.result()
+    return result
 
 
 async def _query(handle: WorkflowHandle[object, object], offset: int) -> PollResult:
-    return await handle.query(wire.POLL, PollInput([], offset), result_type=PollResult)
+    result: PollResult = await handle.query(
+        wire.POLL, PollInput([], offset), result_type=PollResult
+    )
+    return result
 
 
 async def _closed(handle: WorkflowHandle[object, object]) -> bool:
-    return (await handle.describe()).status != WorkflowExecutionStatus.RUNNING
+    described = await until_answered(handle.describe, handle.id)
+    return described.status != WorkflowExecutionStatus.RUNNING
 
 
 def _moment(run_id: str, result: PollResult, base: int) -> Moment:

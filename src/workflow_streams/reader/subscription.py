@@ -68,7 +68,7 @@ class Subscription(Generic[T]):
             if self._slice is not None:
                 found = self._next_in_slice(self._slice)
                 if found is not None:
-                    return cast(T, found)
+                    return cast("T", found)
                 self._slice = None
             step = await anext(self._steps_)
             if isinstance(step, _Slice):
@@ -76,9 +76,9 @@ class Subscription(Generic[T]):
             elif isinstance(step, Gap):
                 self._skipped += step.count
                 if not self._items_only:
-                    return cast(T, step)
+                    return cast("T", step)
             elif not self._items_only:
-                return cast(T, step)
+                return cast("T", step)
 
     async def aclose(self) -> None:
         """Stop following."""
@@ -138,17 +138,17 @@ class Subscription(Generic[T]):
                             return
                     feed.attach(cursor)
                     continue
-                moment = feed.advance(cursor)
-                if moment is None:
+                arrived = feed.advance(cursor)
+                if arrived is None:
                     at = cursor.index
-                    await feed.wait(lambda at=at: feed.stop_index > at)
+                    await feed.wait_past(at)
                     if feed.stop_index <= at:
                         return
                     continue
-                place = (moment.run_id, moment.event_id)
-                for step in self._deliver(feed, moment):
+                place = (arrived.run_id, arrived.event_id)
+                for step in self._deliver(feed, arrived):
                     yield step
-                if moment.end is not None:
+                if arrived.end is not None:
                     return
         finally:
             feed.detach(cursor)
@@ -183,12 +183,7 @@ class Subscription(Generic[T]):
                 if moment.run_id != run_id or moment.event_id > after:
                     yield moment
             here, event_id = chain.run_id, chain.event_id
-            if feed.run_id == here:
-                await feed.wait(
-                    lambda here=here, event_id=event_id: (
-                        feed.event_id >= event_id or feed.run_id != here
-                    )
-                )
+            await feed.wait_level(here, event_id)
             joined = feed.index_after(here, event_id)
             if joined is not None and (not page or page[-1].end is None):
                 cursor.index = joined

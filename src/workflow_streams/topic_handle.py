@@ -1,0 +1,79 @@
+"""The client's handle of one topic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from temporalio.api.common.v1 import Payload
+
+from .events import Event, Last, WorkflowStreamItem
+
+if TYPE_CHECKING:
+    from .client import WorkflowStreamClient
+
+T = TypeVar("T")
+
+
+class TopicHandle(Generic[T]):
+    """One topic of a stream, to publish to and to subscribe to.
+
+    Made by :meth:`WorkflowStreamClient.topic`.
+    """
+
+    def __init__(self, client: WorkflowStreamClient, name: str, type: type[T]) -> None:
+        """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
+        self._client = client
+        self._name = name
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        """Topic name."""
+        return self._name
+
+    @property
+    def type(self) -> type[T]:
+        """Type of the topic's values."""
+        return self._type
+
+    def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
+        """Encode ``value`` and buffer it for the next batch; does not wait.
+
+        Args:
+            value: The value; a ready ``Payload`` passes through as it is.
+            force_flush: Send now rather than at the end of the batch interval.
+
+        Raises:
+            EncodeError: The value cannot be encoded.
+            ItemTooLargeError: The encoded value is over the limit of nearly 2 MiB.
+            BufferFullError: Too much waits already.
+            PublishError: Earlier items were not delivered.
+            UsageError: Called outside the client's event loop.
+        """
+        self._client._publisher.publish(self._name, value, force_flush=force_flush)  # pyright: ignore[reportPrivateUsage]
+
+    async def send(self, value: T | Payload) -> int:
+        """Publish ``value`` and wait until it stands in the history; return its offset.
+
+        Raises:
+            FencedError: A newer attempt of this activity publishes; the item was dropped.
+            WorkflowStreamError: As for :meth:`publish`.
+        """
+        return await self._client._send(self._name, value)  # pyright: ignore[reportPrivateUsage]
+
+    def subscribe(
+        self,
+        from_offset: int | Last = 0,
+        *,
+        poll_cooldown: timedelta = timedelta(milliseconds=100),
+    ) -> AsyncIterator[WorkflowStreamItem[T]]:
+        """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
+        return self._client.subscribe(
+            [self._name], from_offset, result_type=self._type, poll_cooldown=poll_cooldown
+        )
+
+    def follow(self, from_offset: int | Last = 0) -> AsyncIterator[Event[T]]:
+        """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
+        return self._client.follow([self._name], from_offset, result_type=self._type)
