@@ -18,7 +18,7 @@ from workflow_streams.errors import ServerUnavailableError
 
 
 def run(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
-    """Run a sample's `main` and exit with the status that it returns, or 130 if it was interrupted."""
+    """Run a sample's `main` and exit with the status it returns, or 130 if interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A pipe is block-buffered by default, and a live view would come in lumps.

@@ -9,11 +9,13 @@ The model is small: it writes fluent English, and most of what it says is wrong.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 MODEL = "smollm2-135m"
 
@@ -50,7 +52,8 @@ def local_model() -> Iterator[str]:
     Raises:
         ModuleNotFoundError: If one of the two packages is not installed.
     """
-    import xllamacpp
+    # Not at the top: it is large, and with a provider's key it need not even be installed.
+    xllamacpp: Any = importlib.import_module("xllamacpp")
 
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())

@@ -5,13 +5,12 @@ connection for three seconds while the workflow goes on, and resumes with a fres
 the last offset: nothing is lost, nothing comes twice. The left column tells how many items have
 been processed, how many are there, and how many are pending.
 
-    workflow-streams$ uv run samples/run_reconnecting_subscriber.py
-
 With `--state FILE` the offset is kept in a file. Kill the runner with whatever you like
 (`kill -9` too) and start it again with the same file: it picks up the same workflow at the next
 item, even when the workflow has ended in the meantime. The file is removed at the end.
 
-    workflow-streams$ uv run samples/run_reconnecting_subscriber.py --state /tmp/pipeline.json
+Run: `uv run samples/run_worker.py`, and beside it `uv run samples/run_reconnecting_subscriber.py`,
+with or without `--state pipeline.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import argparse
 import asyncio
 import functools
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -109,7 +107,7 @@ class Bookmark:
         """Write the bookmark so that a kill at any moment leaves the old one or the new one."""
         draft = file.with_name(f"{file.name}.new")
         draft.write_text(json.dumps(asdict(self)))
-        os.replace(draft, file)
+        draft.replace(file)
 
 
 async def start(client: Client, workflow_id: str) -> WorkflowHandle[PipelineWorkflow, str]:
@@ -132,15 +130,17 @@ async def disconnect_and_resume(client: Client) -> int:
     async with live_board(client, handle.id) as board:
         board.line("connected")
         first = WorkflowStreamClient.create(client, handle.id).topic("status", type=StageEvent)
+        next_offset = 0
         async for item in first.subscribe():
             board.item(item)
+            next_offset = item.offset + 1
             if board.processed == ITEMS_BEFORE_DISCONNECT:
                 break
         board.line(f"disconnected for {SECONDS_DISCONNECTED} s")
         await asyncio.sleep(SECONDS_DISCONNECTED)
-        board.line(f"reconnected at offset {item.offset + 1}")
+        board.line(f"reconnected at offset {next_offset}")
         fresh = WorkflowStreamClient.create(client, handle.id).topic("status", type=StageEvent)
-        async for event in fresh.follow(from_offset=item.offset + 1):
+        async for event in fresh.follow(from_offset=next_offset):
             match event:
                 case Item():
                     board.item(event)

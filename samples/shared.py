@@ -1,4 +1,4 @@
-"""What the order, pipeline, hub and ticker processes agree on: the task queue and the message shapes.
+"""What the order, pipeline, hub and ticker processes agree on: task queue and message shapes.
 
 Workflow inputs carry `stream_state`, so that a workflow that rolls over can hand its stream to
 the next run.

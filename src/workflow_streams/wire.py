@@ -6,8 +6,8 @@ Item data travels as padded base64 of a serialised ``temporal.api.common.v1.Payl
 payload codec runs once, on the envelope, never per item.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: payload converters look the types up by the module's
+# name, which the sandbox does not know when the package was passed through.
 import base64
 import binascii
 import json
