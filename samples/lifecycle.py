@@ -27,6 +27,8 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
         status = asyncio.run(main())
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 130
+        if sys.stdout.isatty():
+            print()  # the prompt is not to come in the middle of a line
     except ServerUnavailableError as error:
         print(error, file=sys.stderr)
         status = 1

@@ -1,7 +1,8 @@
 """A real Temporal server on this machine, started and stopped from Python."""
 
-from .binary import ServerBinaryNotFoundError, find_binary
-from .server import EmbeddedServer, ServerStartError, server_or_environment
+from .binary import find_binary
+from .errors import ServerBinaryNotFoundError, ServerStartError
+from .server import EmbeddedServer, server_or_environment
 
 __all__ = [
     "EmbeddedServer",

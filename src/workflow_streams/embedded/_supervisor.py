@@ -1,43 +1,66 @@
-"""Runs a command until standard input closes, so that the command cannot outlive its parent.
+"""Runs a command for as long as its parent wants it, and no longer than its parent lives.
 
-Started by file path, imports the standard library only: `_supervisor.py COMMAND [ARG ...]`.
-The first line on standard output is the command's process id; its own output follows.
+Started by file path, imports the standard library only: ``_supervisor.py COMMAND [ARG ...]``.
+Standard input carries the parent's wish: the byte :data:`KILL` kills the command at once, the
+end of input, which also comes when the parent dies, lets it shut down first. Exit status 0
+means that the command is gone for certain.
 """
 
+import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 
-GRACE_SECONDS = 5
+KILL = b"k"
+GRACE_SECONDS = 5.0
+# Processes forked from the parent may hold the pipe open after it, so look at the parent, too.
+PARENT_CHECK_SECONDS = 1.0
 
 
-def main() -> int:
-    """Run the command; return its exit status."""
-    # An interrupt at the terminal reaches the whole group: ending is the parent's to decide.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = subprocess.Popen(
-        sys.argv[1:],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        stdout=sys.stdout,
-        start_new_session=True,
-        restore_signals=True,
-    )
-    print(child.pid, file=sys.stderr, flush=True)
+def main() -> None:
+    """Run the command until it ends or has to."""
+    child_ended = _wake_on_child()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    try:
+        _watch(child, child_ended)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _end(child)
 
-    def end_with_parent() -> None:
-        sys.stdin.buffer.read()
-        child.terminate()
-        try:
-            child.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
 
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    return child.wait()
+def _wake_on_child() -> int:
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return readable
+
+
+def _watch(child: "subprocess.Popen[bytes]", child_ended: int) -> None:
+    parent = os.getppid()
+    wishes = sys.stdin.fileno()
+    while child.poll() is None and os.getppid() == parent:
+        ready, _, _ = select.select([wishes, child_ended], [], [], PARENT_CHECK_SECONDS)
+        if child_ended in ready:
+            os.read(child_ended, 64)
+        if wishes in ready:
+            if os.read(wishes, 1) == KILL:
+                child.kill()
+            return
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

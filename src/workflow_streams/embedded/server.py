@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
-import sys
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,24 +15,16 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from ..connection import connect
-from ..errors import UsageError, WorkflowStreamError
+from ..errors import UsageError
 from .binary import find_binary
+from .errors import ServerStartError
+from .ports import HOST, free_port, require_free
+from .process import ServerProcess
 
-_HOST = "127.0.0.1"
-_SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 _PORT_TRIES = 5
-_GRACE_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 # Without it, timers below a second fire about a second late on this server.
 _TIMERS = 'history.timerProcessorMaxTimeShift="20ms"'
-
-
-class ServerStartError(WorkflowStreamError):
-    """The server ended at once or did not serve in time; ``output`` is what it said."""
-
-    def __init__(self, message: str, output: str) -> None:
-        """Record the tail of the server's output."""
-        super().__init__(f"{message}\n{output}".rstrip())
-        self.output = output
 
 
 class EmbeddedServer:
@@ -73,34 +61,47 @@ class EmbeddedServer:
         Raises:
             UsageError: The folder of ``db_filename`` does not exist.
         """
-        if db_filename is not None and not Path(db_filename).absolute().parent.is_dir():
-            raise UsageError(f"No folder to put the database in: {db_filename}")
-        self._asked_port = port
+        self._db_filename = None if db_filename is None else Path(db_filename).absolute()
+        if self._db_filename is not None and not self._db_filename.parent.is_dir():
+            raise UsageError(
+                f"The folder of the database does not exist: {self._db_filename.parent}"
+            )
         self._port = port
-        self._db_filename = db_filename
         self._ui = ui
         self._ui_port = ui_port
         self._namespace = namespace
         self._start_timeout = start_timeout
-        self._process: asyncio.subprocess.Process | None = None
-        self._pid = 0
-        self._output: deque[str] = deque(maxlen=50)
-        self._reading: asyncio.Task[None] | None = None
+        self._process: ServerProcess | None = None
 
     @property
     def address(self) -> str:
-        """Where it serves, as ``host:port``."""
-        return f"{_HOST}:{self._port}"
+        """Where it serves, as ``host:port``; the same after it is started again.
+
+        Raises:
+            UsageError: Its port is to be a free one, and it has never been started.
+        """
+        if self._port == 0:
+            raise UsageError("This server has no address before it is started")
+        return f"{HOST}:{self._port}"
 
     @property
     def ui_url(self) -> str | None:
         """Address of its web page, if it has one."""
-        return f"http://{_HOST}:{self._ui_port}" if self._ui else None
+        return f"http://{HOST}:{self._ui_port}" if self._ui else None
+
+    @property
+    def connect_settings(self) -> dict[str, Any]:
+        """Arguments of ``workflow_streams.connect`` that lead here, whatever the environment."""
+        return {
+            "target_host": self.address,
+            "namespace": self._namespace,
+            "api_key": None,
+            "tls": False,
+        }
 
     async def connect(self, **overrides: Any) -> Client:
         """Return a client connected to it; arguments as for ``workflow_streams.connect``."""
-        settings = {"target_host": self.address, "namespace": self._namespace}
-        return await connect(**{**settings, **overrides})
+        return await connect(**{**self.connect_settings, **overrides})
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -117,99 +118,87 @@ class EmbeddedServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the server and wait until it serves; again after a stop, on the same port.
+        """Start the server and wait until it serves; after a stop, on the same port again.
 
         Raises:
             ServerBinaryNotFoundError: There is no server program.
             ServerStartError: It ended at once, or did not serve in time.
+            UsageError: It runs already.
         """
-        if self._process is not None:
-            raise UsageError("This server runs already")
+        if self._process is not None and not self._process.ended:
+            raise UsageError(f"The server at {self.address} runs already")
+        await self.stop()
         binary = find_binary()
         for attempt in range(1, _PORT_TRIES + 1):
-            if self._port == 0:
-                self._port = _free_port()
-            if self._ui and self._ui_port == 0:
-                self._ui_port = _free_port()
+            for chosen in (self._port, self._ui_port if self._ui else 0):
+                if chosen:
+                    require_free(chosen)
+            port, ui_port = self._port or free_port(), self._ui_port or free_port()
             try:
-                await self._start(binary)
-                return
+                self._process = await self._launch(binary, port, ui_port)
             except ServerStartError as err:
-                taken = "address already in use" in err.output
-                if self._asked_port != 0 or not taken or attempt == _PORT_TRIES:
+                # It takes ports of its own for its inner services, so any may be lost to others.
+                if attempt == _PORT_TRIES or "address already in use" not in err.output:
                     raise
-                self._port = 0
+            else:
+                self._port, self._ui_port = port, ui_port
+                return
+
+    async def wait(self) -> str:
+        """Wait until the server is gone, for whatever reason; return the tail of its output."""
+        if self._process is None:
+            raise UsageError("This server does not run")
+        return await self._process.wait()
 
     async def stop(self) -> None:
-        """End the server and wait until it is gone; does nothing if it does not run."""
-        process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(_GRACE_SECONDS):
-                await process.wait()
-        finally:
-            self._signal(signal.SIGKILL)
-            await self._reap(process)
+        """Let the server shut down, and wait until it is gone; may be called again."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            await process.end()
 
     async def kill(self) -> None:
-        """Kill the server, as a crash would."""
+        """Kill the server, as a crash would, and wait until it is gone; may be called again."""
         if self._process is not None:
-            self._signal(signal.SIGKILL)
-            await self._reap(self._process)
+            process, self._process = self._process, None
+            await process.end(at_once=True)
 
-    async def _start(self, binary: str) -> None:
-        command = [binary, "server", "start-dev", "--ip", _HOST, "--port", str(self._port)]
+    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
+        command = [binary, "server", "start-dev", "--ip", HOST, "--port", str(port)]
         command += ["--namespace", self._namespace, "--log-level", "error"]
         command += ["--dynamic-config-value", _TIMERS]
-        command += ["--ui-port", str(self._ui_port)] if self._ui else ["--headless"]
+        command += ["--ui-port", str(ui_port)] if self._ui else ["--headless"]
         if self._db_filename is not None:
-            command += ["--db-filename", os.fspath(self._db_filename)]
-        self._output.clear()
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            str(_SUPERVISOR),
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+            command += ["--db-filename", str(self._db_filename)]
+        return command
+
+    async def _launch(self, binary: str, port: int, ui_port: int) -> ServerProcess:
+        process = await ServerProcess.launch(self._command(binary, port, ui_port))
         try:
-            assert process.stderr is not None
-            assert process.stdout is not None
-            self._pid = int(await process.stderr.readline() or b"0")
-            self._reading = asyncio.create_task(self._read(process.stdout))
             async with asyncio.timeout(self._start_timeout):
-                while not await self._serves():
-                    if process.returncode is not None:
-                        await self._reading
-                        raise ServerStartError(
-                            "The Temporal server ended at once:", "\n".join(self._output)
-                        )
-                    await asyncio.sleep(0.05)
+                while not await self._serves(f"{HOST}:{port}") and not process.ended:
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            await self.kill()
+            output = await process.end(at_once=True)
             raise ServerStartError(
-                f"The Temporal server did not serve within {self._start_timeout} s:",
-                "\n".join(self._output),
+                f"The Temporal server did not serve within {self._start_timeout:g} s.", output
             ) from None
         except BaseException:
-            await self.kill()
+            await process.end(at_once=True)
             raise
+        # Even if somebody serves: then that is another, which won the race for the port.
+        if process.ended:
+            raise ServerStartError("The Temporal server ended at once.", await process.end())
+        return process
 
-    async def _serves(self) -> bool:
-        with socket.socket() as probe:
-            probe.setblocking(False)
-            try:
-                await asyncio.get_running_loop().sock_connect(probe, (_HOST, self._port))
-            except OSError:
-                return False
+    async def _serves(self, address: str) -> bool:
+        host, port = address.split(":")
         try:
-            client = await Client.connect(self.address, namespace=self._namespace)
+            _, writer = await asyncio.open_connection(host, int(port))
+        except OSError:
+            return False
+        writer.close()
+        try:
+            client = await Client.connect(address, namespace=self._namespace)
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._namespace)
             )
@@ -217,25 +206,13 @@ class EmbeddedServer:
             return False
         return True
 
-    async def _read(self, output: asyncio.StreamReader) -> None:
-        async for line in output:
-            self._output.append(line.decode(errors="replace").rstrip())
-
-    def _signal(self, number: int) -> None:
-        if self._pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, number)
-
-    async def _reap(self, process: asyncio.subprocess.Process) -> None:
-        await process.wait()
-        if self._reading is not None:
-            await self._reading
-        self._process, self._reading, self._pid = None, None, 0
-
 
 @asynccontextmanager
 async def server_or_environment(**settings: Any) -> AsyncIterator[str]:
     """Yield a server's address: ``TEMPORAL_ADDRESS`` if that is set, else an embedded one's.
+
+    The embedded one has the namespace of ``TEMPORAL_NAMESPACE``, which is where
+    ``workflow_streams.connect`` goes.
 
     Args:
         **settings: As for :class:`EmbeddedServer`; unused where nothing is started.
@@ -244,11 +221,6 @@ async def server_or_environment(**settings: Any) -> AsyncIterator[str]:
     if address:
         yield address
         return
+    settings.setdefault("namespace", os.environ.get("TEMPORAL_NAMESPACE") or "default")
     async with EmbeddedServer(**settings) as server:
         yield server.address
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,86 @@
+"""The server's process, under a supervisor that ends it with this one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ._supervisor import GRACE_SECONDS, KILL
+
+_SUPERVISOR = Path(__file__).with_name("_supervisor.py")
+_TAIL_BYTES = 8192
+
+
+class ServerProcess:
+    """A running command. Made by :meth:`launch`; must be ended by :meth:`end`."""
+
+    def __init__(self, supervisor: asyncio.subprocess.Process) -> None:
+        """Wrap a supervisor that has been started."""
+        self._supervisor = supervisor
+        self._tail = b""
+        assert supervisor.stdout is not None
+        self._reading = asyncio.create_task(
+            self._read(supervisor.stdout), name="embedded server's output"
+        )
+
+    @classmethod
+    async def launch(cls, command: Sequence[str]) -> ServerProcess:
+        """Start a command, without the ``TEMPORAL_*`` variables, which are for clients."""
+        # A session of its own: neither Ctrl-C nor the death of this process's whole group
+        # reaches the supervisor, which has to be there to end the server in order.
+        supervisor = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            str(_SUPERVISOR),
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("TEMPORAL_")},
+        )
+        return cls(supervisor)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._supervisor.returncode is not None
+
+    async def wait(self) -> str:
+        """Wait until the process is gone; return the tail of its output."""
+        # Shielded: one waiter that is cancelled must not take the reading from the others.
+        await asyncio.shield(self._reading)
+        await self._supervisor.wait()
+        return self._tail.decode(errors="replace").strip()
+
+    async def end(self, *, at_once: bool = False) -> str:
+        """End the process and wait until it is gone; return the tail of its output.
+
+        Args:
+            at_once: Kill it, as a crash would.
+        """
+        assert self._supervisor.stdin is not None
+        if at_once and not self.ended:
+            self._supervisor.stdin.write(KILL)
+        self._supervisor.stdin.close()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * GRACE_SECONDS):
+                    await self._supervisor.wait()
+        finally:
+            # 0 is the supervisor's word that the server is gone. Otherwise the process group,
+            # which is the two of them, is killed here.
+            if self._supervisor.returncode != 0:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._supervisor.pid, signal.SIGKILL)
+        return await self.wait()
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        while chunk := await output.read(4096):
+            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
