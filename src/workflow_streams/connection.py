@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
-from temporalio.service import RPCError
 
-from .errors import ServerUnavailableError
+from .errors import ConnectionFailedError, PermissionDeniedError, ServerUnavailableError
 from .plugin import WorkflowStreamsPlugin
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -28,6 +28,7 @@ async def connect(**overrides: Any) -> Client:
 
     Raises:
         ServerUnavailableError: No server answers at the address.
+        PermissionDeniedError: The server does not take the credentials, or wants some.
     """
     config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), **overrides}
     config.setdefault("target_host", DEFAULT_ADDRESS)
@@ -37,9 +38,23 @@ async def connect(**overrides: Any) -> Client:
     address = config["target_host"]
     try:
         return await Client.connect(plugins=plugins, **config)
-    except (RuntimeError, RPCError) as err:
-        raise ServerUnavailableError(
-            f"No Temporal server answers at {address}: {err}. Start one with "
-            "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
+    except RuntimeError as err:
+        # The SDK has no class of its own for this. Other errors are those of plugins and such.
+        if not str(err).startswith("Failed client connect"):
+            raise
+        raise _translate(str(err), address) from err
+
+
+def _translate(text: str, address: str) -> ConnectionFailedError:
+    message = re.search(r'message: "([^"]+)"', text)
+    reason = message[1] if message else text
+    if "code: PermissionDenied" in text or "code: Unauthenticated" in text:
+        return PermissionDeniedError(
+            f"The Temporal server at {address} refuses these credentials: {reason}",
             address=address,
-        ) from err
+        )
+    return ServerUnavailableError(
+        f"No Temporal server answers at {address}: {reason}. Start one with "
+        "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
+        address=address,
+    )

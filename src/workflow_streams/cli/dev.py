@@ -1,10 +1,11 @@
-"""`workflow-streams dev`: a server of one's own."""
+"""``workflow-streams dev``: a server of one's own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -35,31 +36,35 @@ def dev(
         typer.echo(f"TEMPORAL_ADDRESS is set: using {address}; nothing is started.")
         return
     try:
-        asyncio.run(
-            _serve(
-                EmbeddedServer(
-                    port=port,
-                    ui=not headless,
-                    ui_port=ui_port,
-                    db_filename=db,
-                    namespace=namespace,
-                )
-            )
+        server = EmbeddedServer(
+            port=port,
+            ui=not headless,
+            ui_port=ui_port,
+            db_filename=db,
+            namespace=namespace,
         )
+        asyncio.run(_serve(server))
     except WorkflowStreamError as err:
         typer.echo(f"workflow-streams: {err}", err=True)
         raise typer.Exit(1) from None
 
 
 async def _serve(server: EmbeddedServer) -> None:
-    stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with server:
-        typer.echo(f"Temporal server   {server.address}")
-        if server.ui_url:
-            typer.echo(f"Web page          {server.ui_url}")
-        typer.echo(f"Elsewhere         export TEMPORAL_ADDRESS={server.address}")
-        typer.echo("Ctrl-C ends it.")
-        await stop.wait()
+        loop.add_signal_handler(number, task.cancel)
+    # The signals above are all that cancels this; a second one cuts the shutdown short.
+    with suppress(asyncio.CancelledError):
+        async with server:
+            typer.echo(f"Temporal server   {server.address}")
+            if server.ui_url:
+                typer.echo(f"Web page          {server.ui_url}")
+            typer.echo(f"Elsewhere         export TEMPORAL_ADDRESS={server.address}")
+            typer.echo("Ctrl-C ends it.")
+            output = await server.wait()
+        typer.echo(
+            f"workflow-streams: the server has ended by itself.\n{output}".rstrip(), err=True
+        )
+        raise typer.Exit(1)

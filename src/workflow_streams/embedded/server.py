@@ -175,7 +175,8 @@ class EmbeddedServer:
         process = await ServerProcess.launch(self._command(binary, port, ui_port))
         try:
             async with asyncio.timeout(self._start_timeout):
-                while not await self._serves(f"{HOST}:{port}") and not process.ended:
+                # Nothing tells but asking.
+                while not await self._serves(port) and not process.ended:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             output = await process.end(at_once=True)
@@ -190,15 +191,14 @@ class EmbeddedServer:
             raise ServerStartError("The Temporal server ended at once.", await process.end())
         return process
 
-    async def _serves(self, address: str) -> bool:
-        host, port = address.split(":")
+    async def _serves(self, port: int) -> bool:
         try:
-            _, writer = await asyncio.open_connection(host, int(port))
+            _, writer = await asyncio.open_connection(HOST, port)
         except OSError:
             return False
         writer.close()
         try:
-            client = await Client.connect(address, namespace=self._namespace)
+            client = await Client.connect(f"{HOST}:{port}", namespace=self._namespace)
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._namespace)
             )

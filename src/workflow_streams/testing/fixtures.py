@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.client import Client
 
 from ..connection import connect
-from ..embedded import server_or_environment
+from ..embedded import EmbeddedServer
 
 try:
     import pytest
@@ -22,31 +24,43 @@ except ImportError as err:
     ) from err
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StreamServer:
     """A server that tests may use."""
 
     address: str
+    connect_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     async def connect(self, **overrides: Any) -> Client:
         """Return a client connected to it; arguments as for ``workflow_streams.connect``."""
-        return await connect(**{"target_host": self.address, **overrides})
+        settings = {"target_host": self.address, **self.connect_settings}
+        return await connect(**{**settings, **overrides})
 
 
 @contextmanager
 def running_server() -> Iterator[StreamServer]:
-    """Run the server on an event loop of its own, so that it outlives those of the tests."""
+    """Yield the server of ``TEMPORAL_ADDRESS``, else one started for the purpose."""
+    address = os.environ.get("TEMPORAL_ADDRESS")
+    if address:
+        yield StreamServer(address)
+        return
+    with _background_loop() as loop:
+        server = EmbeddedServer()
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        try:
+            yield StreamServer(server.address, server.connect_settings)
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+
+
+@contextmanager
+def _background_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Run an event loop that outlives those of the tests."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="stream server", daemon=True)
     thread.start()
-    server = server_or_environment()
     try:
-        address = asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
-        try:
-            yield StreamServer(address)
-        finally:
-            leaving = server.__aexit__(None, None, None)
-            asyncio.run_coroutine_threadsafe(leaving, loop).result()
+        yield loop
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -62,5 +76,7 @@ def stream_server() -> Iterator[StreamServer]:
 
 @pytest.fixture
 def stream_client(stream_server: StreamServer) -> Client:
-    """A client connected to :func:`stream_server`, for any event loop."""
-    return asyncio.run(stream_server.connect())
+    """A client connected to :func:`stream_server`; clients work on any event loop."""
+    # In a thread, because the test's own event loop may be running here already.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, stream_server.connect()).result()
