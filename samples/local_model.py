@@ -63,7 +63,9 @@ def local_model() -> Iterator[str]:
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = 1
     params.n_predict = int(os.environ.get("LOCAL_MODEL_MAX_TOKENS", "600"))
-    params.cpuparams.n_threads = min(4, os.cpu_count() or 1)
+    # The threads wait for each other in a busy loop, so one that has to share its processor
+    # slows all of them down to a crawl: leave half of the processors to everything else.
+    params.cpuparams.n_threads = min(4, max(1, (os.cpu_count() or 1) // 2))
     params.sampling.seed = int(os.environ.get("LOCAL_MODEL_SEED", "1"))
     params.sampling.temp = TEMPERATURE
     params.sampling.penalty_repeat = REPEAT_PENALTY

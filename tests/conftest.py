@@ -1,8 +1,9 @@
-"""Fixtures of all tests: a real server, a client, names that are free."""
+"""Fixtures of all tests: a real server, a client, names that are free, no task left over."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -15,14 +16,33 @@ from workflow_streams.testing.fixtures import StreamServer
 __all__ = ["stream_client", "stream_server"]
 
 
+@pytest.fixture(autouse=True)
+def async_tests_leave_no_task(request: pytest.FixtureRequest) -> None:
+    """Put every async test under `no_task_left`; the others have no event loop to look at."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("no_task_left")
+
+
 @pytest.fixture
-async def client(stream_server: StreamServer) -> AsyncIterator[Client]:
-    """A client; afterwards, no task may be left but feeds that are about to stop."""
+async def no_task_left() -> AsyncIterator[None]:
+    """Afterwards, no task may be left but feeds, which wait for another reader for a while."""
     before = asyncio.all_tasks()
-    yield await stream_server.connect()
-    async with asyncio.timeout(10):
-        while left := asyncio.all_tasks() - before - {asyncio.current_task()}:
-            await asyncio.wait(left, timeout=0.1)
+    yield
+    own = asyncio.current_task()
+    left = {
+        task
+        for task in asyncio.all_tasks() - before
+        if task is not own and not task.get_name().startswith("follow ")
+    }
+    if left:
+        _, left = await asyncio.wait(left, timeout=2)
+    assert not left, "tasks left over"
+
+
+@pytest.fixture
+async def client(stream_server: StreamServer) -> Client:
+    """A client connected to the test server."""
+    return await stream_server.connect()
 
 
 @pytest.fixture

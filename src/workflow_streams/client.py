@@ -29,7 +29,7 @@ from .publisher import (
 )
 from .reader.hub import Feed, feed_of
 from .reader.subscription import Subscription, check_offset
-from .reader.tip import wait_for_tip
+from .reader.tip import wait_for_tip, wait_whether_polled
 from .topic_handle import TopicHandle
 from .topics import TopicTypes
 
@@ -320,8 +320,7 @@ class WorkflowStreamClient:
         feed.retain(0)
         verdicts = feed.watchers.setdefault(self._publisher_id, {})
         try:
-            await feed.wait(lambda: feed.floor is not None)
-            if feed.chain is not None and feed.chain.polled:
+            if await wait_whether_polled(feed):
                 raise UsageError(
                     "send() needs a stream hosted by workflow_streams, whose history tells the "
                     "offset; on this one use publish() and flush()"

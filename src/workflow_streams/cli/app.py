@@ -27,7 +27,4 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Durable event streams for Temporal workflows.
-
-    Commands connect to the server that TEMPORAL_ADDRESS and its like name.
-    """
+    """Durable event streams for Temporal workflows."""

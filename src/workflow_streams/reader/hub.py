@@ -151,6 +151,10 @@ class Feed:
         """If the feed reads this run, wait until it is not behind ``event_id`` any more."""
         await self.wait(lambda: self.run_id != run_id or self.event_id >= event_id)
 
+    async def wait_other_run(self, run_id: str) -> None:
+        """Wait until the feed has left this run."""
+        await self.wait(lambda: self.run_id != run_id)
+
     async def describe(self) -> WorkflowExecutionDescription:
         """Ask the server about the run; raises this package's errors."""
         handle = self.client.get_workflow_handle(self.workflow_id, run_id=self.pinned_run_id)
