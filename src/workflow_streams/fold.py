@@ -114,7 +114,7 @@ class Fold:
         malformed: Signals ignored because their argument is no batch.
     """
 
-    __slots__ = ("_activities", "base", "head", "keep_last", "malformed", "publishers")
+    __slots__ = ("_activities", "_fences", "base", "head", "keep_last", "malformed", "publishers")
 
     def __init__(
         self,
@@ -122,8 +122,14 @@ class Fold:
         base: int = 0,
         publishers: Mapping[str, int] | None = None,
         keep_last: int | None = None,
+        *,
+        fences: bool = True,
     ) -> None:
-        """Start from what the run's opening record says."""
+        """Start from what the run's opening record says.
+
+        ``fences=False`` takes all attempts of an activity alike, as hosts of the contrib do.
+        """
+        self._fences = fences
         self.head = head
         self.base = base
         self.keep_last = keep_last
@@ -140,7 +146,7 @@ class Fold:
 
     def batch(self, publisher_id: str, sequence: int, count: int) -> Verdict:
         """Judge a signalled batch of ``count`` items."""
-        publisher = parse_publisher_id(publisher_id)
+        publisher = parse_publisher_id(publisher_id) if self._fences else None
         superseded = None
         activity = None
         if publisher is not None:

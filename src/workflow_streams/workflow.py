@@ -109,7 +109,8 @@ class WorkflowStream:
             # A contrib-style run before: its items stand in no history, so they go into ours.
             carried, self._log, self._log_bytes, head = self._log, [], 0, state.base_offset
         self._first_offset = head
-        self._fold = Fold(head, base, sequences, keep_last if self._native else None)
+        ring = keep_last if self._native else None
+        self._fold = Fold(head, base, sequences, ring, fences=self._native)
         self._keep_last = keep_last
         return carried
 
@@ -178,8 +179,8 @@ class WorkflowStream:
                 f"[{self.base}, {self.head})",
                 type=wire.TRUNCATE_OUT_OF_RANGE,
             )
-        self._held.append(up_to_offset)
         self._record(up_to_offset)
+        self._hold(up_to_offset)
 
     def get_state(self, *, publisher_ttl: timedelta = DEFAULT_PUBLISHER_TTL) -> State:
         """Return the snapshot to hand to the next run as ``prior_state``.
@@ -260,8 +261,14 @@ class WorkflowStream:
             size += length
         if start < len(entries):
             self._record(self.base, entries[start:])
-        self._held.append(entries)
-        self._held_count += len(entries)
+        self._hold(entries)
+
+    def _hold(self, op: list[Entry] | int) -> None:
+        self._held.append(op)
+        self._held_count += 0 if isinstance(op, int) else len(op)
+        if not self._native:
+            # The contrib appends at once, and its readers have seen that order.
+            self._settle(now=True)
 
     def _record(
         self, base: int, entries: Sequence[Entry] = (), opening: Opening | None = None

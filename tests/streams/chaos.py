@@ -39,10 +39,9 @@ class Chaos:
 
         await asyncio.gather(*[background(k) for k in range(3)])
         await workflow.wait_condition(lambda: self.finished or chaos.rolls > 0)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        self.own.publish("last of this run")
         self.stream.detach_pollers()
         await workflow.wait_condition(workflow.all_handlers_finished)
+        self.own.publish("last of this run")
         state = self.stream.get_state()
         log = self.stream._log[self.carried :]  # pyright: ignore[reportPrivateUsage]
         seen = chaos.before + [decode_payload(data).data.decode() for _, data in log]

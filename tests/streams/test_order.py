@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from workflow_streams import WorkflowStreamClient, WorkflowStreamsPlugin, wire
+from workflow_streams import WorkflowStreamClient, wire
 
 from .chaos import Chaos, ChaosInput
 
@@ -54,7 +55,8 @@ async def restart_workers(client: Client, queue: str, cached: int, dice: random.
             task_queue=queue,
             workflows=[Chaos],
             max_cached_workflows=cached,
-            plugins=[WorkflowStreamsPlugin()],
+            # Else the tasks of a worker that has gone wait 10 s for it.
+            sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=100),
         )
         async with worker:
             await asyncio.sleep(0.3 + dice.random())
