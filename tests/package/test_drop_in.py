@@ -21,9 +21,9 @@ def members() -> Iterator[tuple[str, str]]:
     for name in contrib.__all__:
         cls = getattr(contrib, name)
         for member, value in vars(cls).items():
-            if member == "__init__" or not member.startswith("_"):
-                if callable(getattr(cls, member)) or isinstance(value, property):
-                    yield name, member
+            public = member == "__init__" or not member.startswith("_")
+            if public and (callable(getattr(cls, member)) or isinstance(value, property)):
+                yield name, member
 
 
 def type_parameters(cls: Any) -> tuple[Any, ...]:
