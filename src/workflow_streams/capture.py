@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 
-from . import wire
 from .fold import Accepted, Fold
+from .intake import Intake
 from .wire import Entry
 
 _current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", default=None)
@@ -29,16 +29,13 @@ class Capture:
     def __init__(self) -> None:
         """Begin empty."""
         self.entries: list[Entry] = []
-        self._fold = Fold()
+        self._intake = Intake(Fold())
 
     async def take(self, payload: Payload) -> None:
         """Deliver one publish signal's argument."""
-        batch = wire.parse_batch(payload)
-        if batch is None:
-            raise ValueError("not a publish signal's argument")
-        verdict = self._fold.batch(batch.publisher_id, batch.sequence, len(batch.entries))
-        if isinstance(verdict, Accepted):
-            self.entries += batch.entries
+        judged = self._intake.take(payload)
+        if judged is not None and isinstance(judged.verdict, Accepted):
+            self.entries += judged.entries
 
 
 def current_capture() -> Capture | None:

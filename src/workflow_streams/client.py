@@ -19,7 +19,7 @@ from . import wire
 from .capture import Capture, current_capture
 from .errors import FencedError, UsageError
 from .events import Event, Last, WorkflowStreamItem
-from .fold import Accepted, ActivityPublisher, Attempt
+from .fold import Accepted
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
     DEFAULT_MAX_BUFFER_BYTES,
@@ -27,6 +27,7 @@ from .publisher import (
     DEFAULT_MAX_RETRY_DURATION,
     Publisher,
 )
+from .publisher_ids import ActivityPublisher, Attempt
 from .reader.hub import Feed, feed_of
 from .reader.subscription import Subscription, check_offset
 from .reader.tip import wait_for_tip, wait_whether_polled
@@ -197,7 +198,7 @@ class WorkflowStreamClient:
         traceback: TracebackType | None,
     ) -> None:
         """Send what is buffered and stop; raise PublishError for what was not delivered."""
-        await self._publisher.stop(exc_type, exc, traceback)
+        await self._publisher.stop(exc)
 
     @overload
     def topic(self, name: str) -> TopicHandle[Any]: ...

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
-from .errors import ConnectionFailedError, PermissionDeniedError, ServerUnavailableError
 from .plugin import WorkflowStreamsPlugin
+from .rpc import connect_failure
 
 DEFAULT_ADDRESS = "localhost:7233"
 
@@ -39,22 +38,7 @@ async def connect(**overrides: Any) -> Client:
     try:
         return await Client.connect(plugins=plugins, **config)
     except RuntimeError as err:
-        # The SDK has no class of its own for this. Other errors are those of plugins and such.
-        if not str(err).startswith("Failed client connect"):
+        failure = connect_failure(err, address)
+        if failure is None:
             raise
-        raise _translate(str(err), address) from err
-
-
-def _translate(text: str, address: str) -> ConnectionFailedError:
-    message = re.search(r'message: "([^"]+)"', text)
-    reason = message[1] if message else text
-    if "code: PermissionDenied" in text or "code: Unauthenticated" in text:
-        return PermissionDeniedError(
-            f"The Temporal server at {address} refuses these credentials: {reason}",
-            address=address,
-        )
-    return ServerUnavailableError(
-        f"No Temporal server answers at {address}: {reason}. Start one with "
-        "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
-        address=address,
-    )
+        raise failure from err

@@ -129,19 +129,30 @@ class FencedError(_OfWorkflow):
 
 
 class PublishError(_OfWorkflow):
-    """Items were not delivered. ``undelivered`` counts them; ``__cause__`` says why."""
+    """Items were not delivered; ``__cause__`` says why.
 
-    def __init__(self, workflow_id: str, undelivered: int, reason: BaseException) -> None:
+    The publisher has dropped them. It can be used again, for what is published from now on.
+
+    Attributes:
+        undelivered: How many items the server did not acknowledge.
+        uncertain: How many of them were sent, without an answer. Either all of these are in
+            the stream or none.
+    """
+
+    def __init__(
+        self, workflow_id: str, undelivered: int, reason: BaseException, *, uncertain: int = 0
+    ) -> None:
         """Record how many items did not get through."""
-        super().__init__(workflow_id, f"{undelivered} item(s) were not delivered: {reason}")
+        perhaps = f" ({uncertain} of them may have been)" if uncertain else ""
+        super().__init__(
+            workflow_id, f"{undelivered} item(s) were not delivered{perhaps}: {reason}"
+        )
         self.undelivered = undelivered
+        self.uncertain = uncertain
 
 
 class PublishTimeoutError(PublishError, TimeoutError):
-    """A batch could not be delivered within ``max_retry_duration``.
-
-    Its last attempt may have got through: the items are either all in the stream or none is.
-    """
+    """A batch could not be delivered within ``max_retry_duration``."""
 
 
 class ConnectionFailedError(WorkflowStreamError):

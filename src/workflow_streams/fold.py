@@ -9,54 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_PREFIX = "wfs1"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Attempt:
-    """Which attempt of an activity publishes.
-
-    Ordered by the server time at which the attempt was scheduled, then by its number: the
-    number alone starts again at 1 when an operator resets the activity.
-    """
-
-    scheduled_us: int
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class ActivityPublisher:
-    """The facts in the publisher id of an activity.
-
-    ``source`` is run id and activity id together, since activity ids repeat from run to run.
-    """
-
-    run_id: str
-    activity_id: str
-    attempt: Attempt
-
-    @property
-    def source(self) -> str:
-        """What all attempts of the one activity share."""
-        return f"{self.run_id}/{self.activity_id}"
-
-    def publisher_id(self, nonce: str) -> str:
-        """Return the id; ``nonce`` tells the attempt's publishers apart."""
-        a = self.attempt
-        return f"{_PREFIX}/{self.run_id}/{a.scheduled_us}/{a.number}/{nonce}/{self.activity_id}"
-
-
-def parse_publisher_id(publisher_id: str) -> ActivityPublisher | None:
-    """Invert :meth:`ActivityPublisher.publisher_id`; None for ids of any other shape."""
-    parts = publisher_id.split("/", 5)
-    if len(parts) != 6 or parts[0] != _PREFIX:
-        return None
-    _, run_id, scheduled, number, _, activity_id = parts
-    if not (scheduled.isascii() and scheduled.isdigit() and number.isascii() and number.isdigit()):
-        return None
-    if max(len(scheduled), len(number)) > 20:
-        return None
-    return ActivityPublisher(run_id, activity_id, Attempt(int(scheduled), int(number)))
+from .publisher_ids import (
+    ActivityPublisher,
+    Attempt,
+    Producer,
+    parse_producer,
+    parse_publisher_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +38,52 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The batch came before under the same sequence, or a later one; dropped whole."""
+    """The batch came before under the same sequence, or a later one; dropped whole.
+
+    ``last`` is the publisher's last accepted sequence.
+    """
+
+    last: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """A newer attempt of the activity has published; the batch is dropped whole."""
+    """A newer attempt or session of the publisher has published; the batch is dropped whole.
+
+    ``attempt`` is the newer one's number: of an activity's attempt, or a producer's epoch.
+    """
 
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfSequence:
+    """A producer skipped a number; the batch is dropped whole.
+
+    ``new_session`` tells that the epoch is newer, and has to begin with ``expected``.
+    """
+
+    expected: int
+    new_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """The writer's own ordering key does not rise; the batch is dropped whole."""
+
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The stream had been closed; the batch is dropped whole. ``by_this``: closed by itself."""
+
+    by_this: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Parts of the batch are missing; it is dropped whole and may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ class Malformed:
     """The signal's argument is no batch; ignored and counted."""
 
 
-Verdict = Accepted | Duplicate | Fenced | Malformed
+Verdict = Accepted | Duplicate | Fenced | OutOfSequence | Regression | Closed | Torn | Malformed
 
 
 @dataclass(slots=True)
@@ -112,9 +109,24 @@ class Fold:
         keep_last: With a ring buffer, how many items are retained; else None.
         publishers: Last accepted sequence by publisher id.
         malformed: Signals ignored because their argument is no batch.
+        closed: Whether a batch has closed the stream.
+        order: Highest ordering key that a batch came with; empty if none did.
     """
 
-    __slots__ = ("_activities", "_fences", "base", "head", "keep_last", "malformed", "publishers")
+    __slots__ = (
+        "_activities",
+        "_closable",
+        "_closed_by",
+        "_epochs",
+        "_fences",
+        "base",
+        "closed",
+        "head",
+        "keep_last",
+        "malformed",
+        "order",
+        "publishers",
+    )
 
     def __init__(
         self,
@@ -124,12 +136,19 @@ class Fold:
         keep_last: int | None = None,
         *,
         fences: bool = True,
+        closable: bool = False,
+        order: str = "",
     ) -> None:
         """Start from what the run's opening record says.
 
         ``fences=False`` takes all attempts of an activity alike, as hosts of the contrib do.
+        ``closable=True`` lets batches close the stream.
         """
         self._fences = fences
+        self._closable = closable
+        self._closed_by: tuple[str, int] | None = None
+        self.closed = False
+        self.order = order
         self.head = head
         self.base = base
         self.keep_last = keep_last
@@ -137,19 +156,40 @@ class Fold:
         self.malformed = 0
         # What an activity wrote is known within its run only: it cannot be retried in another.
         self._activities: dict[str, _Activity] = {}
+        self._epochs: dict[str, int] = {}
         for publisher_id in self.publishers:
-            publisher = parse_publisher_id(publisher_id)
-            if publisher is not None:
+            if (publisher := parse_publisher_id(publisher_id)) is not None:
                 known = self._activities.get(publisher.source)
                 if known is None or known.attempt < publisher.attempt:
                     self._activities[publisher.source] = _Activity(publisher.attempt)
+            elif (producer := parse_producer(publisher_id)) is not None:
+                epoch = self._epochs.get(producer.producer_id, 0)
+                self._epochs[producer.producer_id] = max(epoch, producer.epoch)
 
-    def batch(self, publisher_id: str, sequence: int, count: int) -> Verdict:
-        """Judge a signalled batch of ``count`` items."""
-        publisher = parse_publisher_id(publisher_id) if self._fences else None
+    def batch(
+        self,
+        publisher_id: str,
+        sequence: int,
+        count: int,
+        *,
+        close: bool = False,
+        order: str | None = None,
+    ) -> Verdict:
+        """Judge a signalled batch of ``count`` items.
+
+        Args:
+            publisher_id: Who publishes; empty: nobody that is known, so nothing is deduplicated.
+            sequence: The batch's number among the publisher's.
+            count: How many items it holds.
+            close: Whether it closes the stream, where the stream allows that.
+            order: Key that has to rise from batch to batch, over all writers that give one.
+        """
+        if self.closed:
+            return Closed(bool(publisher_id) and self._closed_by == (publisher_id, sequence))
         superseded = None
         activity = None
-        if publisher is not None:
+        producer = None
+        if (publisher := self._activity_of(publisher_id)) is not None:
             activity = self._activities.get(publisher.source)
             if activity is None:
                 activity = self._activities[publisher.source] = _Activity(publisher.attempt)
@@ -160,15 +200,45 @@ class Fold:
                     tuple(activity.written), publisher.activity_id, publisher.attempt.number
                 )
                 activity.attempt, activity.written = publisher.attempt, []
-        if publisher_id:
-            last = self.publishers.get(publisher_id)
-            if last is not None and sequence <= last:
-                return Duplicate()
-            self.publishers[publisher_id] = sequence
+        elif (producer := parse_producer(publisher_id)) is not None:
+            refused = self._admit(producer, sequence)
+            if refused is not None:
+                return refused
+        last = self.publishers.get(publisher_id) if publisher_id else None
+        if last is not None and sequence <= last:
+            return Duplicate(last)
+        if order is not None and order <= self.order:
+            return Regression(self.order)
+        self._note(publisher_id, sequence, producer)
+        self.order = self.order if order is None else order
+        if close and self._closable:
+            self.closed, self._closed_by = True, (publisher_id, sequence)
         offset = self._append(count)
         if activity is not None and count:
             _extend(activity.written, offset, offset + count)
         return Accepted(offset, count, superseded)
+
+    def _activity_of(self, publisher_id: str) -> ActivityPublisher | None:
+        return parse_publisher_id(publisher_id) if self._fences else None
+
+    def _admit(self, producer: Producer, sequence: int) -> Fenced | OutOfSequence | None:
+        epoch = self._epochs.get(producer.producer_id)
+        if epoch is not None and producer.epoch < epoch:
+            return Fenced(epoch)
+        last = self.publishers.get(producer.publisher_id, 0)
+        if sequence > last + 1:
+            return OutOfSequence(last + 1, epoch is not None and producer.epoch > epoch)
+        return None
+
+    def _note(self, publisher_id: str, sequence: int, producer: Producer | None) -> None:
+        if not publisher_id:
+            return
+        if producer is not None:
+            epoch = self._epochs.get(producer.producer_id)
+            if epoch is not None and epoch < producer.epoch:
+                self.publishers.pop(Producer(producer.producer_id, epoch).publisher_id, None)
+            self._epochs[producer.producer_id] = producer.epoch
+        self.publishers[publisher_id] = sequence
 
     def own(self, count: int) -> Accepted:
         """Append ``count`` items that the workflow itself published."""

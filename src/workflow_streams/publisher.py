@@ -1,32 +1,22 @@
-"""The publishing side: encode at the call, buffer, send in order, retry, report."""
+"""The publishing side: encode at the call, buffer, send in order, report."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
-from temporalio.service import RPCError
 
 from . import wire
 from .batcher import Batcher, Outgoing
-from .errors import (
-    BufferFullError,
-    EncodeError,
-    ItemTooLargeError,
-    PublishError,
-    PublishTimeoutError,
-    UsageError,
-)
-from .rpc import is_transient, translate
+from .delivery import Delivery, Undeliverable
+from .errors import BufferFullError, EncodeError, ItemTooLargeError, PublishError, UsageError
 
 logger = logging.getLogger("workflow_streams")
 
@@ -35,15 +25,18 @@ DEFAULT_MAX_RETRY_DURATION = timedelta(minutes=10)
 DEFAULT_MAX_BUFFER_ITEMS = 500_000
 DEFAULT_MAX_BUFFER_BYTES = 128 * 1024 * 1024
 
-_FIRST_RETRY_SECONDS = 0.1
-_LONGEST_RETRY_SECONDS = 5.0
+LEAST_RETRY_SECONDS = 1.0
+GRACE_SECONDS = 5.0
+
+Placed = tuple[int, int]
+"""A batch's sequence and an item's index in it."""
 
 
 class Publisher:
     """Sends items to one workflow, one batch at a time, under one publisher id.
 
     One background task, the pump, owns everything that is sent. It runs from ``start`` to
-    ``stop``, or, outside of those, while a ``flush`` has something to wait for.
+    ``stop``, or, outside of those, while somebody waits for an item to be taken.
     """
 
     def __init__(
@@ -69,7 +62,7 @@ class Publisher:
             converter: Turns values into payloads.
             batch_interval: Shortest time between two batches, unless something is forced.
             max_batch_size: Items at which a batch is sent without waiting.
-            max_retry_duration: How long a batch is retried.
+            max_retry_duration: How long a batch is tried, from its first attempt.
             max_buffer_items: Items that may wait.
             max_buffer_bytes: Encoded bytes that may wait.
             announce: Send an empty batch on starting, so that readers learn of a retry.
@@ -85,7 +78,7 @@ class Publisher:
         self._workflow_id = workflow_id
         self._publisher_id = publisher_id
         self._converter = converter
-        self._max_retry_seconds = max_retry_duration.total_seconds()
+        self._patience = max(LEAST_RETRY_SECONDS, max_retry_duration.total_seconds())
         self._announce = announce
         self._batcher = Batcher(
             interval=batch_interval.total_seconds(),
@@ -95,18 +88,22 @@ class Publisher:
             max_bytes=max_buffer_bytes,
         )
         self._open = False
+        self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._waiters: list[tuple[int, asyncio.Future[Placed]]] = []
-        self._error: PublishError | None = None
+        self._delivery: Delivery | None = None
+        self._settled = 0
+        self._waiters: dict[asyncio.Future[Placed], int] = {}
+        self._untold: PublishError | None = None
+        self._told: PublishError | None = None
         self.acknowledged = 0
         """Sequence of the last batch that the server took."""
 
     def publish(self, topic: str, value: Any, *, force_flush: bool = False) -> int:
         """Encode and buffer ``value``; return its number among this publisher's items."""
         self._check_loop()
-        self._raise_error()
+        self._raise_untold()
         entry = self._encode(topic, value)
         if not self._batcher.has_room(len(entry)):
             raise BufferFullError(
@@ -114,10 +111,11 @@ class Publisher:
                 f"the publisher's buffer is full ({len(self._batcher):,} items); the item was "
                 "not taken. Await flush() between bursts",
             )
+        due = self._batcher.due()
         number = self._batcher.add(entry)
         if force_flush:
             self._batcher.force()
-        if self._open:
+        if self._open and self._batcher.due() != due:
             self._ensure_pump()
         return number
 
@@ -128,158 +126,194 @@ class Publisher:
             PublishError: Something was not delivered, now or since the last report.
         """
         self._check_loop()
-        self._raise_error()
-        if not self._batcher and not self._in_flight():
-            return
-        await self.delivered(self._batcher.added - 1)
+        self._raise_untold()
+        if self._undelivered:
+            await self.delivered(self._batcher.added - 1)
 
     async def delivered(self, number: int) -> Placed:
-        """Wait until item ``number`` is taken; return its batch and place in it."""
-        self._loop = loop = asyncio.get_running_loop()
-        future: asyncio.Future[Placed] = loop.create_future()
-        self._waiters.append((number, future))
+        """Wait until item ``number``, not yet taken, is taken; return its batch and place in it."""
+        self._loop = asyncio.get_running_loop()
+        taken: asyncio.Future[Placed] = self._loop.create_future()
+        self._waiters[taken] = number
         self._batcher.force()
         self._ensure_pump()
-        return await future
+        try:
+            return await taken
+        except PublishError as error:
+            self._told = error
+            if self._untold is error:
+                self._untold = None
+            raise
+        except asyncio.CancelledError:
+            # An error may have come just before the cancellation: somebody else is to be told.
+            if taken.done() and not taken.cancelled():
+                error = taken.exception()
+                if isinstance(error, PublishError) and error is not self._told:
+                    self._keep(error)
+            raise
+        finally:
+            self._waiters.pop(taken, None)
+            self._wake.set()
 
     async def start(self) -> None:
         """Begin to send in the background."""
         if self._open:
             raise UsageError("This publisher is already in use by an `async with` block")
-        self._loop = asyncio.get_running_loop()
+        if self._pump is None or self._pump.done():
+            self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._check_loop()
         self._open = True
         self._ensure_pump()
 
-    async def stop(
-        self,
-        _type: type[BaseException] | None = None,
-        raised: BaseException | None = None,
-        _traceback: TracebackType | None = None,
-    ) -> None:
+    async def stop(self, raised: BaseException | None = None) -> None:
         """Send what is buffered, then end the pump by agreement.
 
-        An error of delivery is raised, or noted on ``raised``, the one on its way already.
+        After a cancellation, ``raised`` or during this call, that may take 5 seconds; after
+        those, or a second one, the rest is given up.
+
+        Args:
+            raised: The error on its way. What was not delivered is noted on it, else raised.
         """
-        self._open = False
+        self._check_loop()
+        self._open, self._stopping = False, True
         self._batcher.force()
         self._wake.set()
-        if self._pump is not None:
-            try:
-                await asyncio.shield(self._pump)
-            except asyncio.CancelledError:
-                await self._abort()
-                raise
-        if self._error is not None and raised is not None:
-            raised.add_note(str(self._error))
-            logger.error("%s", self._error)
-            self._error = None
-        self._raise_error()
+        try:
+            cancelled = await self._finish(raised)
+        finally:
+            self._stopping = False
+        leaving = cancelled or raised
+        if leaving is None:
+            self._raise_untold()
+        elif self._untold is not None:
+            leaving.add_note(str(self._untold))
+            self._untold = None
+        if cancelled is not None and cancelled is not raised:
+            raise cancelled
 
-    async def _abort(self) -> None:
-        """Give up after a second cancellation, saying what is lost."""
-        if self._pump is not None:
+    async def _finish(self, raised: BaseException | None) -> asyncio.CancelledError | None:
+        """Wait for the pump; return the cancellation that came before or meanwhile."""
+        cancelled = raised if isinstance(raised, asyncio.CancelledError) else None
+        try:
+            if cancelled is None:
+                await self._pump_ends()
+                return None
+        except asyncio.CancelledError as err:
+            cancelled = err
+        try:
+            await self._pump_ends(GRACE_SECONDS)
+        except asyncio.CancelledError as err:
+            cancelled = err
+        if self._pump is not None and not self._pump.done():
             self._pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump
-        lost = self._batcher.clear()
-        if lost:
-            logger.warning(
-                "Cancelled while publishing to workflow %r: %d item(s) were not delivered",
-                self._workflow_id,
-                lost,
-            )
+            await self._pump_ends()
+        return cancelled
 
-    def _in_flight(self) -> bool:
-        return self._pump is not None and not self._pump.done() and not self._idle
+    async def _pump_ends(self, seconds: float | None = None) -> None:
+        if self._pump is not None:
+            await asyncio.wait([self._pump], timeout=seconds)
 
-    _idle = True
+    @property
+    def _undelivered(self) -> int:
+        return self._batcher.added - self._settled
+
+    @property
+    def _wanted(self) -> bool:
+        return self._open or self._stopping or any(not taken.done() for taken in self._waiters)
 
     def _ensure_pump(self) -> None:
         self._wake.set()
         if self._pump is None or self._pump.done():
-            self._idle = False
             self._pump = asyncio.create_task(self._run(), name=f"publish {self._workflow_id}")
+            self._pump.add_done_callback(self._pump_ended)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            if self._announce:
-                self._announce = False
-                await self._deliver(self._batcher.take_empty())
-            while True:
-                self._wake.clear()
-                due = self._batcher.due()
-                if due is None:
-                    if not self._open:
-                        return
-                    self._idle = True
-                    await self._wake.wait()
-                    self._idle = False
-                elif due > loop.time() and self._open:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout_at(due):
-                            await self._wake.wait()
-                else:
-                    await self._deliver(self._batcher.take(loop.time()))
-        except _Undelivered as err:
-            self._fail(err)
-        finally:
-            self._idle = True
-            for _, future in self._waiters:
-                future.cancel()
-            self._waiters.clear()
+            await self._send_what_is_due()
+        except Undeliverable as err:
+            self._give_up(err.reason, err.kind)
+        except Exception as err:
+            self._give_up(err)
+        except BaseException as err:
+            self._give_up(_Cancelled() if isinstance(err, asyncio.CancelledError) else err)
+            raise
 
-    async def _deliver(self, batch: Outgoing) -> None:
-        """Send ``batch`` until it is taken; under one sequence, so never twice."""
+    def _pump_ended(self, pump: asyncio.Task[None]) -> None:
+        # Cancelled before its first step, it could not do this itself.
+        if pump.cancelled():
+            self._give_up(_Cancelled())
+
+    async def _send_what_is_due(self) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._max_retry_seconds
-        delay = _FIRST_RETRY_SECONDS
-        payload = wire.batch_payload(batch.entries, self._publisher_id, batch.sequence)
-        while True:
-            try:
-                await self._send(payload)
-                break
-            except RPCError as err:
-                if not is_transient(err):
-                    reason = translate(err, self._workflow_id)
-                    reason.__cause__ = err
-                    raise _Undelivered(batch, reason, timed_out=False) from err
-                if loop.time() + delay > deadline:
-                    reason = translate(err, self._workflow_id)
-                    reason.__cause__ = err
-                    raise _Undelivered(batch, reason, timed_out=True) from err
-                logger.info("Publishing to %r is retried: %s", self._workflow_id, err)
-            except Exception as err:
-                # The user's codec, or an argument that the SDK refuses: not worth a retry.
-                raise _Undelivered(batch, err, timed_out=False) from err
-            await asyncio.sleep(delay * random.uniform(0.5, 1))
-            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+        if self._announce:
+            self._announce = False
+            self._delivery = self._prepare(self._batcher.take_empty())
+        while self._wanted:
+            if self._delivery is None:
+                due = self._batcher.due()
+                if due is None and not self._open:
+                    return
+                if due is None or (due > loop.time() and self._open):
+                    await self._rest(due)
+                    continue
+                self._delivery = self._prepare(self._batcher.take(loop.time()))
+            if await self._delivery.attempt(self._send):
+                self._settle(self._delivery.batch)
+                self._delivery = None
+            else:
+                until = loop.time() + self._delivery.delay
+                while self._wanted and loop.time() < until:
+                    await self._rest(until)
+
+    async def _rest(self, until: float | None) -> None:
+        """Wait until then, or until something has changed."""
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._wake.wait()
+
+    def _prepare(self, batch: Outgoing) -> Delivery:
+        return Delivery(
+            batch,
+            workflow_id=self._workflow_id,
+            publisher_id=self._publisher_id,
+            patience=self._patience,
+        )
+
+    def _settle(self, batch: Outgoing) -> None:
         self.acknowledged = batch.sequence
-        first = batch.last_index - len(batch.entries) + 1
-        waiting: list[tuple[int, asyncio.Future[Placed]]] = []
-        for number, future in self._waiters:
-            if number > batch.last_index:
-                waiting.append((number, future))
-            elif not future.done():
-                future.set_result((batch.sequence, number - first))
-        self._waiters = waiting
+        self._settled = batch.last_index + 1
+        first = self._settled - len(batch.entries)
+        for taken, number in self._waiters.items():
+            if number < self._settled and not taken.done():
+                taken.set_result((batch.sequence, number - first))
 
-    def _fail(self, undelivered: _Undelivered) -> None:
-        count = len(undelivered.batch.entries) + self._batcher.clear()
-        kind = PublishTimeoutError if undelivered.timed_out else PublishError
-        error = kind(self._workflow_id, count, undelivered.reason)
-        error.__cause__ = undelivered.reason
-        waiting = [future for _, future in self._waiters if not future.done()]
-        for future in waiting:
-            future.set_exception(error)
+    def _give_up(self, reason: BaseException, kind: type[PublishError] = PublishError) -> None:
+        """Drop what has not been taken, and see to it that somebody is told."""
+        waiting = [taken for taken in self._waiters if not taken.done()]
+        if isinstance(reason, _Cancelled) and not self._undelivered:
+            return
+        uncertain = 0
+        if self._delivery is not None and self._delivery.unanswered:
+            uncertain = len(self._delivery.batch.entries)
+        error = kind(self._workflow_id, self._undelivered, reason, uncertain=uncertain)
+        error.__cause__ = reason
+        self._delivery = None
+        self._batcher.clear()
+        self._settled = self._batcher.added
+        for taken in waiting:
+            taken.set_exception(error)
         if not waiting:
-            self._error = error
+            self._keep(error)
 
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            if self._open:
-                self._ensure_pump()
+    def _keep(self, error: PublishError) -> None:
+        """Log an error that nobody waits for, to be raised at the next occasion."""
+        self._untold = error
+        logger.error("%s", error)
+
+    def _raise_untold(self) -> None:
+        if self._untold is not None:
+            error, self._untold = self._untold, None
             raise error
 
     def _encode(self, topic: str, value: Any) -> str:
@@ -296,7 +330,10 @@ class Publisher:
         if self._loop is None:
             return
         if self._loop.is_closed():
-            raise UsageError("The event loop that this publisher ran on is closed")
+            raise UsageError(
+                "The event loop that this publisher ran on is closed; "
+                f"{self._undelivered} item(s) were not delivered"
+            )
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -309,9 +346,10 @@ class Publisher:
 
     def __del__(self) -> None:
         """Tell of items that were published and never sent."""
-        if getattr(self, "_batcher", None):
+        # A constructor that raised leaves no buffer.
+        if getattr(self, "_batcher", None) is not None and self._undelivered:
             warnings.warn(
-                f"{len(self._batcher)} item(s) for workflow {self._workflow_id!r} were "
+                f"{self._undelivered} item(s) for workflow {self._workflow_id!r} were "
                 "published but never sent: use `async with` or await flush()",
                 ResourceWarning,
                 stacklevel=2,
@@ -319,13 +357,8 @@ class Publisher:
             )
 
 
-Placed = tuple[int, int]
-"""A batch's sequence and an item's index in it."""
+class _Cancelled(asyncio.CancelledError):
+    """The reason when the pump was cancelled; never raised."""
 
-
-class _Undelivered(Exception):
-    def __init__(self, batch: Outgoing, reason: Exception, *, timed_out: bool) -> None:
-        super().__init__(str(reason))
-        self.batch = batch
-        self.reason = reason
-        self.timed_out = timed_out
+    def __init__(self) -> None:
+        super().__init__("publishing was cancelled")

@@ -1,11 +1,14 @@
-"""Temporal's RPC errors, translated to this package's. The only place that does."""
+"""Temporal's failures, translated to this package's errors. The only place that does."""
 
 from __future__ import annotations
+
+import re
 
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.service import RPCError, RPCStatusCode
 
 from .errors import (
+    ConnectionFailedError,
     NamespaceNotFoundError,
     PermissionDeniedError,
     RequestRejectedError,
@@ -28,7 +31,22 @@ TRANSIENT = frozenset(
         RPCStatusCode.UNKNOWN,
     }
 )
-"""Worth another try: the same codes that the SDK itself retries, for longer than it does."""
+"""Worth another try: what the SDK retries within a call, and the two codes of its own limit."""
+
+FINAL = frozenset(
+    {
+        RPCStatusCode.ALREADY_EXISTS,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.INVALID_ARGUMENT,
+        RPCStatusCode.NOT_FOUND,
+        # Not an error to gRPC; as one, it can only mean an answer that makes no sense.
+        RPCStatusCode.OK,
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.UNAUTHENTICATED,
+        RPCStatusCode.UNIMPLEMENTED,
+    }
+)
+"""Waiting does not mend these."""
 
 # The server's words for a run that has had its 10,000 signals; the next run takes more.
 _SIGNAL_LIMIT = "limit for signal events"
@@ -36,11 +54,13 @@ _SIGNAL_LIMIT = "limit for signal events"
 _TOO_LARGE = "larger than max"
 
 
-def is_transient(error: RPCError) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed later."""
-    if error.status == RPCStatusCode.INVALID_ARGUMENT:
-        return _SIGNAL_LIMIT in error.message
-    return error.status in TRANSIENT and _TOO_LARGE not in error.message
+    if isinstance(error, RPCError):
+        if error.status == RPCStatusCode.INVALID_ARGUMENT:
+            return _SIGNAL_LIMIT in error.message
+        return error.status in TRANSIENT and _TOO_LARGE not in error.message
+    return isinstance(connect_failure(error), ServerUnavailableError)
 
 
 def translate(error: RPCError, workflow_id: str) -> WorkflowStreamError:
@@ -52,13 +72,51 @@ def translate(error: RPCError, workflow_id: str) -> WorkflowStreamError:
             return PermissionDeniedError(
                 f"Not permitted to use workflow {workflow_id!r}: {error.message}"
             )
-        case RPCStatusCode.UNAVAILABLE | RPCStatusCode.DEADLINE_EXCEEDED:
+        # The SDK ends a call without an answer after 30 s, as CANCELLED.
+        case (
+            RPCStatusCode.UNAVAILABLE | RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED
+        ):
             return ServerUnavailableError(f"The Temporal server is unavailable: {error.message}")
         case _:
             return RequestRejectedError(
                 f"The server refused a call for workflow {workflow_id!r} "
                 f"({error.status.name}): {error.message}"
             )
+
+
+def connect_failure(
+    error: BaseException, address: str | None = None
+) -> ConnectionFailedError | None:
+    """Return the error to raise when a client could not connect; None for other errors.
+
+    A lazy client connects in its first call. The SDK has no class of its own for this.
+    """
+    text = str(error)
+    if not isinstance(error, RuntimeError) or not text.startswith("Failed client connect"):
+        return None
+    message = re.search(r'message: "([^"]+)"', text)
+    reason = message[1] if message else text
+    at = f" at {address}" if address else ""
+    if "code: PermissionDenied" in text or "code: Unauthenticated" in text:
+        return PermissionDeniedError(
+            f"The Temporal server{at} refuses these credentials: {reason}", address=address
+        )
+    return ServerUnavailableError(
+        f"No Temporal server answers{at}: {reason}. Start one with "
+        "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
+        address=address,
+    )
+
+
+def explain(error: Exception, workflow_id: str) -> Exception:
+    """Return this package's error for a failed call, caused by ``error``, or ``error`` itself."""
+    known = (
+        translate(error, workflow_id) if isinstance(error, RPCError) else connect_failure(error)
+    )
+    if known is None:
+        return error
+    known.__cause__ = error
+    return known
 
 
 def _not_found(error: RPCError, workflow_id: str) -> WorkflowStreamError:

@@ -9,7 +9,6 @@ payload codec runs once, on the envelope, never per item.
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +38,10 @@ MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
 # The SDK warns about payloads over 512 KiB; the same margin for codecs.
 MAX_BATCH_BYTES = 448 * 1024
 MAX_POLL_BYTES = 1_000_000
+
+# A slice of a batch in one signal. JSON escapes only its quotes, a few in a hundred characters.
+PART_CHARACTERS = 1_250_000
+MAX_PARTS = 64
 
 Entry = tuple[str, str]
 """Topic and base64 data of one item."""
@@ -125,15 +128,54 @@ class WorkflowStreamState:
     head: int | None = None
     runs: list[RunRef] = field(default_factory=list[RunRef])
     base: int | None = None
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A publish signal, checked."""
+    """A publish signal, checked.
+
+    Attributes:
+        entries: Topic and data of its items.
+        publisher_id: Who publishes; empty turns deduplication off.
+        sequence: Number of the batch among the publisher's, from 1.
+        tag: By which the sender knows the batch again in the history; empty if it need not.
+        close: Whether the batch closes the stream, where the stream lets batches do that.
+        order: Key that has to rise from batch to batch; None if the writer gives none.
+    """
 
     entries: list[Entry]
     publisher_id: str
     sequence: int
+    tag: str = ""
+    close: bool = False
+    order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A slice of a batch that is too large for one signal.
+
+    ``text`` is part ``index`` of ``count`` of the batch's JSON text; ``tag`` says of which.
+    """
+
+    tag: str
+    index: int
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a stream that is written over HTTP asks of its writers.
+
+    Attributes:
+        content_type: Media type of everything in it.
+        closable: Whether a batch may close it.
+    """
+
+    content_type: str
+    closable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +187,8 @@ class Opening:
     publishers: dict[str, int]
     runs: list[RunRef]
     keep_last: int | None = None
+    rules: Rules | None = None
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +216,7 @@ def decode_payload(data: str) -> Payload:
     payload = Payload()
     try:
         payload.ParseFromString(base64.b64decode(data, validate=True))
-    except (binascii.Error, ProtobufDecodeError) as err:
+    except (ValueError, ProtobufDecodeError) as err:
         raise ValueError(f"not a serialised payload: {err}") from err
     return payload
 
@@ -187,14 +231,42 @@ def entry_json(topic: str, data: str) -> str:
     return f'{{"topic":{json.dumps(topic)},"data":"{data}"}}'
 
 
-def batch_payload(entries: Iterable[str], publisher_id: str, sequence: int) -> Payload:
-    """Build the publish signal's argument from entries in JSON text."""
+def batch_payload(
+    entries: Iterable[str],
+    publisher_id: str,
+    sequence: int,
+    *,
+    tag: str = "",
+    close: bool = False,
+    order: str | None = None,
+) -> Payload:
+    """Build the publish signal's argument from entries in JSON text; see :class:`Batch`."""
     joined = ",".join(entries)
-    text = f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}}}'
+    more = ""
+    if tag:
+        more += f',"tag":{json.dumps(tag)}'
+    if close:
+        more += ',"close":true'
+    if order is not None:
+        more += f',"order":{json.dumps(order)}'
+    text = (
+        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)}'
+        f',"sequence":{sequence}{more}}}'
+    )
     return json_payload(text.encode())
 
 
-def parse_batch(payload: Payload) -> Batch | None:
+def part_payloads(batch: Payload, tag: str) -> list[Payload]:
+    """Cut a batch that is over the limit of one signal into parts; see :class:`Part`."""
+    text = batch.data.decode()
+    slices = [text[i : i + PART_CHARACTERS] for i in range(0, len(text), PART_CHARACTERS)]
+    return [
+        json_payload(json.dumps({"tag": tag, "part": [index, len(slices)], "text": part}).encode())
+        for index, part in enumerate(slices)
+    ]
+
+
+def parse_batch(payload: Payload) -> Batch | Part | None:
     """Check a publish signal's argument; None if it is malformed.
 
     Workflow and readers both call this, so that they ignore the same signals.
@@ -202,12 +274,27 @@ def parse_batch(payload: Payload) -> Batch | None:
     message = _load(payload)
     if not isinstance(message, dict):
         return None
+    if "part" in message:
+        return _part(message)
     publisher_id = message.get("publisher_id", "")
     sequence = message.get("sequence", 0)
     entries = _entries(message.get("items", []))
+    tag, order = message.get("tag", ""), message.get("order")
     if not isinstance(publisher_id, str) or type(sequence) is not int or entries is None:
         return None
-    return Batch(entries, publisher_id, sequence)
+    if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
+        return None
+    return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
+
+
+def _part(message: dict[str, Any]) -> Part | None:
+    match message:
+        case {"part": [int(index), int(count)], "tag": str(tag), "text": str(text)} if (
+            0 <= index < count <= MAX_PARTS
+        ):
+            return Part(tag, index, count, text)
+        case _:
+            return None
 
 
 def record_payload(record: Record) -> Payload:
@@ -226,6 +313,11 @@ def record_payload(record: Record) -> Payload:
         }
         if opening.keep_last is not None:
             message["open"]["keep_last"] = opening.keep_last
+        if opening.rules is not None:
+            rules = opening.rules
+            message["open"]["rules"] = {"type": rules.content_type, "closable": rules.closable}
+        if opening.order:
+            message["open"]["order"] = opening.order
     return json_payload(json.dumps(message, separators=(",", ":")).encode())
 
 
@@ -238,17 +330,47 @@ def parse_record(payload: Payload) -> Record | None:
     entries = _entries(message.get("items", []))
     if type(base) is not int or entries is None:
         return None
-    opening = None
-    if "open" in message:
-        o = message["open"]
-        opening = Opening(
-            head=o["head"],
-            base=base,
-            publishers=o["publishers"],
-            runs=[RunRef(run_id, first) for run_id, first in o["runs"]],
-            keep_last=o.get("keep_last"),
-        )
-    return Record(base, entries, opening, message.get("ring") is True)
+    ring = message.get("ring") is True
+    if "open" not in message:
+        return Record(base, entries, None, ring)
+    opening = _opening(message["open"], base)
+    return None if opening is None else Record(base, entries, opening, ring)
+
+
+def _opening(message: Any, base: int) -> Opening | None:
+    if not isinstance(message, dict):
+        return None
+    head, keep_last = message.get("head"), message.get("keep_last")
+    publishers, order = message.get("publishers"), message.get("order", "")
+    runs, rules = _runs(message.get("runs")), _rules(message.get("rules"))
+    if type(head) is not int or not (keep_last is None or type(keep_last) is int):
+        return None
+    if not isinstance(publishers, dict) or runs is None or not isinstance(order, str):
+        return None
+    if any(type(sequence) is not int for sequence in publishers.values()):
+        return None
+    return Opening(head, base, publishers, runs, keep_last, rules, order)
+
+
+def _runs(message: Any) -> list[RunRef] | None:
+    if not isinstance(message, list):
+        return None
+    refs: list[RunRef] = []
+    for run in message:
+        match run:
+            case [str(run_id), int(first)] if type(first) is int:
+                refs.append(RunRef(run_id, first))
+            case _:
+                return None
+    return refs
+
+
+def _rules(message: Any) -> Rules | None:
+    match message:
+        case {"type": str(content_type), "closable": bool(closable)}:
+            return Rules(content_type, closable)
+        case _:
+            return None
 
 
 def _load(payload: Payload) -> Any:

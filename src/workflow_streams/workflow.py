@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
@@ -20,8 +22,19 @@ from temporalio.exceptions import ApplicationError
 from . import wire
 from .errors import EncodeError, ItemTooLargeError, UsageError
 from .fold import Accepted, Fold
+from .intake import Intake
+from .polled_log import ItemOverPollLimitError, PolledLog
 from .topics import TopicTypes
-from .wire import Entry, Opening, PollInput, PollResult, PublisherState, Record, RunRef, WireItem
+from .wire import (
+    Entry,
+    Opening,
+    PollInput,
+    PollResult,
+    PublisherState,
+    Record,
+    Rules,
+    RunRef,
+)
 from .wire import WorkflowStreamState as State
 
 T = TypeVar("T")
@@ -36,6 +49,7 @@ _MAX_RUN_REFS = 500
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
 _ROLLOVER_SIGNALS = 8_000
+_LAST_ROLLOVER_SIGNALS = 9_500
 _ROLLOVER_POLLS = 1_500
 
 
@@ -52,7 +66,13 @@ class WorkflowStream:
     Items are published by :meth:`topic` handles, by activities and by outside services.
     """
 
-    def __init__(self, prior_state: State | None = None, *, keep_last: int | None = None) -> None:
+    def __init__(
+        self,
+        prior_state: State | None = None,
+        *,
+        keep_last: int | None = None,
+        _rules: Rules | None = None,
+    ) -> None:
         """Open the stream in this run.
 
         Args:
@@ -72,6 +92,7 @@ class WorkflowStream:
         if keep_last is not None and keep_last < 1:
             raise ValueError(f"keep_last must be at least 1, not {keep_last}")
 
+        self._rules = _rules
         self._types = TopicTypes()
         self._detaching = False
         self._signals = 0
@@ -94,9 +115,7 @@ class WorkflowStream:
 
     def _restore(self, state: State, keep_last: int | None) -> list[Entry]:
         """Take over the prior run's state; return what it left for this run to record."""
-        self._log: list[Entry] = [(item.topic, item.data) for item in state.log]
-        self._log_start = state.base_offset
-        self._log_bytes = _size(self._log)
+        entries: list[Entry] = [(item.topic, item.data) for item in state.log]
         self._last_seen: dict[str, datetime] = {
             publisher_id: p.last_seen for publisher_id, p in state.publishers.items()
         }
@@ -107,10 +126,20 @@ class WorkflowStream:
         carried: list[Entry] = []
         if self._native and state.head is None:
             # A contrib-style run before: its items stand in no history, so they go into ours.
-            carried, self._log, self._log_bytes, head = self._log, [], 0, state.base_offset
+            carried, entries, head = entries, [], state.base_offset
+        self._log = PolledLog(entries, state.base_offset)
         self._first_offset = head
         ring = keep_last if self._native else None
-        self._fold = Fold(head, base, sequences, ring, fences=self._native)
+        self._fold = Fold(
+            head,
+            base,
+            sequences,
+            ring,
+            fences=self._native,
+            closable=self._rules is not None and self._rules.closable,
+            order=state.order,
+        )
+        self._intake = Intake(self._fold)
         self._keep_last = keep_last
         return carried
 
@@ -118,7 +147,15 @@ class WorkflowStream:
         if not self._native:
             return
         fold = self._fold
-        opening = Opening(fold.head, fold.base, fold.publishers, self._runs, self._keep_last)
+        opening = Opening(
+            fold.head,
+            fold.base,
+            fold.publishers,
+            self._runs,
+            self._keep_last,
+            self._rules,
+            fold.order,
+        )
         self._record(fold.base, opening=opening)
         if carried:
             self._publish(carried)
@@ -156,13 +193,20 @@ class WorkflowStream:
         return max([self._fold.base, *(op for op in self._held if isinstance(op, int))])
 
     @property
+    def closed(self) -> bool:
+        """Whether a writer has closed the stream; only streams written over HTTP let them."""
+        return self._fold.closed
+
+    @property
     def rollover_due(self) -> bool:
         """Whether the run nears a server limit and should continue-as-new."""
-        return (
+        due = (
             workflow.info().is_continue_as_new_suggested()
             or self._signals >= _ROLLOVER_SIGNALS
             or self._polls >= _ROLLOVER_POLLS
         )
+        # A batch that has come half-way would be torn.
+        return due and (not self._intake.waiting or self._signals >= _LAST_ROLLOVER_SIGNALS)
 
     def truncate(self, up_to_offset: int) -> None:
         """Drop the items below ``up_to_offset``; a reader that stands there gets a ``Gap``.
@@ -197,16 +241,16 @@ class WorkflowStream:
             if now - self._last_seen[publisher_id] < publisher_ttl
         }
         if not self._native:
-            log = [WireItem(topic, data) for topic, data in self._log]
-            return State(log, self._log_start, publishers)
-        kept = _tail(self._log, _STATE_LOG_BYTES)
-        start = fold.head - kept
-        tail = self._log[len(self._log) - kept :]
-        log = [WireItem(topic, data, start + i) for i, (topic, data) in enumerate(tail)]
+            whole = [replace(item, offset=0) for item in self._log.tail(sys.maxsize)]
+            return State(whole, self._log.start, publishers)
+        log = self._log.tail(_STATE_LOG_BYTES)
+        start = fold.head - len(log)
         runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
         ends = [run.first_offset for run in runs[1:]] + [fold.head]
         runs = [run for run, end in zip(runs, ends, strict=True) if end > fold.base]
-        return State(log, start, publishers, fold.head, runs[-_MAX_RUN_REFS:], fold.base)
+        return State(
+            log, start, publishers, fold.head, runs[-_MAX_RUN_REFS:], fold.base, fold.order
+        )
 
     def detach_pollers(self) -> None:
         """Let waiting polls return and refuse new ones, before continue-as-new.
@@ -277,21 +321,6 @@ class WorkflowStream:
             record = Record(base, list(entries), opening, ring=self._keep_last is not None)
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(wire.record_payload(record))})
 
-    def _on_publish(self, message: RawValue) -> None:
-        # Raw and untyped: with many signals in one activation, decoding every item would
-        # run into the SDK's deadlock check of 2 s.
-        self._settle()
-        self._signals += 1
-        batch = wire.parse_batch(message.payload)
-        if batch is None:
-            self._fold.reject()
-            return
-        verdict = self._fold.batch(batch.publisher_id, batch.sequence, len(batch.entries))
-        if isinstance(verdict, Accepted):
-            if batch.publisher_id:
-                self._last_seen[batch.publisher_id] = workflow.now()
-            self._append(batch.entries)
-
     def _tolerant_on_publish(self) -> Callable[..., None]:
         """Return the handler in a form that takes a wrong number of arguments, too.
 
@@ -301,12 +330,23 @@ class WorkflowStream:
 
         @functools.wraps(self._on_publish)
         def handler(*arguments: RawValue) -> None:
-            if len(arguments) == 1:
-                self._on_publish(*arguments)
-            else:
-                self._fold.reject()
+            self._take(arguments[0].payload if len(arguments) == 1 else None)
 
         return handler
+
+    def _on_publish(self, message: RawValue) -> None:
+        # Raw and untyped: with many signals in one activation, decoding every item would
+        # run into the SDK's deadlock check of 2 s.
+        self._take(message.payload)
+
+    def _take(self, message: Payload | None) -> None:
+        self._settle()
+        self._signals += 1
+        judged = self._intake.take(message)
+        if judged is not None and isinstance(judged.verdict, Accepted):
+            if judged.publisher_id:
+                self._last_seen[judged.publisher_id] = workflow.now()
+            self._append(judged.entries)
 
     # The log in memory
 
@@ -332,17 +372,12 @@ class WorkflowStream:
 
     def _append(self, entries: list[Entry]) -> None:
         self._log.extend(entries)
-        self._log_bytes += _size(entries)
         self._trim()
 
     def _trim(self) -> None:
-        drop = self._fold.base - self._log_start
-        if self._native and self._log_bytes > _LOG_BYTES:
-            drop = max(drop, len(self._log) - _tail(self._log, _LOG_BYTES * 3 // 4))
-        if drop > 0:
-            self._log_bytes -= _size(self._log[:drop])
-            del self._log[:drop]
-            self._log_start += drop
+        self._log.drop_below(self._fold.base)
+        if self._native:
+            self._log.bound(_LOG_BYTES)
 
     # Clients that poll
 
@@ -360,34 +395,25 @@ class WorkflowStream:
     async def _on_poll(self, poll: PollInput) -> PollResult:
         self._polls += 1
         await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
-        if poll.from_offset != 0 and poll.from_offset < self._log_start:
+        if poll.from_offset != 0 and poll.from_offset < self._log.start:
             raise ApplicationError(
                 f"Offset {poll.from_offset} has been truncated; "
-                f"the retained stream starts at {self._log_start}",
+                f"the retained stream starts at {self._log.start}",
                 type=wire.TRUNCATED_OFFSET,
             )
         return self._collect(poll)
 
     def _has_news(self, offset: int) -> bool:
         self._settle(now=True)
-        return offset < self._log_start or offset < self._fold.head or self._detaching
+        return offset < self._log.start or offset < self._fold.head or self._detaching
 
     def _collect(self, poll: PollInput) -> PollResult:
         self._settle(now=True)
-        topics = set(poll.topics)
-        first = max(0, poll.from_offset - self._log_start)
-        items: list[WireItem] = []
-        size = 0
-        for index in range(first, len(self._log)):
-            topic, data = self._log[index]
-            if topics and topic not in topics:
-                continue
-            size += len(data) + len(topic)
-            offset = self._log_start + index
-            if items and size > wire.MAX_POLL_BYTES:
-                return PollResult(items, offset, more_ready=True)
-            items.append(WireItem(topic, data, offset))
-        return PollResult(items, self._fold.head)
+        try:
+            return self._log.page(poll, self._fold.head)
+        except ItemOverPollLimitError as err:
+            # Sent all the same, it would fail the workflow task, again and again.
+            raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err
 
 
 class WorkflowTopicHandle(Generic[T]):
@@ -430,17 +456,3 @@ class WorkflowTopicHandle(Generic[T]):
 
 def _failure(error: EncodeError | ItemTooLargeError) -> ApplicationError:
     return ApplicationError(str(error), type=type(error).__name__, non_retryable=True)
-
-
-def _size(entries: list[Entry]) -> int:
-    return sum(len(topic) + len(data) for topic, data in entries)
-
-
-def _tail(log: list[Entry], limit: int) -> int:
-    """Return how many of the last entries fit into ``limit`` bytes."""
-    size = 0
-    for count, (topic, data) in enumerate(reversed(log)):
-        size += len(topic) + len(data)
-        if size > limit:
-            return count
-    return len(log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 
 from temporalio import workflow
@@ -43,8 +44,10 @@ class Chaos:
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.own.publish("last of this run")
         state = self.stream.get_state()
-        log = self.stream._log[self.carried :]  # pyright: ignore[reportPrivateUsage]
-        seen = chaos.before + [decode_payload(data).data.decode() for _, data in log]
+        log = self.stream._log.tail(sys.maxsize)  # pyright: ignore[reportPrivateUsage]
+        seen = chaos.before + [
+            decode_payload(item.data).data.decode() for item in log[self.carried :]
+        ]
         if chaos.rolls > 0:
             workflow.continue_as_new(ChaosInput(chaos.rolls - 1, seen, state))
         return seen

@@ -16,7 +16,8 @@ from .. import wire
 from ..errors import DecodeError, StreamCorruptedError
 from ..events import End, Outcome, Rewind, RewindReason
 from ..fold import Accepted, Fold
-from ..wire import Opening, RunRef
+from ..intake import Intake
+from ..wire import Opening, Rules, RunRef
 from .history import durable_id, history_pages, is_close, until_answered
 from .moments import Chunk, Moment
 from .polling import poll_pages
@@ -39,6 +40,7 @@ class Chain:
         run_id: The run being read.
         event_id: Event of the last moment.
         seen_id: Last event read.
+        rules: What the stream asks of its writers, from the last opening record.
         runs: Earlier runs, from the last opening record.
         polled: Whether the current run is hosted by a contrib and has to be polled.
     """
@@ -53,6 +55,8 @@ class Chain:
         self.event_id = 0
         self.seen_id = 0
         self.fold: Fold | None = None
+        self.rules: Rules | None = None
+        self._intake = Intake(Fold())
         self.runs: list[RunRef] = []
         self.first_offset = 0
         self.polled = False
@@ -148,7 +152,7 @@ class Chain:
             if self.fold is None:
                 self._early.append(event)
                 return []
-            return await self._batch(self.fold, event)
+            return await self._batch(event)
         if kind == "workflow_properties_modified_event_attributes":
             fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
             return (
@@ -176,29 +180,23 @@ class Chain:
         assert self.fold is not None
         return Moment(self.run_id, event.event_id, self.fold.head, self.fold.base, **what)
 
-    async def _batch(self, fold: Fold, event: HistoryEvent) -> list[Moment]:
+    async def _batch(self, event: HistoryEvent) -> list[Moment]:
         payloads = event.workflow_execution_signaled_event_attributes.input.payloads
-        batch = None
-        size = 0
-        if len(payloads) == 1:
-            payload = await self._decode(payloads[0])
-            size = len(payload.data)
-            batch = wire.parse_batch(payload)
-        if batch is None:
-            fold.reject()
+        payload = await self._decode(payloads[0]) if len(payloads) == 1 else None
+        judged = self._intake.take(payload)
+        if judged is None:
             return []
-        verdict = fold.batch(batch.publisher_id, batch.sequence, len(batch.entries))
-        judged = (batch.publisher_id, batch.sequence, verdict)
+        verdict = judged.verdict
         if not isinstance(verdict, Accepted) or self._skipping():
-            return [self._moment(event, verdict=judged)]
+            return [self._moment(event, judged=judged)]
         rewind = None
         if verdict.superseded is not None:
             s = verdict.superseded
             rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
-        chunk = Chunk(
-            verdict.offset, batch.entries, size, event.event_time.ToDatetime(timezone.utc)
-        )
-        return [self._moment(event, rewind=rewind, chunk=chunk, verdict=judged)]
+        size = sum(len(topic) + len(data) for topic, data in judged.entries)
+        time = event.event_time.ToDatetime(timezone.utc)
+        chunk = Chunk(verdict.offset, judged.entries, size, time)
+        return [self._moment(event, rewind=rewind, chunk=chunk, judged=judged)]
 
     def _skipping(self) -> bool:
         """Whether this part of a reset run was read before, in the run that it was reset from."""
@@ -222,7 +220,15 @@ class Chain:
         return [self._moment(event, chunk=chunk)]
 
     async def _open(self, event: HistoryEvent, opening: Opening) -> list[Moment]:
-        self.fold = fold = Fold(opening.head, opening.base, opening.publishers, opening.keep_last)
+        self.fold = fold = Fold(
+            opening.head,
+            opening.base,
+            opening.publishers,
+            opening.keep_last,
+            closable=opening.rules is not None and opening.rules.closable,
+            order=opening.order,
+        )
+        self._intake, self.rules = Intake(fold), opening.rules
         self.runs, self.first_offset = opening.runs, opening.head
         rewind = None
         if (self._restart == "reset" and self._fork is not None) or self._restart in (
@@ -243,7 +249,7 @@ class Chain:
         moments = [self._moment(event, rewind=rewind, opened=True)]
         early, self._early = self._early, []
         for signal in early:
-            moments += await self._batch(fold, signal)
+            moments += await self._batch(signal)
         # Early signals count at the place of the opening record, where they take effect.
         return [
             Moment(
@@ -255,7 +261,7 @@ class Chain:
                 m.chunk,
                 None,
                 None,
-                m.verdict,
+                m.judged,
                 m.opened,
             )
             for m in moments

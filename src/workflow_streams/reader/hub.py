@@ -193,11 +193,11 @@ class Feed:
             self._announce()
             self._room.clear()
             await self._room.wait()
-        if moment.verdict is not None:
-            publisher_id, sequence, verdict = moment.verdict
-            watched = self.watchers.get(publisher_id)
-            if watched is not None and not isinstance(verdict, Duplicate):
-                watched[sequence] = verdict
+        if moment.judged is not None:
+            judged = moment.judged
+            watched = self.watchers.get(judged.publisher_id)
+            if watched is not None and not isinstance(judged.verdict, Duplicate):
+                watched[judged.sequence] = judged.verdict
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
         if moment.run_id != self.run_id:

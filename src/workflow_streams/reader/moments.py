@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..events import End, Gap, Rewind
-from ..fold import Verdict
+from ..intake import Judged
 from ..wire import Entry
 
 
@@ -41,7 +41,7 @@ class Moment:
     chunk: Chunk | None = None
     gap: Gap | None = None
     end: End | None = None
-    verdict: tuple[str, int, Verdict] | None = None
+    judged: Judged | None = None
     opened: bool = False
 
     @property

@@ -1,0 +1,89 @@
+"""Takes publish signals in: the one way from a signal's argument to a verdict.
+
+Workflow and readers both go through here, so that they judge alike. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import Payload
+
+from . import wire
+from .fold import Fold, Torn, Verdict
+from .wire import Batch, Entry, Part
+
+# Half-sent batches that are held at a time; beyond it the oldest is given up.
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch and what became of it. ``entries`` are those that the stream took."""
+
+    verdict: Verdict
+    entries: list[Entry]
+    publisher_id: str = ""
+    sequence: int = 0
+    tag: str = ""
+
+
+class Intake:
+    """Puts batches together that came in parts, and has the fold judge each."""
+
+    def __init__(self, fold: Fold) -> None:
+        """Judge by ``fold``. Parts never reach across runs, so each run has its own intake."""
+        self._fold = fold
+        self._pending: dict[str, list[str]] = {}
+        self._pending_bytes = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether parts of a batch are there whose last one has not come."""
+        return bool(self._pending)
+
+    def take(self, payload: Payload | None) -> Judged | None:
+        """Judge a publish signal's argument; None for a part with more to come.
+
+        Args:
+            payload: The argument; None if there was not exactly one.
+        """
+        message = wire.parse_batch(payload) if payload is not None else None
+        if isinstance(message, Part):
+            return self._take_part(message)
+        return self._judge(message)
+
+    def _judge(self, batch: Batch | None) -> Judged:
+        if batch is None:
+            return Judged(self._fold.reject(), [])
+        verdict = self._fold.batch(
+            batch.publisher_id,
+            batch.sequence,
+            len(batch.entries),
+            close=batch.close,
+            order=batch.order,
+        )
+        return Judged(verdict, batch.entries, batch.publisher_id, batch.sequence, batch.tag)
+
+    def _take_part(self, part: Part) -> Judged | None:
+        texts = self._pending.pop(part.tag, [])
+        held = sum(map(len, texts))
+        self._pending_bytes -= held
+        if len(texts) != part.index:
+            # A first part begins anew; any other has lost those before it.
+            texts, held = [], 0
+            if part.index:
+                return Judged(Torn(), [], tag=part.tag) if part.index == part.count - 1 else None
+        texts.append(part.text)
+        if len(texts) < part.count:
+            self._pending[part.tag] = texts
+            self._pending_bytes += held + len(part.text)
+            self._bound()
+            return None
+        batch = wire.parse_batch(wire.json_payload("".join(texts).encode(errors="surrogatepass")))
+        return self._judge(batch if isinstance(batch, Batch) else None)
+
+    def _bound(self) -> None:
+        while self._pending_bytes > MAX_PENDING_BYTES:
+            tag = next(iter(self._pending))
+            self._pending_bytes -= sum(map(len, self._pending.pop(tag)))
