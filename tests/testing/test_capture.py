@@ -67,7 +67,6 @@ async def test_each_capture_is_its_own() -> None:
 
 
 async def test_it_holds_what_was_published_before_a_failure() -> None:
-    with capture_published() as captured:
-        with pytest.raises(ValueError, match="no further"):
-            await ActivityEnvironment().run(fail)
+    with capture_published() as captured, pytest.raises(ValueError, match="no further"):
+        await ActivityEnvironment().run(fail)
     assert [item.data for item in captured.items] == ["as far as this"]
