@@ -146,10 +146,9 @@ class Publisher:
             raise
         except asyncio.CancelledError:
             # An error may have come just before the cancellation: somebody else is to be told.
-            if taken.done() and not taken.cancelled():
-                error = taken.exception()
-                if isinstance(error, PublishError) and error is not self._told:
-                    self._keep(error)
+            late = taken.exception() if taken.done() and not taken.cancelled() else None
+            if isinstance(late, PublishError) and late is not self._told:
+                self._keep(late)
             raise
         finally:
             self._waiters.pop(taken, None)

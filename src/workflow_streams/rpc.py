@@ -73,9 +73,7 @@ def translate(error: RPCError, workflow_id: str) -> WorkflowStreamError:
                 f"Not permitted to use workflow {workflow_id!r}: {error.message}"
             )
         # The SDK ends a call without an answer after 30 s, as CANCELLED.
-        case (
-            RPCStatusCode.UNAVAILABLE | RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED
-        ):
+        case RPCStatusCode.UNAVAILABLE | RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
             return ServerUnavailableError(f"The Temporal server is unavailable: {error.message}")
         case _:
             return RequestRejectedError(
@@ -110,9 +108,7 @@ def connect_failure(
 
 def explain(error: Exception, workflow_id: str) -> Exception:
     """Return this package's error for a failed call, caused by ``error``, or ``error`` itself."""
-    known = (
-        translate(error, workflow_id) if isinstance(error, RPCError) else connect_failure(error)
-    )
+    known = translate(error, workflow_id) if isinstance(error, RPCError) else connect_failure(error)
     if known is None:
         return error
     known.__cause__ = error

@@ -49,13 +49,15 @@ class TopicHandle(Generic[T]):
             EncodeError: The value cannot be encoded.
             ItemTooLargeError: The encoded value is over the limit of nearly 2 MiB.
             BufferFullError: Too much waits already.
-            PublishError: Earlier items were not delivered.
+            PublishError: Earlier items were not delivered; this one was not taken.
             UsageError: Called outside the client's event loop.
         """
         self._client._publisher.publish(self._name, value, force_flush=force_flush)  # pyright: ignore[reportPrivateUsage]
 
     async def send(self, value: T | Payload) -> int:
         """Publish ``value`` and wait until it stands in the history; return its offset.
+
+        When it is cancelled, the item may arrive all the same.
 
         Raises:
             FencedError: A newer attempt of this activity publishes; the item was dropped.

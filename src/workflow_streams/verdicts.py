@@ -1,0 +1,96 @@
+"""A publisher looks up in the history what became of its batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from temporalio.api.enums.v1 import PendingWorkflowTaskState
+from temporalio.client import WorkflowExecutionDescription
+
+from .errors import FencedError, StreamClosedError
+from .fold import Accepted, Fenced, Verdict
+from .reader.hub import Feed
+from .reader.tip import wait_for_tip
+
+_ASK_AGAIN_SECONDS = 0.1
+
+
+class _Watched(dict[int, Verdict]):
+    """Verdicts by sequence; ``floors`` has the sequence after which each watcher wants them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floors: dict[object, int] = {}
+
+
+@contextmanager
+def watched(feed: Feed, publisher_id: str, after: int) -> Iterator[Mapping[int, Verdict]]:
+    """Have the feed keep the verdicts on a publisher's batches past sequence ``after``.
+
+    Those who watch the same publisher share them; what nobody can ask for any more is dropped.
+    """
+    verdicts = feed.watchers.get(publisher_id)
+    if not isinstance(verdicts, _Watched):
+        verdicts = feed.watchers[publisher_id] = _Watched()
+    watcher = object()
+    verdicts.floors[watcher] = after
+    try:
+        yield verdicts
+    finally:
+        del verdicts.floors[watcher]
+        if verdicts.floors:
+            floor = min(verdicts.floors.values())
+            for sequence in [s for s in verdicts if s <= floor]:
+                del verdicts[sequence]
+        else:
+            del feed.watchers[publisher_id]
+
+
+async def offset_of(
+    feed: Feed, verdicts: Mapping[int, Verdict], sequence: int, index: int, workflow_id: str
+) -> int:
+    """Wait for the verdict on a batch; return the offset of its item ``index``.
+
+    Raises:
+        FencedError: A newer attempt of the activity has published.
+        StreamClosedError: The stream was closed before the batch.
+    """
+    await feed.wait(lambda: sequence in verdicts or feed.done)
+    match verdicts.get(sequence):
+        case Accepted(offset):
+            return offset + index
+        case Fenced(attempt):
+            raise FencedError(
+                workflow_id, f"attempt {attempt} of this activity publishes now; item dropped"
+            )
+        case _:
+            raise StreamClosedError(workflow_id, "the stream was closed before the item came")
+
+
+async def head_past(feed: Feed, seen: Callable[[], bool]) -> int:
+    """Return the head after all that the server took before this call.
+
+    The server holds signals back from the history while a workflow task runs. So unless the
+    last of ours has been ``seen``, the task that runs now has to end first.
+    """
+    head = await wait_for_tip(feed)
+    before = None
+    while not (seen() or feed.done):
+        running = _running_task(await feed.describe())
+        head = await wait_for_tip(feed)
+        if running is None or (before is not None and running != before):
+            break
+        before = running
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ASK_AGAIN_SECONDS):
+                await feed.wait(lambda: seen() or feed.done)
+    return max(head, feed.head)
+
+
+def _running_task(described: WorkflowExecutionDescription) -> bytes | None:
+    task = described.raw_description.pending_workflow_task
+    if task.state != PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED:
+        return None
+    return task.started_time.SerializeToString(deterministic=True)
