@@ -17,9 +17,8 @@ from temporalio.converter import DataConverter
 
 from . import wire
 from .capture import Capture, current_capture
-from .errors import FencedError, UsageError
+from .errors import UsageError
 from .events import Event, Last, WorkflowStreamItem
-from .fold import Accepted
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
     DEFAULT_MAX_BUFFER_BYTES,
@@ -29,10 +28,11 @@ from .publisher import (
 )
 from .publisher_ids import ActivityPublisher, Attempt
 from .reader.hub import Feed, feed_of
-from .reader.subscription import Subscription, check_offset
-from .reader.tip import wait_for_tip, wait_whether_polled
+from .reader.subscription import Subscription
+from .reader.tip import wait_whether_polled
 from .topic_handle import TopicHandle
 from .topics import TopicTypes
+from .verdicts import head_past, offset_of, watched
 
 T = TypeVar("T")
 Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None
@@ -74,8 +74,9 @@ class WorkflowStreamClient:
             batch_interval: Shortest time between two batches of this client. The first item
                 after a pause is sent at once. Default 100 ms.
             max_batch_size: Items at which a batch is sent without waiting. Default: by bytes.
-            max_retry_duration: How long a batch is retried before :class:`PublishTimeoutError`.
-                Must be shorter than the workflow's ``publisher_ttl`` (15 minutes). Default
+            max_retry_duration: How long a batch is tried before :class:`PublishTimeoutError`,
+                in all: from its first attempt, with what the SDK retries within one. At least
+                1 s. Must be shorter than the workflow's ``publisher_ttl`` (15 minutes). Default
                 10 minutes.
             max_buffer_items: Items that may wait to be sent. Default 500,000.
             max_buffer_bytes: Encoded bytes that may wait to be sent. Default 128 MiB.
@@ -197,7 +198,15 @@ class WorkflowStreamClient:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Send what is buffered and stop; raise PublishError for what was not delivered."""
+        """Send what is buffered, then stop.
+
+        A cancellation propagates, but what is buffered gets up to 5 s to arrive first; a
+        second one ends that at once. What did not arrive is noted on the exception.
+
+        Raises:
+            PublishError: Some items were not delivered. When the block itself raised, its
+                exception carries this as a note instead.
+        """
         await self._publisher.stop(exc)
 
     @overload
@@ -220,6 +229,8 @@ class WorkflowStreamClient:
 
     async def flush(self) -> None:
         """Wait until the server has taken everything published so far.
+
+        When it is cancelled, nothing is lost: what has not been sent stays buffered.
 
         Raises:
             PublishError: Some items were not delivered; it counts them and says why.
@@ -267,6 +278,8 @@ class WorkflowStreamClient:
             InvalidOffsetError: The offset is negative or no integer.
             UsageError: ``result_type`` is ``Payload``.
             DecodeError: While iterating: an item does not decode; iteration may go on.
+            ServerUnavailableError: At the first step: the server cannot be reached. Later on,
+                an outage is waited out.
             WorkflowStreamError: While iterating: the stream cannot be read.
         """
         return self._subscription(topics, from_offset, result_type, items_only=True)
@@ -304,11 +317,7 @@ class WorkflowStreamClient:
         feed = self._feed()
         feed.retain(0)
         try:
-            head = await wait_for_tip(feed)
-            if self._publisher.acknowledged and feed.chain is not None and not feed.chain.polled:
-                await feed.wait(lambda: self._seen(feed) or feed.done)
-                head = max(head, feed.head)
-            return head
+            return await head_past(feed, lambda: self._seen(feed))
         finally:
             feed.release()
 
@@ -319,31 +328,28 @@ class WorkflowStreamClient:
             return number
         feed = self._feed()
         feed.retain(0)
-        verdicts = feed.watchers.setdefault(self._publisher_id, {})
         try:
-            if await wait_whether_polled(feed):
-                raise UsageError(
-                    "send() needs a stream hosted by workflow_streams, whose history tells the "
-                    "offset; on this one use publish() and flush()"
-                )
-            number = self._publisher.publish(topic, value, force_flush=True)
-            sequence, index = await self._publisher.delivered(number)
-            await feed.wait(lambda: sequence in verdicts or feed.done)
-            verdict = verdicts.get(sequence)
-            if isinstance(verdict, Accepted):
-                return verdict.offset + index
-            raise FencedError(
-                self._handle.id, "a newer attempt of this activity publishes; item dropped"
-            )
+            with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
+                if await wait_whether_polled(feed):
+                    raise UsageError(
+                        "send() needs a stream hosted by workflow_streams, whose history tells "
+                        "the offset; on this one use publish() and flush()"
+                    )
+                number = self._publisher.publish(topic, value, force_flush=True)
+                sequence, index = await self._publisher.delivered(number)
+                return await offset_of(feed, verdicts, sequence, index, self._handle.id)
         finally:
             feed.release()
 
     def _seen(self, feed: Feed) -> bool:
-        fold = feed.chain.fold if feed.chain is not None else None
-        if fold is None:
+        """Whether the feed has come by the last batch that the server took from this client."""
+        acknowledged, chain = self._publisher.acknowledged, feed.chain
+        if not acknowledged or (chain is not None and chain.polled):
+            return True
+        if chain is None or chain.fold is None:
             return False
-        sequence = fold.publishers.get(self._publisher_id, 0)
-        return sequence >= self._publisher.acknowledged or fold.fenced(self._publisher_id)
+        sequence = chain.fold.publishers.get(self._publisher_id, 0)
+        return sequence >= acknowledged or chain.fold.fenced(self._publisher_id)
 
     def _feed(self) -> Feed:
         return feed_of(self._client, self._handle.id, self._handle.run_id)
@@ -356,7 +362,7 @@ class WorkflowStreamClient:
         return Subscription(
             self._feed,
             _names(topics),
-            check_offset(from_offset),
+            from_offset,
             self._decoder(result_type),
             items_only=items_only,
         )

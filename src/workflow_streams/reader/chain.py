@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import timezone
 from typing import Any
 
@@ -95,13 +96,15 @@ class Chain:
                 close = events[-1]
             # No opening record with the first task: a contrib's stream.
             self.polled = self.fold is None and served
-            if close is not None and not self.polled:
+            if close is not None and not self.polled and not self._closed:
                 if self.fold is None:
                     moments += await self._open_unserved(close)
                 moments += await self._close(close)
             yield moments
             if self.polled:
                 break
+            if self._closed:
+                return
         if self.polled:
             async for moments in self._poll(close):
                 yield moments
@@ -187,8 +190,12 @@ class Chain:
         if judged is None:
             return []
         verdict = judged.verdict
+        end = None
+        if isinstance(verdict, Accepted) and self._closed:
+            # A writer has closed the stream; its workflow ends when it comes to it.
+            end = End("completed", verdict.offset + verdict.count, self.run_id)
         if not isinstance(verdict, Accepted) or self._skipping():
-            return [self._moment(event, judged=judged)]
+            return [self._moment(event, judged=judged, end=end)]
         rewind = None
         if verdict.superseded is not None:
             s = verdict.superseded
@@ -196,7 +203,11 @@ class Chain:
         size = sum(len(topic) + len(data) for topic, data in judged.entries)
         time = event.event_time.ToDatetime(timezone.utc)
         chunk = Chunk(verdict.offset, judged.entries, size, time)
-        return [self._moment(event, rewind=rewind, chunk=chunk, judged=judged)]
+        return [self._moment(event, rewind=rewind, chunk=chunk, judged=judged, end=end)]
+
+    @property
+    def _closed(self) -> bool:
+        return self.fold is not None and self.fold.closed
 
     def _skipping(self) -> bool:
         """Whether this part of a reset run was read before, in the run that it was reset from."""
@@ -251,21 +262,7 @@ class Chain:
         for signal in early:
             moments += await self._batch(signal)
         # Early signals count at the place of the opening record, where they take effect.
-        return [
-            Moment(
-                m.run_id,
-                event.event_id,
-                m.head,
-                m.base,
-                m.rewind,
-                m.chunk,
-                None,
-                None,
-                m.judged,
-                m.opened,
-            )
-            for m in moments
-        ]
+        return [replace(moment, event_id=event.event_id) for moment in moments]
 
     def _forked(self, event: HistoryEvent) -> list[Moment]:
         self._fork = event.event_id

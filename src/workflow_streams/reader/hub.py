@@ -58,6 +58,7 @@ class Feed:
         self.done = False
         self.error: BaseException | None = None
         self.watchers: dict[str, dict[int, Verdict]] = {}
+        self.tagged: dict[str, asyncio.Future[tuple[Verdict, int]]] = {}
         self.ring: deque[Moment] = deque()
         self.start = 0
         self.join_index = 0
@@ -198,6 +199,9 @@ class Feed:
             watched = self.watchers.get(judged.publisher_id)
             if watched is not None and not isinstance(judged.verdict, Duplicate):
                 watched[judged.sequence] = judged.verdict
+            future = self.tagged.pop(judged.tag, None) if judged.tag else None
+            if future is not None and not future.done():
+                future.set_result((judged.verdict, moment.head))
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
         if moment.run_id != self.run_id:
@@ -214,7 +218,7 @@ class Feed:
 
     def _waits(self) -> bool:
         """Whether to wait for the one and only subscriber, who is at the ring's end."""
-        if self._users != 1 or self.watchers or len(self._cursors) != 1:
+        if self._users != 1 or self.watchers or self.tagged or len(self._cursors) != 1:
             return False
         [cursor] = self._cursors
         return cursor.index <= self.start
