@@ -63,6 +63,7 @@ class HubInput:
 
     hub_id: str
     stream_state: WorkflowStreamState | None = None
+    closed: bool = False
 
 
 @dataclass

@@ -23,14 +23,17 @@ class HubWorkflow:
     def __init__(self, hub: HubInput) -> None:
         """Open the stream, or take it over from the run before."""
         self.stream = WorkflowStream(hub.stream_state)
-        self.closed = False
+        self.closed = hub.closed
 
     @workflow.run
     async def run(self, hub: HubInput) -> str:
         """Wait for `close`; roll over whenever the stream asks for it."""
         await workflow.wait_condition(lambda: self.closed or self.stream.rollover_due)
         if not self.closed:
-            await self.stream.continue_as_new(lambda state: [HubInput(hub.hub_id, state)])
+            # Handlers may run while it rolls over, so what they set goes along.
+            await self.stream.continue_as_new(
+                lambda state: [HubInput(hub.hub_id, state, self.closed)]
+            )
         return f"hub {hub.hub_id} closed"
 
     @workflow.signal
