@@ -186,20 +186,12 @@ class Fold:
         """
         if self.closed:
             return Closed(bool(publisher_id) and self._closed_by == (publisher_id, sequence))
-        superseded = None
-        activity = None
         producer = None
-        if (publisher := self._activity_of(publisher_id)) is not None:
-            activity = self._activities.get(publisher.source)
-            if activity is None:
-                activity = self._activities[publisher.source] = _Activity(publisher.attempt)
-            elif publisher.attempt < activity.attempt:
-                return Fenced(activity.attempt.number)
-            elif publisher.attempt > activity.attempt:
-                superseded = Superseded(
-                    tuple(activity.written), publisher.activity_id, publisher.attempt.number
-                )
-                activity.attempt, activity.written = publisher.attempt, []
+        publisher = self._activity_of(publisher_id)
+        if publisher is not None:
+            newest = self._activities.get(publisher.source)
+            if newest is not None and publisher.attempt < newest.attempt:
+                return Fenced(newest.attempt.number)
         elif (producer := parse_producer(publisher_id)) is not None:
             refused = self._admit(producer, sequence)
             if refused is not None:
@@ -214,9 +206,23 @@ class Fold:
         if close and self._closable:
             self.closed, self._closed_by = True, (publisher_id, sequence)
         offset = self._append(count)
-        if activity is not None and count:
-            _extend(activity.written, offset, offset + count)
+        superseded = self._enter(publisher, offset, count) if publisher is not None else None
         return Accepted(offset, count, superseded)
+
+    def _enter(self, publisher: ActivityPublisher, offset: int, count: int) -> Superseded | None:
+        """Note what an attempt wrote; if it is a newer one, return what it supersedes."""
+        superseded = None
+        activity = self._activities.get(publisher.source)
+        if activity is None:
+            activity = self._activities[publisher.source] = _Activity(publisher.attempt)
+        elif activity.attempt != publisher.attempt:
+            superseded = Superseded(
+                tuple(activity.written), publisher.activity_id, publisher.attempt.number
+            )
+            activity.attempt, activity.written = publisher.attempt, []
+        if count:
+            _extend(activity.written, offset, offset + count)
+        return superseded
 
     def _activity_of(self, publisher_id: str) -> ActivityPublisher | None:
         return parse_publisher_id(publisher_id) if self._fences else None

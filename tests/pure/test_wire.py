@@ -1,0 +1,213 @@
+"""What is written is what is read, and what is read may be anything at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import temporalio.contrib.workflow_streams as contrib
+from hypothesis import example, given
+from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
+
+from workflow_streams.wire import (
+    Batch,
+    Opening,
+    Record,
+    RunRef,
+    batch_payload,
+    decode_payload,
+    encode_payload,
+    entry_json,
+    json_payload,
+    parse_batch,
+    parse_record,
+    record_payload,
+)
+
+# Every character, the halves of surrogate pairs too.
+texts = st.text(st.characters(codec=None), max_size=20)
+payloads = st.builds(
+    Payload,
+    metadata=st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=3),
+    data=st.binary(max_size=50),
+)
+entries = st.tuples(texts, payloads.map(encode_payload))
+integers = st.integers(-(10**30), 10**30)
+offsets = st.integers(0, 10**18)
+openings = st.builds(
+    Opening,
+    head=offsets,
+    base=offsets,
+    publishers=st.dictionaries(texts, integers, max_size=4),
+    runs=st.lists(st.builds(RunRef, texts, offsets), max_size=4),
+    keep_last=st.none() | st.integers(1, 10**9),
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    opening = draw(st.none() | openings)
+    base = draw(offsets) if opening is None else opening.base
+    return Record(base, draw(st.lists(entries, max_size=4)), opening, draw(st.booleans()))
+
+
+@given(payloads)
+def test_an_items_payload_comes_back_as_it_was(payload: Payload) -> None:
+    assert decode_payload(encode_payload(payload)) == payload
+
+
+@given(st.text() | st.text("Cg8KCGVuY29kaW5nEgNhYmM=", max_size=30))
+def test_any_text_is_a_payload_or_raises_a_value_error(data: str) -> None:
+    try:
+        payload = decode_payload(data)
+    except ValueError:
+        return
+    assert decode_payload(encode_payload(payload)) == payload
+
+
+@pytest.mark.parametrize("data", ["not base64", "Cg==", "EgNhYmM=.", "EgNhYmM", "Zürich"])
+def test_what_is_no_payload_raises_a_value_error(data: str) -> None:
+    with pytest.raises(ValueError, match="not a serialised payload"):
+        decode_payload(data)
+
+
+@given(st.lists(entries, max_size=5), texts, integers)
+def test_a_batch_comes_back_as_it_was(
+    items: list[tuple[str, str]], publisher_id: str, sequence: int
+) -> None:
+    written = batch_payload([entry_json(*item) for item in items], publisher_id, sequence)
+    assert parse_batch(written) == Batch(items, publisher_id, sequence)
+
+
+@given(st.lists(entries, max_size=5), texts, integers)
+def test_batches_are_those_of_the_contrib_in_both_directions(
+    items: list[tuple[str, str]], publisher_id: str, sequence: int
+) -> None:
+    converter = DataConverter.default.payload_converter
+    theirs = contrib.PublishInput(
+        [contrib.PublishEntry(*item) for item in items], publisher_id, sequence
+    )
+    ours = batch_payload([entry_json(*item) for item in items], publisher_id, sequence)
+    assert converter.from_payload(ours, contrib.PublishInput) == theirs
+    assert parse_batch(converter.to_payload(theirs)) == Batch(items, publisher_id, sequence)
+
+
+def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
+    assert parse_batch(json_payload(b"{}")) == Batch([], "", 0)
+
+
+@given(records())
+def test_a_record_comes_back_as_it_was(record: Record) -> None:
+    assert parse_record(record_payload(record)) == record
+
+
+jsons = st.recursive(
+    st.none() | st.booleans() | integers | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+# Right in most fields, anything in others: what nearly is a message.
+items = st.lists(
+    jsons | st.fixed_dictionaries({"topic": jsons | st.just("t"), "data": jsons | st.just("")})
+)
+batch_like = st.fixed_dictionaries(
+    {},
+    optional={
+        "items": jsons | items,
+        "publisher_id": jsons | st.just("p"),
+        "sequence": jsons | st.just(1),
+    },
+)
+opening_like = st.fixed_dictionaries(
+    {},
+    optional={
+        "head": jsons | st.just(1),
+        "publishers": jsons | st.dictionaries(st.text(max_size=3), jsons | st.just(1)),
+        "runs": jsons | st.lists(jsons | st.just(["run", 0]) | st.lists(jsons, max_size=3)),
+        "keep_last": jsons | st.just(3),
+    },
+)
+record_like = st.fixed_dictionaries(
+    {"v": st.just(1) | jsons, "base": st.just(1) | jsons},
+    optional={"items": jsons | items, "open": jsons | opening_like, "ring": jsons},
+)
+
+
+def as_payload(message: Any) -> Payload:
+    return json_payload(json.dumps(message).encode())
+
+
+foreign = (
+    payloads
+    | st.builds(json_payload, st.binary())
+    | st.builds(as_payload, jsons | batch_like | record_like)
+)
+
+
+@given(foreign)
+@example(json_payload(b"[" * 100_000))
+@example(json_payload(b"9" * 10_000))
+@example(json_payload(b'{"sequence":' + b"9" * 10_000 + b"}"))
+@example(json_payload(b'{"items":[],"sequence":true}'))
+@example(json_payload(b'{"items":[],"sequence":1.0}'))
+@example(json_payload(b'{"items":[],"publisher_id":null}'))
+@example(json_payload(b'{"items":null}'))
+@example(json_payload(b'{"items":["topic"]}'))
+@example(json_payload(b'{"items":[{"topic":"t"}]}'))
+@example(json_payload(b'{"items":[{"topic":"t","data":1}]}'))
+@example(json_payload(b'"items"'))
+@example(json_payload(b"\xff\xfe"))
+@example(Payload(metadata={"encoding": b"binary/null"}))
+@example(Payload(metadata={"encoding": b"json/protobuf"}, data=b"{}"))
+def test_any_argument_of_a_publish_signal_is_a_batch_or_none(payload: Payload) -> None:
+    batch = parse_batch(payload)
+    if batch is not None:
+        assert type(batch.publisher_id) is str
+        assert type(batch.sequence) is int
+        assert all(type(text) is str for entry in batch.entries for text in entry)
+        written = [entry_json(topic, data) for topic, data in batch.entries if data.isalnum()]
+        assert parse_batch(batch_payload(written, batch.publisher_id, batch.sequence)) is not None
+
+
+@given(foreign)
+@example(json_payload(b'{"v":2,"base":0}'))
+@example(json_payload(b'{"v":1}'))
+@example(json_payload(b'{"v":1,"base":true}'))
+@example(json_payload(b'{"v":1,"base":0,"items":[1]}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":null}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":"0","publishers":{},"runs":[]}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":[],"runs":[]}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{"p":"1"},"runs":[]}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[["r"]]}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[[1,0]]}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[["r",true]]}}'))
+@example(
+    json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[],"keep_last":"3"}}')
+)
+@example(json_payload(b"[" * 100_000))
+def test_any_memo_field_is_a_record_or_none(payload: Payload) -> None:
+    record = parse_record(payload)
+    if record is not None:
+        assert type(record.base) is int
+        assert all(type(text) is str for entry in record.entries for text in entry)
+        if record.opening is not None:
+            opening = record.opening
+            assert type(opening.head) is int
+            assert opening.base == record.base
+            for publisher_id, sequence in opening.publishers.items():
+                assert (type(publisher_id), type(sequence)) == (str, int)
+            for run in opening.runs:
+                assert (type(run.run_id), type(run.first_offset)) == (str, int)
+            assert opening.keep_last is None or type(opening.keep_last) is int
+        assert parse_record(record_payload(record)) == record
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_records_of_another_version_are_not_read(version: object) -> None:
+    record = json.loads(record_payload(Record(3)).data)
+    assert parse_record(as_payload(record)) == Record(3)
+    assert parse_record(as_payload(record | {"v": version})) is None
