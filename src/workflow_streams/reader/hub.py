@@ -15,7 +15,7 @@ from temporalio.service import RPCError, ServiceClient
 
 from .. import wire
 from ..fold import Duplicate, Verdict
-from ..rpc import translate
+from ..rpc import connect_failure, translate
 from .chain import Chain
 from .moments import Moment
 
@@ -255,8 +255,13 @@ def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
 
 
 async def rpc(call: Awaitable[T], workflow_id: str) -> T:
-    """Await ``call`` with its RPC errors translated."""
+    """Await ``call`` with its errors translated; may be the first call of a lazy client."""
     try:
         return await call
     except RPCError as err:
         raise translate(err, workflow_id) from err
+    except RuntimeError as err:
+        failure = connect_failure(err)
+        if failure is None:
+            raise
+        raise failure from err

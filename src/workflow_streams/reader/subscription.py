@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
-from ..errors import DecodeError
+from ..errors import DecodeError, WorkflowStreamError
 from ..events import Gap, Item, Last
 from .hub import Feed
 from .walk import Slice, Step, Walk, check_offset
@@ -18,7 +19,8 @@ class Subscription(Generic[T]):
     """Async iterator over a stream. Made by ``subscribe`` and ``follow``.
 
     An item that cannot be decoded raises :class:`~workflow_streams.errors.DecodeError`; the
-    next step goes on after it. ``aclose()`` ends it early.
+    next step goes on after it, and so it does after one that was cancelled or failed otherwise.
+    ``aclose()`` ends it early.
     """
 
     def __init__(
@@ -49,15 +51,18 @@ class Subscription(Generic[T]):
     async def __anext__(self) -> T:
         """Return what comes next; wait for it if need be."""
         if self._steps is None:
-            self._walk = Walk(self._make_feed(), self._from)
-            self._steps = self._walk.steps()
+            self._steps = self._begin()
         while True:
             if self._slice is not None:
                 found = self._next_in_slice(self._slice)
                 if found is not None:
                     return cast("T", found)
                 self._slice = None
-            step = await anext(self._steps)
+            try:
+                step = await anext(self._steps)
+            except (asyncio.CancelledError, WorkflowStreamError):
+                self._steps = None
+                raise
             if isinstance(step, Slice):
                 self._slice, self._index = step, 0
             elif isinstance(step, Gap):
@@ -69,8 +74,16 @@ class Subscription(Generic[T]):
 
     async def aclose(self) -> None:
         """Stop following."""
-        if self._steps is not None:
-            await self._steps.aclose()
+        if self._steps is None:
+            self._steps = self._begin()
+        await self._steps.aclose()
+
+    def _begin(self) -> AsyncGenerator[Step]:
+        if self._walk is None:
+            self._walk = Walk(self._make_feed(), self._from)
+        elif self._walk.feed.done:
+            self._walk.go_on_with(self._make_feed())
+        return self._walk.steps()
 
     def _next_in_slice(self, part: Slice) -> Item[Any] | Gap | None:
         assert self._walk is not None

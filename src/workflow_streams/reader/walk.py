@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,32 +40,46 @@ class Walk:
         self.feed = feed
         self.position = 0
         self._from = from_offset
+        self._cursor = Cursor(feed.start)
+        self._started = False
+        self._catching_up = False
+        self._place: tuple[str, int] | None = None
+
+    def go_on_with(self, feed: Feed) -> None:
+        """Take another feed for the next :meth:`steps`, in place of one that has stopped."""
+        self.feed = feed
+        self._cursor = Cursor(feed.start)
+        self._catching_up = self._started
 
     async def steps(self) -> AsyncGenerator[Step]:
-        """Yield what comes, to the end; ``aclose()`` it to leave early."""
-        feed = self.feed
-        cursor = Cursor(feed.start)
+        """Yield what comes, to the end; ``aclose()`` it to leave early.
+
+        When a step is cancelled or fails, which ends the generator, another one goes on there.
+        """
+        feed, cursor = self.feed, self._cursor
         feed.attach(cursor)
         feed.retain(self._from if isinstance(self._from, int) else 0)
         try:
             await feed.wait(lambda: feed.floor is not None)
-            gap = await self._resolve_start(feed)
-            if gap is not None:
-                yield gap
-            place: tuple[str, int] | None = None
-            catching_up = self.position < (feed.floor or 0)
-            if not catching_up:
+            if not self._started:
+                gap = await self._resolve_start(feed)
+                self._started = True
+                self._catching_up = self.position < (feed.floor or 0)
                 cursor.index = max(feed.join_index, feed.start)
+                if gap is not None:
+                    yield gap
             while True:
-                if catching_up or feed.lost(cursor):
-                    catching_up = False
+                if self._catching_up or feed.lost(cursor):
+                    self._catching_up = True
                     cursor.index = feed.stop_index
                     feed.detach(cursor)
-                    async for moment in self._catch_up(feed, cursor, place):
-                        for step in self._deliver(feed, moment):
-                            yield step
-                        if moment.end is not None:
-                            return
+                    async with aclosing(self._catch_up(feed, cursor, self._place)) as moments:
+                        async for moment in moments:
+                            for step in self._deliver(feed, moment):
+                                yield step
+                            if moment.end is not None:
+                                return
+                    self._catching_up = False
                     feed.attach(cursor)
                     continue
                 arrived = feed.advance(cursor)
@@ -74,7 +89,6 @@ class Walk:
                     if feed.stop_index <= at:
                         return
                     continue
-                place = (arrived.run_id, arrived.event_id)
                 for step in self._deliver(feed, arrived):
                     yield step
                 if arrived.end is not None:
@@ -109,7 +123,11 @@ class Walk:
         chain = Chain(feed.client, feed.workflow_id, run_id, offset=self.position)
         async for page in chain.pages():
             for moment in page:
-                if moment.run_id != run_id or moment.event_id > after:
+                # Several moments may share an event, and only some of them have been delivered.
+                if moment.run_id != run_id or (moment.event_id, moment.head) > (
+                    after,
+                    self.position,
+                ):
                     yield moment
             here, event_id = chain.run_id, chain.event_id
             await feed.wait_level(here, event_id)
@@ -143,6 +161,7 @@ class Walk:
         raise StreamNotFoundError(feed.workflow_id, "none of its runs is left")
 
     def _deliver(self, feed: Feed, moment: Moment) -> list[Step]:
+        self._place = (moment.run_id, moment.event_id)
         steps: list[Step] = []
         if moment.gap is not None and moment.gap.end > moment.gap.start:
             steps.append(moment.gap)
