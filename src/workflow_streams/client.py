@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast, overload
@@ -32,6 +32,7 @@ from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
 from .topic_handle import TopicHandle
 from .topics import TopicTypes
+from .values import Values
 from .verdicts import head_past, offset_of, watched
 
 T = TypeVar("T")
@@ -368,17 +369,21 @@ class WorkflowStreamClient:
         )
 
     def _decoder(self, result_type: Any) -> Any:
-        decode_payload, from_payload = wire.decode_payload, self._converter.from_payload
+        decode_payload, values = wire.decode_payload, Values(self._converter)
         if result_type is RawValue:
             return lambda _topic, data: RawValue(decode_payload(data))
         if result_type is not None:
-            return lambda _topic, data: from_payload(decode_payload(data), result_type)
+            from_payload = values.decoder(result_type)
+            return lambda _topic, data: from_payload(decode_payload(data))
         types = self._types
+        decoders: dict[str, tuple[Any, Callable[[Payload], Any]]] = {}
 
         def decode(topic: str, data: str) -> Any:
             bound = types.get(topic)
-            payload = decode_payload(data)
-            return from_payload(payload) if bound is Any else from_payload(payload, bound)
+            known = decoders.get(topic)
+            if known is None or known[0] != bound:
+                known = decoders[topic] = (bound, values.decoder(bound))
+            return known[1](decode_payload(data))
 
         return decode
 

@@ -19,13 +19,14 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch and what became of it. ``entries`` are those that the stream took."""
+    """A batch and what became of it. ``size`` is that of its JSON, in bytes."""
 
     verdict: Verdict
     entries: list[Entry]
     publisher_id: str = ""
     sequence: int = 0
     tag: str = ""
+    size: int = 0
 
 
 class Intake:
@@ -51,9 +52,9 @@ class Intake:
         message = wire.parse_batch(payload) if payload is not None else None
         if isinstance(message, Part):
             return self._take_part(message)
-        return self._judge(message)
+        return self._judge(message, len(payload.data) if payload is not None else 0)
 
-    def _judge(self, batch: Batch | None) -> Judged:
+    def _judge(self, batch: Batch | None, size: int) -> Judged:
         if batch is None:
             return Judged(self._fold.reject(), [])
         verdict = self._fold.batch(
@@ -63,7 +64,7 @@ class Intake:
             close=batch.close,
             order=batch.order,
         )
-        return Judged(verdict, batch.entries, batch.publisher_id, batch.sequence, batch.tag)
+        return Judged(verdict, batch.entries, batch.publisher_id, batch.sequence, batch.tag, size)
 
     def _take_part(self, part: Part) -> Judged | None:
         texts = self._pending.pop(part.tag, [])
@@ -80,8 +81,9 @@ class Intake:
             self._pending_bytes += held + len(part.text)
             self._bound()
             return None
-        batch = wire.parse_batch(wire.json_payload("".join(texts).encode(errors="surrogatepass")))
-        return self._judge(batch if isinstance(batch, Batch) else None)
+        whole = wire.json_payload("".join(texts).encode(errors="surrogatepass"))
+        batch = wire.parse_batch(whole)
+        return self._judge(batch if isinstance(batch, Batch) else None, len(whole.data))
 
     def _bound(self) -> None:
         while self._pending_bytes > MAX_PENDING_BYTES:

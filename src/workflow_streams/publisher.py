@@ -17,6 +17,7 @@ from . import wire
 from .batcher import Batcher, Outgoing
 from .delivery import Delivery, Undeliverable
 from .errors import BufferFullError, EncodeError, ItemTooLargeError, PublishError, UsageError
+from .values import Values
 
 logger = logging.getLogger("workflow_streams")
 
@@ -77,7 +78,7 @@ class Publisher:
         self._send = send
         self._workflow_id = workflow_id
         self._publisher_id = publisher_id
-        self._converter = converter
+        self._values = Values(converter)
         self._patience = max(LEAST_RETRY_SECONDS, max_retry_duration.total_seconds())
         self._announce = announce
         self._batcher = Batcher(
@@ -317,10 +318,10 @@ class Publisher:
 
     def _encode(self, topic: str, value: Any) -> str:
         try:
-            payload = value if isinstance(value, Payload) else self._converter.to_payload(value)
+            payload = self._values.serialise(value)
         except Exception as err:
             raise EncodeError(topic, value, err) from err
-        entry = wire.entry_json(topic, wire.encode_payload(payload))
+        entry = wire.entry_json(topic, wire.encode_serialised(payload))
         if len(entry) > wire.MAX_ITEM_BYTES:
             raise ItemTooLargeError(topic, len(entry), wire.MAX_ITEM_BYTES)
         return entry

@@ -8,11 +8,12 @@ payload codec runs once, on the envelope, never per item.
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
-import base64
+import binascii
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -208,17 +209,20 @@ class Record:
 
 def encode_payload(payload: Payload) -> str:
     """Return the wire form of one item's payload."""
-    return base64.b64encode(payload.SerializeToString()).decode("ascii")
+    return encode_serialised(payload.SerializeToString())
+
+
+def encode_serialised(payload: bytes) -> str:
+    """Return the wire form of one item's payload, which is serialised already."""
+    return binascii.b2a_base64(payload, newline=False).decode("ascii")
 
 
 def decode_payload(data: str) -> Payload:
     """Invert :func:`encode_payload`; raise ValueError on what is no payload."""
-    payload = Payload()
     try:
-        payload.ParseFromString(base64.b64decode(data, validate=True))
+        return Payload.FromString(binascii.a2b_base64(data, strict_mode=True))
     except (ValueError, ProtobufDecodeError) as err:
         raise ValueError(f"not a serialised payload: {err}") from err
-    return payload
 
 
 def json_payload(data: bytes) -> Payload:
@@ -393,4 +397,4 @@ def _entries(items: Any) -> list[Entry] | None:
 
 
 def _all_text(entries: Sequence[tuple[object, object]]) -> bool:
-    return all(type(topic) is str and type(data) is str for topic, data in entries)
+    return {type(part) for part in chain.from_iterable(entries)} <= {str}

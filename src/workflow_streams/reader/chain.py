@@ -200,9 +200,8 @@ class Chain:
         if verdict.superseded is not None:
             s = verdict.superseded
             rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
-        size = sum(len(topic) + len(data) for topic, data in judged.entries)
         time = event.event_time.ToDatetime(timezone.utc)
-        chunk = Chunk(verdict.offset, judged.entries, size, time)
+        chunk = Chunk(verdict.offset, judged.entries, judged.size, time)
         return [self._moment(event, rewind=rewind, chunk=chunk, judged=judged, end=end)]
 
     @property
