@@ -81,6 +81,7 @@ class Feed:
     def retain(self, offset: int) -> None:
         """Keep the feed running; pair with :meth:`release`."""
         self._users += 1
+        self._room.set()  # a feed waits for a single user only
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
