@@ -246,11 +246,11 @@ def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
     """Return the process's feed of this stream, made anew if there is none that runs."""
     feeds = _feeds.setdefault(client.service_client, {})
     loop = asyncio.get_running_loop()
-    for key in [k for k, f in feeds.items() if f.done or k[0].is_closed()]:
-        del feeds[key]
     key = (loop, client.namespace, workflow_id, run_id, id(client.data_converter))
     feed = feeds.get(key)
-    if feed is None:
+    if feed is None or feed.done:
+        for old in [k for k, f in feeds.items() if f.done or k[0].is_closed()]:
+            del feeds[old]
         feed = feeds[key] = Feed(client, workflow_id, run_id)
     return feed
 
