@@ -1,18 +1,13 @@
-"""Profiles of the property tests: no deadlines, since timing is no pass mark."""
+"""Profiles of the property tests; none has a deadline, since timing is no pass mark."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-_SLOW = [HealthCheck.too_slow]
-settings.register_profile("default", deadline=None, suppress_health_check=_SLOW)
-# Where branches are counted, the same few examples each time.
-settings.register_profile(
-    "coverage",
-    deadline=None,
-    suppress_health_check=_SLOW,
-    derandomize=True,
-    max_examples=20,
-)
-settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, max_examples=5_000)
-settings.load_profile("default")
+common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("usual", common)
+# Where branches are counted: few examples, and the same ones each time.
+settings.register_profile("coverage", common, derandomize=True, max_examples=20)
+settings.register_profile("long", common, max_examples=2_000)
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("usual")

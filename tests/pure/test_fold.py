@@ -22,7 +22,7 @@ from workflow_streams.fold import (
     Superseded,
     Verdict,
 )
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer
 
 from .fold_model import Batch, FoldModel, FromActivity, Garbage, Outcome, Own, Step, Truncate
 from .stories import first_attempt, from_activity, openings, plain, stories
@@ -76,7 +76,7 @@ def offsets(ranges: tuple[range, ...]) -> frozenset[int]:
     return frozenset(offset for part in ranges for offset in part)
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(openings(), stories)
 def test_every_verdict_and_every_bound_is_what_the_rules_say(
     model: FoldModel, story: list[Step]
@@ -296,6 +296,51 @@ def test_a_ring_buffer_keeps_the_newest_items_and_never_brings_back_truncated_on
     assert (fold.base, fold.head) == (6, 8)
     fold.truncate(99)
     assert (fold.base, fold.head) == (8, 8)
+
+
+def test_a_producer_numbers_its_batches_without_a_gap_and_a_new_session_begins_anew() -> None:
+    fold = Fold()
+    first, second = Producer("browser", 1).publisher_id, Producer("browser", 2).publisher_id
+    assert fold.batch(first, 2, 1) == OutOfSequence(1)
+    assert fold.batch(first, 1, 1) == Accepted(0, 1)
+    assert fold.batch(first, 1, 1) == Duplicate(1)
+    assert fold.batch(first, 3, 1) == OutOfSequence(2)
+    assert fold.batch(second, 2, 1) == OutOfSequence(1, new_session=True)
+    assert fold.batch(first, 2, 1) == Accepted(1, 1)
+    assert fold.batch(second, 1, 1) == Accepted(2, 1)
+    assert fold.batch(first, 3, 1) == Fenced(2)
+    # What older sessions wrote stands; what is known of them is forgotten.
+    assert fold.publishers == {second: 1}
+    for table in ({first: 2, second: 1}, {second: 1, first: 2}):
+        assert Fold(publishers=table).batch(first, 3, 1) == Fenced(2)
+
+
+def test_after_the_batch_that_closes_a_stream_nothing_is_taken() -> None:
+    fold = Fold(closable=True)
+    assert fold.batch("a", 1, 2) == Accepted(0, 2)
+    assert fold.batch("a", 2, 1, close=True) == Accepted(2, 1)
+    assert fold.closed
+    assert fold.batch("a", 2, 1, close=True) == Closed(by_this=True)
+    assert fold.batch("a", 3, 1) == Closed(by_this=False)
+    assert fold.batch("b", 1, 0) == Closed(by_this=False)
+    assert fold.head == 3
+
+
+def test_a_stream_that_its_workflow_ends_cannot_be_closed_by_a_batch() -> None:
+    fold = Fold()
+    assert fold.batch("a", 1, 1, close=True) == Accepted(0, 1)
+    assert not fold.closed
+    assert fold.batch("a", 2, 1) == Accepted(1, 1)
+
+
+def test_an_ordering_key_has_to_rise_over_all_writers_that_give_one() -> None:
+    fold = Fold()
+    assert fold.batch("a", 1, 1, order="k2") == Accepted(0, 1)
+    assert fold.batch("b", 1, 1, order="k2") == Regression("k2")
+    assert fold.batch("b", 1, 1, order="k10") == Regression("k2")
+    assert fold.batch("b", 1, 1) == Accepted(1, 1)
+    assert fold.batch("b", 2, 1, order="k3") == Accepted(2, 1)
+    assert fold.order == "k3"
 
 
 @pytest.mark.parametrize("sequence", [0, -1, 10**40])

@@ -13,9 +13,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams.wire import (
+    MAX_PARTS,
+    PART_CHARACTERS,
     Batch,
     Opening,
+    Part,
     Record,
+    Rules,
     RunRef,
     batch_payload,
     decode_payload,
@@ -24,6 +28,7 @@ from workflow_streams.wire import (
     json_payload,
     parse_batch,
     parse_record,
+    part_payloads,
     record_payload,
 )
 
@@ -44,6 +49,17 @@ openings = st.builds(
     publishers=st.dictionaries(texts, integers, max_size=4),
     runs=st.lists(st.builds(RunRef, texts, offsets), max_size=4),
     keep_last=st.none() | st.integers(1, 10**9),
+    rules=st.none() | st.builds(Rules, texts, st.booleans()),
+    order=texts,
+)
+batches = st.builds(
+    Batch,
+    st.lists(entries, max_size=5),
+    texts,
+    integers,
+    tag=texts,
+    close=st.booleans(),
+    order=st.none() | texts,
 )
 
 
@@ -74,25 +90,61 @@ def test_what_is_no_payload_raises_a_value_error(data: str) -> None:
         decode_payload(data)
 
 
-@given(st.lists(entries, max_size=5), texts, integers)
-def test_a_batch_comes_back_as_it_was(
-    items: list[tuple[str, str]], publisher_id: str, sequence: int
-) -> None:
-    written = batch_payload([entry_json(*item) for item in items], publisher_id, sequence)
-    assert parse_batch(written) == Batch(items, publisher_id, sequence)
+def written(batch: Batch) -> Payload:
+    return batch_payload(
+        [entry_json(*entry) for entry in batch.entries],
+        batch.publisher_id,
+        batch.sequence,
+        tag=batch.tag,
+        close=batch.close,
+        order=batch.order,
+    )
 
 
-@given(st.lists(entries, max_size=5), texts, integers)
-def test_batches_are_those_of_the_contrib_in_both_directions(
-    items: list[tuple[str, str]], publisher_id: str, sequence: int
-) -> None:
+@given(batches)
+def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
+    assert parse_batch(written(batch)) == batch
+
+
+@given(batches)
+def test_batches_are_those_of_the_contrib_in_both_directions(batch: Batch) -> None:
     converter = DataConverter.default.payload_converter
     theirs = contrib.PublishInput(
-        [contrib.PublishEntry(*item) for item in items], publisher_id, sequence
+        [contrib.PublishEntry(*entry) for entry in batch.entries],
+        batch.publisher_id,
+        batch.sequence,
     )
-    ours = batch_payload([entry_json(*item) for item in items], publisher_id, sequence)
-    assert converter.from_payload(ours, contrib.PublishInput) == theirs
-    assert parse_batch(converter.to_payload(theirs)) == Batch(items, publisher_id, sequence)
+    assert converter.from_payload(written(batch), contrib.PublishInput) == theirs
+    read = parse_batch(converter.to_payload(theirs))
+    assert read == Batch(batch.entries, batch.publisher_id, batch.sequence)
+
+
+def test_a_batch_over_the_limit_of_a_signal_is_cut_into_parts_that_make_it_up_again() -> None:
+    batch = batch_payload([entry_json("t", "A" * (2 * PART_CHARACTERS))], "p", 1, tag="x")
+    payloads = part_payloads(batch, "x")
+    parts = [parse_batch(payload) for payload in payloads]
+    assert all(isinstance(part, Part) and part.tag == "x" for part in parts)
+    assert [(part.index, part.count) for part in parts if isinstance(part, Part)] == [
+        (0, 3), (1, 3), (2, 3),
+    ]  # fmt: skip
+    assert "".join(p.text for p in parts if isinstance(p, Part)).encode() == batch.data
+    assert all(len(payload.data) < 2 * 1024 * 1024 for payload in payloads)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"part": [0], "tag": "x", "text": ""},
+        {"part": [1, 1], "tag": "x", "text": ""},
+        {"part": [-1, 1], "tag": "x", "text": ""},
+        {"part": [0, MAX_PARTS + 1], "tag": "x", "text": ""},
+        {"part": [0, 1], "tag": 1, "text": ""},
+        {"part": [0, 1], "tag": "x"},
+        {"part": "0/1", "tag": "x", "text": ""},
+    ],
+)
+def test_a_part_that_says_nonsense_is_no_part(part: dict[str, object]) -> None:
+    assert parse_batch(as_payload(part)) is None
 
 
 def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
@@ -119,6 +171,10 @@ batch_like = st.fixed_dictionaries(
         "items": jsons | items,
         "publisher_id": jsons | st.just("p"),
         "sequence": jsons | st.just(1),
+        "tag": jsons | st.just("x"),
+        "order": jsons,
+        "part": jsons | st.lists(st.integers(-1, 3), max_size=3),
+        "text": jsons,
     },
 )
 opening_like = st.fixed_dictionaries(
@@ -128,6 +184,8 @@ opening_like = st.fixed_dictionaries(
         "publishers": jsons | st.dictionaries(st.text(max_size=3), jsons | st.just(1)),
         "runs": jsons | st.lists(jsons | st.just(["run", 0]) | st.lists(jsons, max_size=3)),
         "keep_last": jsons | st.just(3),
+        "order": jsons,
+        "rules": jsons | st.fixed_dictionaries({"type": jsons, "closable": jsons}),
     },
 )
 record_like = st.fixed_dictionaries(
@@ -158,18 +216,23 @@ foreign = (
 @example(json_payload(b'{"items":["topic"]}'))
 @example(json_payload(b'{"items":[{"topic":"t"}]}'))
 @example(json_payload(b'{"items":[{"topic":"t","data":1}]}'))
+@example(json_payload(b'{"tag":1}'))
+@example(json_payload(b'{"order":1}'))
 @example(json_payload(b'"items"'))
 @example(json_payload(b"\xff\xfe"))
 @example(Payload(metadata={"encoding": b"binary/null"}))
 @example(Payload(metadata={"encoding": b"json/protobuf"}, data=b"{}"))
 def test_any_argument_of_a_publish_signal_is_a_batch_or_none(payload: Payload) -> None:
-    batch = parse_batch(payload)
-    if batch is not None:
-        assert type(batch.publisher_id) is str
-        assert type(batch.sequence) is int
-        assert all(type(text) is str for entry in batch.entries for text in entry)
-        written = [entry_json(topic, data) for topic, data in batch.entries if data.isalnum()]
-        assert parse_batch(batch_payload(written, batch.publisher_id, batch.sequence)) is not None
+    message = parse_batch(payload)
+    if isinstance(message, Batch):
+        assert type(message.publisher_id) is type(message.tag) is str
+        assert type(message.sequence) is int
+        assert message.order is None or type(message.order) is str
+        assert all(type(text) is str for entry in message.entries for text in entry)
+        assert parse_batch(batch_payload([], message.publisher_id, message.sequence)) is not None
+    elif message is not None:
+        assert 0 <= message.index < message.count <= MAX_PARTS
+        assert type(message.tag) is type(message.text) is str
 
 
 @given(foreign)
@@ -188,6 +251,9 @@ def test_any_argument_of_a_publish_signal_is_a_batch_or_none(payload: Payload) -
 @example(
     json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[],"keep_last":"3"}}')
 )
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":{}}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[],"order":1}}'))
+@example(json_payload(b'{"v":1,"base":0,"open":{"head":0,"publishers":{},"runs":[],"rules":{}}}'))
 @example(json_payload(b"[" * 100_000))
 def test_any_memo_field_is_a_record_or_none(payload: Payload) -> None:
     record = parse_record(payload)

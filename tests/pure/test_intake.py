@@ -1,0 +1,113 @@
+"""Signals to verdicts: batches in parts are judged as if they had come whole."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
+
+from workflow_streams import intake
+from workflow_streams.fold import Accepted, Duplicate, Fold, Malformed, Torn
+from workflow_streams.intake import Intake, Judged
+from workflow_streams.wire import batch_payload, entry_json, json_payload, part_payloads
+
+
+def batch(publisher: str, sequence: int, *data: str, tag: str = "") -> Payload:
+    return batch_payload([entry_json("t", d) for d in data], publisher, sequence, tag=tag)
+
+
+def part(tag: str, index: int, count: int, text: str = "") -> Payload:
+    return json_payload(json.dumps({"tag": tag, "part": [index, count], "text": text}).encode())
+
+
+def cut(payload: Payload, tag: str, count: int) -> list[Payload]:
+    text = payload.data.decode()
+    step = -(-len(text) // count)
+    return [part(tag, i, count, text[i * step : (i + 1) * step]) for i in range(count)]
+
+
+def told(judged: Judged | None) -> object:
+    if judged is None:
+        return None
+    return judged.verdict, judged.entries, judged.publisher_id, judged.sequence, judged.tag
+
+
+def test_a_whole_batch_is_judged_at_once_and_says_whose_it_was() -> None:
+    payload = batch("p", 1, "AA==", "AQ==", tag="x")
+    judged = Intake(Fold()).take(payload)
+    assert judged is not None
+    assert told(judged) == (Accepted(0, 2), [("t", "AA=="), ("t", "AQ==")], "p", 1, "x")
+    assert judged.size == len(payload.data)
+
+
+def test_what_is_no_batch_is_malformed_and_counted() -> None:
+    fold = Fold()
+    own = Intake(fold)
+    for payload in (None, json_payload(b"[]"), part("x", 2, 1)):
+        assert told(own.take(payload)) == (Malformed(), [], "", 0, "")
+    assert fold.malformed == 3
+
+
+def test_a_batch_in_parts_counts_when_its_last_part_comes() -> None:
+    own = Intake(Fold())
+    large = batch("p", 1, "A" * 3_000_000)
+    *first, last = part_payloads(large, "x")
+    assert [own.take(payload) for payload in first] == [None] * len(first)
+    assert own.waiting
+    between = own.take(batch("q", 1, "AA=="))
+    assert told(between) == (Accepted(0, 1), [("t", "AA==")], "q", 1, "")
+    judged = own.take(last)
+    assert told(judged) == (Accepted(1, 1), [("t", "A" * 3_000_000)], "p", 1, "")
+    assert judged is not None
+    assert judged.size == len(large.data)
+    assert not own.waiting
+
+
+def test_parts_that_make_up_no_batch_are_malformed() -> None:
+    own = Intake(Fold())
+    for nested in (b"{", part("y", 0, 1, "").data):
+        assert told(own.take(part("x", 0, 1, nested.decode()))) == (Malformed(), [], "", 0, "")
+
+
+@given(st.data())
+def test_parts_count_exactly_when_the_last_ones_came_complete_and_in_order(
+    data: st.DataObject,
+) -> None:
+    """Several writers at once, with parts lost, repeated and sent anew."""
+    writers = {tag: cut(batch(tag, 1, "AA=="), tag, count) for tag, count in (("x", 3), ("y", 2))}
+    signals = data.draw(
+        st.lists(st.sampled_from([(tag, i) for tag in writers for i in range(len(writers[tag]))]))
+    )
+    own, came = Intake(Fold()), dict[str, list[int]](x=[], y=[])
+    head, accepted = 0, set[str]()
+    for tag, index in signals:
+        judged = own.take(writers[tag][index])
+        came[tag].append(index)
+        count = len(writers[tag])
+        if index < count - 1:
+            assert judged is None
+        elif came[tag][-count:] != list(range(count)):
+            assert told(judged) == (Torn(), [], "", 0, tag)
+        elif tag in accepted:
+            assert judged is not None
+            assert judged.verdict == Duplicate()
+        else:
+            assert told(judged) == (Accepted(head, 1), [("t", "AA==")], tag, 1, "")
+            head += 1
+            accepted.add(tag)
+
+
+def test_half_sent_batches_are_held_within_bounds_and_the_oldest_goes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "MAX_PENDING_BYTES", 250)
+    own = Intake(Fold())
+    parts = {tag: cut(batch(tag, 1, "A" * 80), tag, 2) for tag in "abcd"}
+    for tag in "abcd":
+        assert own.take(parts[tag][0]) is None
+    verdicts = [judged.verdict for t in "abcd" if (judged := own.take(parts[t][1])) is not None]
+    assert verdicts == [Torn(), Accepted(0, 1), Accepted(1, 1), Accepted(2, 1)]
+    assert not own.waiting

@@ -1,0 +1,109 @@
+"""The tail of the stream that polling clients are served from, beside a plain list."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from workflow_streams import polled_log
+from workflow_streams.polled_log import ItemOverPollLimitError, PolledLog
+from workflow_streams.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, PollInput, WireItem
+
+entries = st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.text("A", max_size=20)), max_size=6)
+
+
+def size(items: list[WireItem]) -> int:
+    return sum(len(item.topic) + len(item.data) for item in items)
+
+
+class Log(RuleBasedStateMachine):
+    @initialize(first=entries, start=st.integers(0, 5))
+    def begin(self, first: list[tuple[str, str]], start: int) -> None:
+        self.log = PolledLog(first, start)
+        self.all = [WireItem(topic, data, start + i) for i, (topic, data) in enumerate(first)]
+        self.end = start + len(first)
+
+    @rule(more=entries)
+    def extend(self, more: list[tuple[str, str]]) -> None:
+        self.log.extend(more)
+        self.all += [WireItem(topic, data, self.end + i) for i, (topic, data) in enumerate(more)]
+        self.end += len(more)
+
+    @rule(data=st.data())
+    def truncate(self, data: st.DataObject) -> None:
+        base = data.draw(st.integers(0, self.end))
+        self.log.drop_below(base)
+        self.all = [item for item in self.all if item.offset >= base]
+
+    @rule(limit=st.integers(1, 100))
+    def bound(self, limit: int) -> None:
+        before = size(self.all)
+        self.log.bound(limit)
+        self.all = self.all[len(self.all) - len(self.log) :]
+        if before <= limit:
+            assert size(self.all) == before
+        else:
+            assert size(self.all) <= limit * 3 // 4
+
+    @rule(limit=st.integers(0, 100))
+    def tail(self, limit: int) -> None:
+        tail = self.log.tail(limit)
+        assert tail == self.all[len(self.all) - len(tail) :]
+        assert size(tail) <= limit
+        if len(tail) < len(self.all):
+            assert size(self.all[len(self.all) - len(tail) - 1 :]) > limit
+
+    @rule(data=st.data(), topics=st.lists(st.sampled_from(["a", "bb", "none"]), max_size=2))
+    def poll_to_the_end(self, data: st.DataObject, topics: list[str]) -> None:
+        offset = data.draw(st.integers(0, self.end + 1))
+        wanted = [
+            item
+            for item in self.all
+            if item.offset >= offset and (not topics or item.topic in topics)
+        ]
+        got: list[WireItem] = []
+        while True:
+            result = self.log.page(PollInput(topics, offset), self.end)
+            assert result.items or not result.more_ready
+            assert size(result.items) <= 30 or len(result.items) == 1
+            got += result.items
+            offset = result.next_offset
+            if not result.more_ready:
+                break
+        assert got == wanted
+        assert offset == self.end
+
+    @invariant()
+    def it_holds_what_the_list_holds(self) -> None:
+        assert len(self.log) == len(self.all)
+        assert self.log.start == self.end - len(self.all)
+
+
+class TestLog(Log.TestCase):
+    @pytest.fixture(autouse=True, scope="class")
+    @staticmethod
+    def small_pages() -> object:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(polled_log, "MAX_POLL_BYTES", 30)
+        yield
+        patch.undo()
+
+
+@given(st.integers(1, 3))
+def test_an_item_that_fits_no_answer_is_told_when_it_comes_up(before: int) -> None:
+    large = ("t", "A" * (MAX_ITEM_BYTES + 1))
+    log = PolledLog([("t", "A")] * before + [large, ("t", "A")], 0)
+    page = log.page(PollInput(), before + 2)
+    assert (len(page.items), page.next_offset, page.more_ready) == (before, before, True)
+    with pytest.raises(ItemOverPollLimitError, match=f"Item {before} "):
+        log.page(PollInput([], before), before + 2)
+    assert len(log.page(PollInput([], before + 1), before + 2).items) == 1
+
+
+def test_a_page_holds_about_a_megabyte() -> None:
+    log = PolledLog([("t", "A" * 300_000)] * 5, 0)
+    page = log.page(PollInput(), 5)
+    assert (len(page.items), page.next_offset, page.more_ready) == (3, 3, True)
+    assert size(page.items) <= MAX_POLL_BYTES
