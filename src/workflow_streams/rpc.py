@@ -72,14 +72,18 @@ def translate(error: RPCError, workflow_id: str) -> WorkflowStreamError:
             return PermissionDeniedError(
                 f"Not permitted to use workflow {workflow_id!r}: {error.message}"
             )
-        # The SDK ends a call without an answer after 30 s, as CANCELLED.
-        case RPCStatusCode.UNAVAILABLE | RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
-            return ServerUnavailableError(f"The Temporal server is unavailable: {error.message}")
-        case _:
-            return RequestRejectedError(
-                f"The server refused a call for workflow {workflow_id!r} "
-                f"({error.status.name}): {error.message}"
+        case RPCStatusCode.RESOURCE_EXHAUSTED:
+            pass
+        # What a lost connection looks like depends on when it is lost; the SDK itself ends a call
+        # without an answer after 30 s, as CANCELLED.
+        case status if status in TRANSIENT:
+            return ServerUnavailableError(
+                f"The Temporal server is unavailable ({error.status.name}): {error.message}"
             )
+    return RequestRejectedError(
+        f"The server refused a call for workflow {workflow_id!r} "
+        f"({error.status.name}): {error.message}"
+    )
 
 
 def connect_failure(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStream, WorkflowStreamState
+
+TASK_TIMEOUT = timedelta(seconds=1)
+"""Of workflow tasks that die with their worker or server; by default they are missed 10 s."""
 
 
 @dataclass
@@ -26,10 +30,13 @@ class Host:
         self.stream = WorkflowStream(host.stream_state, keep_last=host.keep_last)
         self.own = self.stream.topic("own", type=str)
         self.closed = False
+        self.rolls = False
 
     @workflow.run
     async def run(self, host: HostInput) -> int:
-        await workflow.wait_condition(lambda: self.closed)
+        await workflow.wait_condition(lambda: self.closed or self.rolls)
+        if self.rolls:
+            await self.stream.continue_as_new(lambda state: [HostInput(state, host.keep_last)])
         return self.stream.head
 
     @workflow.signal
@@ -45,6 +52,10 @@ class Host:
         self.stream.truncate(up_to)
 
     @workflow.signal
+    def roll(self) -> None:
+        self.rolls = True
+
+    @workflow.signal
     def close(self) -> None:
         self.closed = True
 
@@ -53,9 +64,16 @@ class Host:
         return self.stream._fold.malformed  # pyright: ignore[reportPrivateUsage]
 
 
+async def start_host(client: Client, name: str, host: HostInput | None = None) -> str:
+    """Start a Host workflow on the task queue of its own name; return the workflow's id."""
+    await client.start_workflow(
+        Host.run, host or HostInput(), id=name, task_queue=name, task_timeout=TASK_TIMEOUT
+    )
+    return name
+
+
 @asynccontextmanager
 async def hosting(client: Client, name: str, host: HostInput | None = None) -> AsyncIterator[str]:
     """Run a Host workflow and its worker; yield the workflow's id."""
     async with Worker(client, task_queue=name, workflows=[Host]):
-        await client.start_workflow(Host.run, host or HostInput(), id=name, task_queue=name)
-        yield name
+        yield await start_host(client, name, host)
