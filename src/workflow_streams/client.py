@@ -16,7 +16,7 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
 from . import wire
-from .capture import Capture, current_capture
+from .capture import current_capture
 from .errors import UsageError
 from .events import Event, Last, WorkflowStreamItem
 from .publisher import (
@@ -171,14 +171,9 @@ class WorkflowStreamClient:
             )
         scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
         attempt = Attempt(max(0, scheduled), info.attempt)
-        client = None if current_capture() is not None else activity.client()
-        handle: WorkflowHandle[Any, Any] = (
-            client.get_workflow_handle(info.workflow_id)
-            if client is not None
-            else cast("WorkflowHandle[Any, Any]", Capture.Handle(info.workflow_id))
-        )
+        client = cast("Client", current_capture() or activity.client())
         return cls(
-            handle,
+            client.get_workflow_handle(info.workflow_id),
             client=client,
             batch_interval=batch_interval,
             max_batch_size=max_batch_size,
@@ -315,6 +310,8 @@ class WorkflowStreamClient:
 
         Counts at least what this client has flushed. Needs no worker.
         """
+        if self._capture is not None:
+            return self._capture.head
         feed = self._feed()
         feed.retain(0)
         try:
@@ -325,8 +322,8 @@ class WorkflowStreamClient:
     async def _send(self, topic: str, value: Any) -> int:
         if self._capture is not None:
             number = self._publisher.publish(topic, value, force_flush=True)
-            await self._publisher.delivered(number)
-            return number
+            sequence, index = await self._publisher.delivered(number)
+            return self._capture.offset_of(self._publisher_id, sequence, index, self._handle.id)
         feed = self._feed()
         feed.retain(0)
         try:
@@ -353,6 +350,8 @@ class WorkflowStreamClient:
         return sequence >= acknowledged or chain.fold.fenced(self._publisher_id)
 
     def _feed(self) -> Feed:
+        if self._capture is not None:
+            raise UsageError("What is captured for a test is not read as a stream")
         return feed_of(self._client, self._handle.id, self._handle.run_id)
 
     def _subscription(

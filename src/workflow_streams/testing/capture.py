@@ -4,39 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
+from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
 from .. import wire
 from ..capture import Capture, capturing
-from ..events import WorkflowStreamItem
+from ..events import Item, Rewind
+from ..values import Values
+
+CapturedEvent: TypeAlias = Item[Any] | Rewind
 
 
 class CapturedItems:
-    """Items that activities published inside :func:`capture_published`."""
+    """What activities published inside :func:`capture_published`."""
 
-    def __init__(
-        self, capture: Capture, types: Mapping[str, Any], converter: DataConverter
-    ) -> None:
+    def __init__(self, capture: Capture, types: Mapping[str, Any]) -> None:
         """Wrap a capture; made by :func:`capture_published`."""
         self._capture = capture
         self._types = types
-        self._converter = converter.payload_converter
 
     @property
-    def items(self) -> list[WorkflowStreamItem[Any]]:
-        """What has been published and sent, in order, decoded."""
+    def items(self) -> list[Item[Any]]:
+        """The items that were sent, in order, decoded; those of failed attempts too."""
+        return [event for event in self.events if isinstance(event, Item)]
+
+    @property
+    def events(self) -> list[CapturedEvent]:
+        """What ``follow()`` would yield: the items, and a ``Rewind`` where an attempt took over."""
         return [
-            WorkflowStreamItem(topic, self._decode(topic, data), offset)
-            for offset, (topic, data) in enumerate(self._capture.entries)
+            taken if isinstance(taken, Rewind) else self._item(taken[0], *taken[1])
+            for taken in self._capture.taken
         ]
 
-    def _decode(self, topic: str, data: str) -> Any:
+    def _item(self, offset: int, topic: str, data: str) -> Item[Any]:
         payload = wire.decode_payload(data)
-        if topic in self._types:
-            return self._converter.from_payload(payload, self._types[topic])
-        return self._converter.from_payload(payload)
+        asked = self._types.get(topic, Any)
+        if asked is RawValue:
+            return Item(topic, RawValue(payload), offset)
+        values = Values(self._capture.data_converter.payload_converter)
+        return Item(topic, values.decoder(asked)(payload), offset)
 
 
 @contextmanager
@@ -53,9 +61,14 @@ def capture_published(
             await ActivityEnvironment().run(charge_card, "order-1")
         assert [item.data for item in published.items] == [...]
 
+    Attempts are judged as a workflow judges them: run the activity again under an ``info`` with a
+    higher ``attempt``, and ``published.events`` has the ``Rewind``. Activities run in the context
+    that the ``with`` block is in; to read a stream takes a server.
+
     Args:
         types: Type to decode to, by topic; other topics are decoded without one.
-        data_converter: Converter whose payload converter decodes.
+        data_converter: Converter whose payload converter encodes and decodes, as that of the
+            activity's client does; its codec is not used.
     """
-    with capturing() as capture:
-        yield CapturedItems(capture, types or {}, data_converter)
+    with capturing(data_converter) as capture:
+        yield CapturedItems(capture, types or {})
