@@ -1,0 +1,142 @@
+"""Which other origins' web pages may use the gateway (CORS), and that the rest may not write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import UsageError
+from .refusals import CrossOriginError
+from .responses import refuse
+
+_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REQUEST_HEADERS = (
+    "Authorization, Content-Type, If-None-Match, Last-Event-ID, Producer-Epoch, Producer-Id, "
+    "Producer-Seq, Stream-Closed, Stream-Seq, X-Request-Id"
+)
+_EXPOSED_HEADERS = (
+    "Content-Encoding, ETag, Location, Producer-Epoch, Producer-Expected-Seq, "
+    "Producer-Received-Seq, Producer-Seq, Retry-After, Stream-Closed, Stream-Cursor, "
+    "Stream-Next-Offset, Stream-SSE-Data-Encoding, Stream-Up-To-Date, WWW-Authenticate, "
+    "X-Request-Id"
+)
+_MAX_AGE_SECONDS = 600
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_ORIGIN = re.compile(r"https?://[^/?#@\\\s]+", re.IGNORECASE)
+
+
+class CorsMiddleware:
+    """Answers preflights, names the allowed origin, and refuses writes from other pages.
+
+    A browser sends some writes (``POST`` of plain text, say) to any server without asking
+    first, also to one on the user's own machine, where there may be no login. It names the
+    page's origin in each, though.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, origins: Iterable[str] = (), credentials: bool = False
+    ) -> None:
+        """Wrap ``app``.
+
+        Raises:
+            UsageError: An origin is not of the form ``https://host[:port]``.
+        """
+        listed = tuple(origins)
+        self._app = app
+        self._any = "*" in listed
+        self._origins = frozenset(normal_origin(o, strict=True) for o in listed if o != "*")
+        self._credentials = credentials
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through unless a page of a foreign origin wants to change something."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        allowed = origin is not None and (self._any or normal_origin(origin) in self._origins)
+        added = self._allowing(origin) if origin is not None and allowed else []
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*_with_vary(message.get("headers", ())), *added]
+            await send(message)
+
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await _answer_preflight(sending)
+        elif scope["method"] not in _SAFE_METHODS and not allowed and _is_foreign(headers):
+            refusal = CrossOriginError(
+                "A page of another origin may change something here only if its origin is listed."
+            )
+            await refuse(refusal, scope, sending)
+        else:
+            await self._app(scope, receive, sending)
+
+    def _allowing(self, origin: str) -> list[tuple[bytes, bytes]]:
+        named = "*" if self._any else origin
+        added = [
+            (b"access-control-allow-origin", named.encode("latin-1")),
+            (b"access-control-expose-headers", _EXPOSED_HEADERS.encode()),
+        ]
+        if self._credentials:
+            added.append((b"access-control-allow-credentials", b"true"))
+        return added
+
+
+async def _answer_preflight(send: Send) -> None:
+    """Tell what is possible; without ``Access-Control-Allow-Origin`` it permits nothing."""
+    headers = [
+        (b"access-control-allow-methods", _METHODS.encode()),
+        (b"access-control-allow-headers", _REQUEST_HEADERS.encode()),
+        (b"access-control-max-age", str(_MAX_AGE_SECONDS).encode()),
+        (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
+    ]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def normal_origin(origin: str, *, strict: bool = False) -> str:
+    """Return an origin in lower case and without its scheme's default port.
+
+    Args:
+        origin: As a browser sends it, or as it is listed.
+        strict: Raise UsageError for what is no origin, instead of returning it as it is.
+    """
+    try:
+        parts = urlsplit(origin.lower()) if _ORIGIN.fullmatch(origin) else None
+        port = parts.port if parts is not None else None
+    except ValueError:
+        parts = None
+    if parts is None or not parts.hostname:
+        if strict:
+            raise UsageError(f"not an origin such as https://app.example.com: {origin!r}")
+        return origin
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser sends this for a page that is not the gateway's own.
+
+    Without an ``Origin`` it is no page, unless the browser's own word (``Sec-Fetch-Site``,
+    which pages cannot set) says so. Schemes are not compared: TLS may end at a proxy.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site") == "cross-site"
+    host = headers.get("host", "")
+    own = {normal_origin(f"{scheme}://{host}") for scheme in _DEFAULT_PORTS}
+    return normal_origin(origin) not in own
+
+
+def _with_vary(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Let caches tell origins apart, since the answer names the one that asked."""
+    kept = [(name, value) for name, value in headers if name != b"vary"]
+    varied = [value for name, value in headers if name == b"vary"]
+    return [*kept, (b"vary", b", ".join([*varied, b"Origin"]))]

@@ -1,0 +1,250 @@
+"""How much a client may ask for: URL, header fields, body, connections."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import UsageError
+from .refusals import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    HeadersTooLargeError,
+    OverloadedError,
+    RefusedError,
+    TooManyConnectionsError,
+    UrlTooLongError,
+)
+from .responses import refuse
+
+# A gateway at its limit is not to be restarted for it, and shows what it is busy with.
+_ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+_DRAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """Limits of one gateway process.
+
+    Attributes:
+        max_url_bytes: Path and query together, as sent. Over it: 414.
+        max_header_bytes: Names and values of all header fields together. Over it: 431.
+        max_headers: Number of header fields. Over it: 431.
+        max_body_bytes: Body of a request. Over it: 413.
+        body_idle_seconds: Longest pause between parts of a body. Over it: 408.
+        max_connections: Requests in progress, live ones included. Over it: 503.
+        max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
+            ones of one token's subject. Over it: 429. Behind a proxy, let the server take the
+            address from it (uvicorn's ``forwarded_allow_ips``).
+    """
+
+    max_url_bytes: int = 8 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_headers: int = 100
+    max_body_bytes: int = 16 * 1024 * 1024
+    body_idle_seconds: float = 30.0
+    max_connections: int = 10_000
+    max_connections_per_client: int = 2_000
+
+    def __post_init__(self) -> None:
+        """Refuse limits that let nothing through.
+
+        Raises:
+            UsageError: One of them is not over zero.
+        """
+        for name in self.__slots__:
+            if getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be over 0")
+
+
+class ConnectionLimits:
+    """Counts connections that are open, in all and by client."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        """Start with none open."""
+        self._settings = settings
+        self._by_client: Counter[str] = Counter()
+        self.open = 0
+
+    @contextmanager
+    def connection(self, address: str | None) -> Iterator[None]:
+        """Count a connection while it lasts.
+
+        Args:
+            address: The client's; None if there is none (a Unix socket), which only counts in
+                all.
+
+        Raises:
+            OverloadedError: There are too many in all.
+            TooManyConnectionsError: There are too many from this address.
+        """
+        if self.open >= self._settings.max_connections:
+            raise OverloadedError("The gateway has as many connections as it takes; try later.")
+        with self.of_client(f"address {network_of(address)}" if address else ""):
+            self.open += 1
+            try:
+                yield
+            finally:
+                self.open -= 1
+
+    @contextmanager
+    def of_client(self, client: str) -> Iterator[None]:
+        """Count a connection for a client while it lasts; not in all.
+
+        Args:
+            client: What tells clients apart, such as ``"subject ann"``; empty counts for
+                nobody.
+
+        Raises:
+            TooManyConnectionsError: This client has too many already.
+        """
+        if not client:
+            yield
+            return
+        limit = self._settings.max_connections_per_client
+        if self._by_client[client] >= limit:
+            raise TooManyConnectionsError(f"One client may have {limit} connections at once.")
+        self._by_client[client] += 1
+        try:
+            yield
+        finally:
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
+
+    def count_of(self, client: str) -> int:
+        """Return how many connections a client has."""
+        return self._by_client.get(client, 0)
+
+
+def network_of(address: str) -> str:
+    """Return what stands for one client: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+def check_head(scope: Scope, settings: LimitSettings) -> None:
+    """Refuse a request whose URL, header fields or announced body are over the limits.
+
+    Raises:
+        UrlTooLongError: 414.
+        HeadersTooLargeError: 431.
+        BodyTooLargeError: 413.
+    """
+    path = scope.get("raw_path") or scope["path"].encode()
+    if len(path) + len(scope["query_string"]) > settings.max_url_bytes:
+        raise UrlTooLongError(f"Path and query have at most {settings.max_url_bytes:,} bytes.")
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > settings.max_headers or size > settings.max_header_bytes:
+        raise HeadersTooLargeError(
+            f"A request has at most {settings.max_headers} header fields and "
+            f"{settings.max_header_bytes:,} bytes of them."
+        )
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            _check_body(int(value[:20]), settings)
+
+
+def _check_body(size: int, settings: LimitSettings) -> None:
+    if size > settings.max_body_bytes:
+        raise BodyTooLargeError(f"A body has at most {settings.max_body_bytes:,} bytes.")
+
+
+def route_path(scope: Scope) -> str:
+    """Return the request's path below the application's mount point."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+class LimitMiddleware:
+    """Enforces the limits on every request."""
+
+    def __init__(
+        self, app: ASGIApp, settings: LimitSettings, connections: ConnectionLimits
+    ) -> None:
+        """Wrap ``app``."""
+        self._app = app
+        self._settings = settings
+        self._connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with the limit that it is over."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(receive, self._settings)
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            check_head(scope, self._settings)
+            if route_path(scope) in _ALWAYS_ANSWERED:
+                await self._app(scope, body.receive, sending)
+                return
+            client = scope.get("client")
+            with self._connections.connection(client[0] if client else None):
+                await self._app(scope, body.receive, sending)
+        except RefusedError as refusal:
+            if started:
+                raise
+            too_large = isinstance(refusal, BodyTooLargeError)
+            await refuse(refusal, scope, send, before_end=body.drain if too_large else None)
+
+
+class _Body:
+    """A request's body on its way in."""
+
+    def __init__(self, receive: Receive, settings: LimitSettings) -> None:
+        self._receive = receive
+        self._settings = settings
+        self._size = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """Receive the next message, within the limits on size and pauses."""
+        if self._complete:
+            return await self._receive()  # waits for the client to leave; for as long as it stays
+        try:
+            async with asyncio.timeout(self._settings.body_idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTimeoutError(
+                f"Nothing came for {self._settings.body_idle_seconds:g} seconds."
+            ) from None
+        self._count(message)
+        _check_body(self._size, self._settings)
+        return message
+
+    async def drain(self) -> None:
+        """Take in what is still on its way, within bounds, so that the client reads the answer.
+
+        A connection that is closed while its client still sends is reset, answer included.
+        """
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._complete and self._size < 2 * self._settings.max_body_bytes:
+                    self._count(await self._receive())
+        except TimeoutError:
+            pass  # it has had its time
+
+    def _count(self, message: Message) -> None:
+        self._size += len(message.get("body", b""))
+        self._complete = message["type"] != "http.request" or not message.get("more_body", False)

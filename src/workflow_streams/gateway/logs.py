@@ -1,0 +1,145 @@
+"""Structured logs, with secrets masked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+from urllib.parse import parse_qsl, quote
+
+MASK = "***"
+
+_SHOWN_PARAMETERS = frozenset(
+    {"cursor", "include", "limit", "live", "offset", "page", "pageSize", "state", "topic"}
+)
+# Tokens as they stand in headers and URLs, and JWTs wherever they stand.
+_SECRETS = re.compile(
+    r"(?P<before>\bauthorization[\"']?\s*[:=,]\s*b?[\"']?(?:(?:bearer|basic)\s+)?"
+    r"|\b(?:bearer|basic)\s+"
+    r"|[?&;]access=)[^\s&\"',;]+"
+    r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*",
+    re.IGNORECASE,
+)
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+
+
+def masked(text: str) -> str:
+    """Return ``text`` without what looks like a token."""
+    return _SECRETS.sub(lambda found: (found["before"] or "") + MASK, text)
+
+
+def masked_query(query: bytes) -> str:
+    """Return a query string in which only the values of known, harmless parameters show."""
+    shown = []
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        kept = quote(value, safe="*") if name in _SHOWN_PARAMETERS else MASK
+        shown.append(f"{quote(name)}={kept}")
+    return "&".join(shown)
+
+
+def _without_secrets(value: object) -> object:
+    """Return ``value`` as JSON takes it, with all text masked."""
+    if isinstance(value, Mapping):
+        return {masked(str(key)): _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return masked(str(value))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, and what ``extra`` brought."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        entry: dict[str, Any] = {
+            "time": _time_of(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= _extras(record)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(_without_secrets(entry))
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people: time, level, message, and what ``extra`` brought."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, followed by the traceback if there is one."""
+        extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
+        line = f"{_time_of(record)} {record.levelname:<7} {record.getMessage()}{extras}"
+        line = line.replace("\n", "\\n").replace("\r", "\\r")
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return masked(line)
+
+
+class UvicornAccessFilter(logging.Filter):
+    """Masks the query in uvicorn's own access log, which shows each URL as it came."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask the record's URL; let it through."""
+        arguments = record.args
+        if isinstance(arguments, tuple) and len(arguments) > 2 and isinstance(arguments[2], str):
+            path, mark, query = arguments[2].partition("?")
+            url = path + mark + masked_query(query.encode("latin-1", "replace"))
+            record.args = (*arguments[:2], url, *arguments[3:])
+        return True
+
+
+def mask_server_logs() -> None:
+    """Keep signed URLs out of uvicorn's access log, if the server writes one."""
+    access = logging.getLogger("uvicorn.access")
+    if not any(isinstance(known, UvicornAccessFilter) for known in access.filters):
+        access.addFilter(UvicornAccessFilter())
+
+
+def configure_logging(
+    *,
+    level: str = "INFO",
+    style: Literal["json", "text"] = "json",
+    stream: TextIO | None = None,
+) -> None:
+    """Send this process's logs to a stream, in one style; for a gateway that owns its process.
+
+    Start uvicorn with ``log_config=None`` and ``access_log=False`` then: the gateway writes a
+    line of its own for each request.
+
+    Args:
+        level: The least level shown, such as ``"DEBUG"``.
+        style: JSON for machines, text for people.
+        stream: Where to; the standard error output by default.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    mask_server_logs()
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    fields = record.__dict__.items()
+    return {k: v for k, v in fields if k not in _STANDARD and not k.startswith("_")}
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{seconds}.{int(record.msecs):03}Z"

@@ -1,0 +1,61 @@
+"""The answer to a refused request, sent from middleware, where there is no handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Scope, Send
+
+from .refusals import RefusedError
+
+
+async def refuse(
+    refusal: RefusedError,
+    scope: Scope,
+    send: Send,
+    *,
+    before_end: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Answer with problem+json (RFC 9457).
+
+    Args:
+        refusal: What to answer.
+        scope: The request.
+        send: Where to send it.
+        before_end: Awaited when the answer is out but not yet over; what comes next on this
+            connection waits for it.
+    """
+    scope.setdefault("state", {})["refused"] = refusal.slug
+    body = b"" if scope["method"] == "HEAD" else problem_body(refusal, request_id_of(scope))
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *((name.encode(), value.encode()) for name, value in refusal.headers),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    if before_end is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await before_end()
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+def problem_body(refusal: RefusedError, request_id: str) -> bytes:
+    """Return the JSON of a refusal."""
+    problem: dict[str, object] = {
+        "type": f"urn:workflow-streams:{refusal.slug}",
+        "title": refusal.title,
+        "status": refusal.status,
+        "detail": refusal.detail,
+    }
+    if request_id:
+        problem["request_id"] = request_id
+    return json.dumps(problem).encode()
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the request's id; empty if nobody has given it one."""
+    request_id: str = scope.get("state", {}).get("request_id", "")
+    return request_id

@@ -1,0 +1,180 @@
+"""Decides each request: its credentials, what they allow, and the user's own check."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Collection
+from urllib.parse import parse_qsl
+
+from starlette.requests import HTTPConnection
+
+from ..refusals import (
+    AmbiguousCredentialsError,
+    AuthenticationRequiredError,
+    ForbiddenError,
+    RefusedError,
+)
+from .claims import EVERYTHING, Action, decide
+from .grants import Access, Grant
+from .local import check_local
+from .patterns import check_workflow_id
+from .secrets import Secret
+from .settings import MIN_SECRET_BYTES, SecuritySettings
+from .signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
+from .tokens import Claims, TokenVerifier, bearer_token
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+
+class Authority:
+    """Who may do what, by one set of settings."""
+
+    def __init__(self, settings: SecuritySettings) -> None:
+        """Load the keys.
+
+        Raises:
+            UsageError: A key cannot be read or used.
+        """
+        self.settings = settings
+        keys = settings.url_signing_keys or (Secret(secrets.token_bytes(MIN_SECRET_BYTES)),)
+        self._signing_key = keys[0]
+        self._urls = UrlVerifier(keys)
+        self._tokens = TokenVerifier.from_settings(settings) if settings.has_token_keys else None
+
+    async def authorize(
+        self,
+        request: HTTPConnection,
+        action: Action,
+        workflow_id: str = "",
+        topics: Collection[str] = (),
+    ) -> Grant:
+        """Return what the request may do, or refuse it. Ask before anything is looked up.
+
+        Args:
+            request: The request.
+            action: What it wants to do.
+            workflow_id: With which workflow, decoded; empty for ``list`` and ``metrics``.
+            topics: With which topics. Empty means all that are allowed when reading, and the
+                stream as a whole when writing.
+
+        Raises:
+            RefusedError: 400, 401 or 403; see :mod:`workflow_streams.gateway.refusals`.
+        """
+        state = request.scope.setdefault("state", {})
+        try:
+            grant = await self._authorize(request, action, workflow_id, frozenset(topics))
+        except RefusedError as refusal:
+            if refusal.cause_for_log:
+                extra = {"request_id": state.get("request_id", "")}
+                logger.info("Refused, %s: %s", refusal.slug, refusal.cause_for_log, extra=extra)
+            raise
+        state["subject"] = grant.subject
+        return grant
+
+    async def _authorize(
+        self, request: HTTPConnection, action: Action, workflow_id: str, topics: frozenset[str]
+    ) -> Grant:
+        if action not in ("list", "metrics"):
+            check_workflow_id(workflow_id)
+        grant = self._by_credentials(request, action, workflow_id, topics)
+        check = self.settings.check
+        if check is None:
+            return grant
+        checked = await check(Access(request, action, workflow_id, topics, grant))
+        if checked is None:
+            raise ForbiddenError(cause_for_log="the check said no")
+        return checked
+
+    def _by_credentials(
+        self, request: HTTPConnection, action: Action, workflow_id: str, topics: frozenset[str]
+    ) -> Grant:
+        access = _access_parameter(request)
+        if access is not None:
+            if any(name == b"authorization" for name, _ in request.scope["headers"]):
+                raise AmbiguousCredentialsError("Send a bearer token or a signed URL, not both.")
+            claims = self._urls.verify(access)
+            if action != "read":
+                raise ForbiddenError("A signed URL allows reading only.")
+            allowed = decide(claims.rules, action, workflow_id, topics)
+            return _grant(claims, allowed, from_url=True)
+        if self._tokens is not None:
+            token = bearer_token(request.scope["headers"])
+            if token is None:
+                raise AuthenticationRequiredError
+            claims = self._tokens.verify(token)
+            return _grant(claims, decide(claims.rules, action, workflow_id, topics), from_url=False)
+        if not self.settings.requires_login and not self.settings.allow_anonymous:
+            check_local(request, self.settings)
+        allowed = decide(EVERYTHING, action, workflow_id, topics)
+        return Grant(topics=allowed, expires_at=None, rules=EVERYTHING)
+
+    def sign(
+        self,
+        grant: Grant,
+        workflow_id: str,
+        *,
+        seconds: float | None = None,
+        base: str = "",
+        query: Collection[tuple[str, str]] = (),
+    ) -> tuple[str, float]:
+        """Return a URL that gives away what ``grant`` allows to read, and its expiry.
+
+        Args:
+            grant: Of a ``read`` of this workflow. The URL ends when it ends, at the latest.
+            workflow_id: The stream.
+            seconds: How long it holds, up to ``max_signed_url_seconds``; None for
+                ``signed_url_seconds``.
+            base: See :func:`sign_url`.
+            query: See :func:`sign_url`.
+
+        Raises:
+            ForbiddenError: The grant is from a signed URL itself.
+        """
+        settings = self.settings
+        if grant.source == "signed-url":
+            raise ForbiddenError("A signed URL cannot be used to sign another.")
+        lifetime = settings.signed_url_seconds if seconds is None else seconds
+        ends = time.time() + min(lifetime, settings.max_signed_url_seconds)
+        expires_at = int(ends if grant.expires_at is None else min(ends, grant.expires_at))
+        url = sign_url(
+            workflow_id,
+            key=self._signing_key,
+            expires_at=expires_at,
+            topics=grant.topics,
+            subject=grant.subject,
+            base=base,
+            query=query,
+        )
+        return url, expires_at
+
+
+async def authorize(
+    request: HTTPConnection,
+    action: Action,
+    workflow_id: str = "",
+    topics: Collection[str] = (),
+) -> Grant:
+    """Ask the authority of the request's application; see :meth:`Authority.authorize`."""
+    authority: Authority = request.app.state.authority
+    return await authority.authorize(request, action, workflow_id, topics)
+
+
+def _access_parameter(request: HTTPConnection) -> str | None:
+    query = request.scope["query_string"].decode("latin-1")
+    values = [value for name, value in parse_qsl(query, keep_blank_values=True)
+              if name == ACCESS_PARAMETER]  # fmt: skip
+    if len(values) > 1:
+        raise AmbiguousCredentialsError(f"There is more than one parameter {ACCESS_PARAMETER!r}.")
+    return values[0] if values else None
+
+
+def _grant(claims: Claims, topics: frozenset[str] | None, *, from_url: bool) -> Grant:
+    return Grant(
+        topics=topics,
+        expires_at=claims.expires_at,
+        subject=claims.subject,
+        source="signed-url" if from_url else "token",
+        rules=claims.rules,
+    )

@@ -1,0 +1,155 @@
+"""Who may use the gateway: settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import UsageError
+from .grants import Check
+from .secrets import Secret
+
+MIN_SECRET_BYTES = 32
+"""As long as HMAC-SHA256's output (RFC 7518, section 3.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuritySettings:
+    """Who may use the gateway, and from where.
+
+    Without any of ``jwt_secret``, ``jwt_public_key``, ``jwks_file`` and ``check`` there is no
+    login: the gateway then serves this machine only, unless ``allow_anonymous``.
+
+    Attributes:
+        allow_anonymous: Serve anybody who can reach the gateway, with no login at all.
+        jwt_secret: Shared secret of bearer tokens signed with HS256; at least 32 bytes.
+        jwt_public_key: Public key, in PEM, of bearer tokens signed with RS256 or ES256, as the
+            key's kind says.
+        jwks_file: File with public keys (RFC 7517) of such tokens; read again when it changes.
+        jwt_audience: What a token's ``aud`` must name. Without it, tokens with ``aud`` are
+            refused: they are meant for somebody.
+        jwt_issuer: What a token's ``iss`` must be; None for any.
+        jwt_claim: The claim that holds the rules.
+        leeway_seconds: By how much the clocks of issuer and gateway may differ.
+        max_token_bytes: Longer tokens are refused unread.
+        url_signing_keys: Secrets of signed URLs, each at least 32 bytes: the first signs, all
+            verify. Without one, a key is made at the start, and signed URLs hold with this
+            process only.
+        signed_url_seconds: How long a signed URL holds if its maker names no time.
+        max_signed_url_seconds: How long it may hold at most.
+        check: The user's own check; see :data:`Check`.
+        allowed_hosts: Names by which a gateway without login may be called beside the
+            loopback's own; any other ``Host`` is refused, against DNS rebinding.
+        cors_origins: Origins (``https://app.example.com``) whose pages may use the gateway;
+            ``*`` for all.
+        cors_credentials: Let those pages send cookies; not together with ``*``.
+        frame_ancestors: Origins whose pages may show the viewer in a frame.
+    """
+
+    allow_anonymous: bool = False
+    jwt_secret: Secret | None = None
+    jwt_public_key: str | None = field(default=None, repr=False)
+    jwks_file: Path | None = None
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    jwt_claim: str = "streams"
+    leeway_seconds: float = 10.0
+    max_token_bytes: int = 8192
+    url_signing_keys: tuple[Secret, ...] = ()
+    signed_url_seconds: float = 300.0
+    max_signed_url_seconds: float = 3600.0
+    check: Check | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    cors_credentials: bool = False
+    frame_ancestors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse settings that would be unsafe, or that contradict each other.
+
+        Raises:
+            UsageError: Says which and why.
+        """
+        if self.allow_anonymous and self.requires_login:
+            raise UsageError("allow_anonymous and a login (token keys or check) exclude each other")
+        for name, secret in [
+            ("jwt_secret", self.jwt_secret),
+            *(("url_signing_keys", key) for key in self.url_signing_keys),
+        ]:
+            if secret is not None and len(secret) < MIN_SECRET_BYTES:
+                raise UsageError(f"{name}: a secret has at least {MIN_SECRET_BYTES} bytes")
+        if self.jwt_secret is not None and self.jwt_secret in self.url_signing_keys:
+            raise UsageError("jwt_secret and url_signing_keys must differ: one key, one purpose")
+        if self.leeway_seconds < 0 or self.max_token_bytes <= 0:
+            raise UsageError("leeway_seconds is at least 0, max_token_bytes more")
+        if not 0 < self.signed_url_seconds <= self.max_signed_url_seconds:
+            raise UsageError("signed_url_seconds is over 0 and at most max_signed_url_seconds")
+        if self.cors_credentials and "*" in self.cors_origins:
+            raise UsageError("cors_credentials needs the origins by name, not '*'")
+
+    @property
+    def has_token_keys(self) -> bool:
+        """Whether bearer tokens are wanted."""
+        keys = (self.jwt_secret, self.jwt_public_key, self.jwks_file)
+        return any(key is not None for key in keys)
+
+    @property
+    def requires_login(self) -> bool:
+        """Whether a request needs credentials, or the user's own check decides."""
+        return self.has_token_keys or self.check is not None
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] = os.environ, *, check: Check | None = None
+    ) -> SecuritySettings:
+        """Read settings from variables; none of them is needed.
+
+        ``WORKFLOW_STREAMS_JWT_SECRET`` or ``..._JWT_SECRET_FILE``,
+        ``..._JWT_PUBLIC_KEY_FILE``, ``..._JWKS_FILE``, ``..._JWT_AUDIENCE``,
+        ``..._JWT_ISSUER``, ``..._JWT_CLAIM``, ``..._URL_SIGNING_KEY`` or
+        ``..._URL_SIGNING_KEY_FILE``; lists with commas: ``..._ALLOWED_HOSTS``,
+        ``..._CORS_ORIGINS``, ``..._FRAME_ANCESTORS``; ``..._ALLOW_ANONYMOUS=true``.
+
+        Raises:
+            UsageError: They are unsafe or contradict each other.
+            OSError: A file cannot be read.
+        """
+        get = {k.removeprefix("WORKFLOW_STREAMS_"): v for k, v in environ.items() if v}.get
+        public_key_file, jwks_file = get("JWT_PUBLIC_KEY_FILE"), get("JWKS_FILE")
+        signing_key = _secret(get("URL_SIGNING_KEY"), get("URL_SIGNING_KEY_FILE"))
+        return cls(
+            allow_anonymous=_flag("WORKFLOW_STREAMS_ALLOW_ANONYMOUS", get("ALLOW_ANONYMOUS")),
+            jwt_secret=_secret(get("JWT_SECRET"), get("JWT_SECRET_FILE")),
+            jwt_public_key=Path(public_key_file).read_text() if public_key_file else None,
+            jwks_file=Path(jwks_file) if jwks_file else None,
+            jwt_audience=get("JWT_AUDIENCE"),
+            jwt_issuer=get("JWT_ISSUER"),
+            jwt_claim=get("JWT_CLAIM") or "streams",
+            url_signing_keys=() if signing_key is None else (signing_key,),
+            check=check,
+            allowed_hosts=_list(get("ALLOWED_HOSTS")),
+            cors_origins=_list(get("CORS_ORIGINS")),
+            frame_ancestors=_list(get("FRAME_ANCESTORS")),
+        )
+
+
+def _secret(value: str | None, path: str | None) -> Secret | None:
+    if value and path:
+        raise UsageError("a secret is given both by itself and as a file; give one")
+    if path:
+        return Secret.from_file(path)
+    return Secret(value) if value else None
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _flag(name: str, text: str | None) -> bool:
+    if text is None or text.lower() in ("0", "false", "no"):
+        return False
+    if text.lower() in ("1", "true", "yes"):
+        return True
+    raise UsageError(f"{name} is true or false, not {text!r}")
