@@ -1,0 +1,22 @@
+"""The measures, one file each, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ..bench import Bench
+from ..report import Result
+from . import burst, catch_up, growth, latency, latency_fast, life, processes, readers
+
+Measure = Callable[[Bench], Awaitable[Result]]
+
+MEASURES: dict[str, Measure] = {
+    "latency": latency.measure,
+    "latency-fast": latency_fast.measure,
+    "readers": readers.measure,
+    "processes": processes.measure,
+    "life": life.measure,
+    "burst": burst.measure,
+    "catch-up": catch_up.measure,
+    "growth": growth.measure,
+}
