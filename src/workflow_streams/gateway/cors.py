@@ -107,18 +107,27 @@ def normal_origin(origin: str, *, strict: bool = False) -> str:
         origin: As a browser sends it, or as it is listed.
         strict: Raise UsageError for what is no origin, instead of returning it as it is.
     """
-    try:
-        parts = urlsplit(origin.lower()) if _ORIGIN.fullmatch(origin) else None
-        port = parts.port if parts is not None else None
-    except ValueError:
-        parts = None
-    if parts is None or not parts.hostname:
+    parts = _parse_origin(origin)
+    if parts is None:
         if strict:
             raise UsageError(f"not an origin such as https://app.example.com: {origin!r}")
         return origin
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
-    return f"{parts.scheme}://{host}{suffix}"
+    scheme, host, port = parts
+    return f"{scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}")
+
+
+def _parse_origin(origin: str) -> tuple[str, str, int | None] | None:
+    if _ORIGIN.fullmatch(origin) is None:
+        return None
+    try:
+        parts = urlsplit(origin.lower())
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname
+    if not host:
+        return None
+    return parts.scheme, f"[{host}]" if ":" in host else host, port
 
 
 def _is_foreign(headers: Headers) -> bool:

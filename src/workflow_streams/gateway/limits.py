@@ -37,6 +37,8 @@ class LimitSettings:
         max_header_bytes: Names and values of all header fields together. Over it: 431.
         max_headers: Number of header fields. Over it: 431.
         max_body_bytes: Body of a request. Over it: 413.
+        head_seconds: Time for a request's line and header fields to arrive, also the first on a
+            new connection. Over it, the connection is closed (see :mod:`.serving`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         max_connections: Requests in progress, live ones included. Over it: 503.
         max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
@@ -48,6 +50,7 @@ class LimitSettings:
     max_header_bytes: int = 32 * 1024
     max_headers: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
+    head_seconds: float = 10.0
     body_idle_seconds: float = 30.0
     max_connections: int = 10_000
     max_connections_per_client: int = 2_000

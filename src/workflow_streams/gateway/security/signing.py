@@ -1,0 +1,89 @@
+"""``POST /v1/sign``: trades a bearer token for a URL that reads one stream for a short while."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..problems import InvalidRequestError
+from ..refusals import BodyTooLargeError
+from .authority import Authority
+
+_MAX_BYTES = 64 * 1024
+_FIELDS = frozenset({"workflow_id", "topics", "seconds", "live"})
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """What is to be signed.
+
+    Attributes:
+        workflow_id: The stream.
+        topics: Read these topics only; empty for all that the token allows.
+        seconds: How long the URL shall hold; None for the gateway's default.
+        live: ``sse`` or ``long-poll``, to stand in the URL; None for a URL without it.
+    """
+
+    workflow_id: str
+    topics: tuple[str, ...] = ()
+    seconds: float | None = None
+    live: str | None = None
+
+
+async def sign_endpoint(request: Request) -> Response:
+    """Answer with ``{"url", "expires_at"}``; the URL allows no more than the caller may read.
+
+    ``expires_at`` is Unix time in seconds.
+    """
+    wanted = parse_sign_request(await _body(request))
+    authority: Authority = request.app.state.authority
+    grant = await authority.authorize(request, "read", wanted.workflow_id, wanted.topics)
+    url, expires_at = authority.sign(
+        grant,
+        wanted.workflow_id,
+        seconds=wanted.seconds,
+        base=request.scope.get("root_path", ""),
+        query=() if wanted.live is None else (("live", wanted.live),),
+    )
+    answer = {"url": url, "expires_at": expires_at}
+    return JSONResponse(answer, headers={"cache-control": "no-store"})
+
+
+def parse_sign_request(body: bytes) -> SignRequest:
+    """Read the body of ``POST /v1/sign``.
+
+    Raises:
+        InvalidRequestError: It is not a JSON object with the fields of :class:`SignRequest`.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidRequestError("The body is not JSON.") from None
+    if not isinstance(fields, dict) or not fields.keys() <= _FIELDS:
+        raise InvalidRequestError(f"The body is an object with fields of {sorted(_FIELDS)}.")
+    workflow_id, topics = fields.get("workflow_id"), fields.get("topics", [])
+    seconds, live = fields.get("seconds"), fields.get("live")
+    if not isinstance(workflow_id, str):
+        raise InvalidRequestError("workflow_id is a string.")
+    if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
+        raise InvalidRequestError("topics is a list of strings.")
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (is_number and 1 <= seconds < float("inf")):
+        raise InvalidRequestError("seconds is a number, at least 1.")
+    if live not in (None, "sse", "long-poll"):
+        raise InvalidRequestError("live is 'sse' or 'long-poll'.")
+    names = tuple(cast("list[str]", topics))
+    return SignRequest(workflow_id, names, seconds if seconds is None else float(seconds), live)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise BodyTooLargeError(f"This body has at most {_MAX_BYTES:,} bytes.")
+    return body

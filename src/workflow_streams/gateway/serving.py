@@ -1,0 +1,130 @@
+"""What uvicorn is to do before a request reaches the application.
+
+uvicorn waits for a request's head without a limit on time, and with httptools on size: clients
+that open connections and send nothing, or a byte a minute, hold them for ever. Its protocol
+classes are made to be replaced (``http=`` takes a class); these add the two limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from .limits import LimitSettings
+from .logs import mask_server_logs
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+def server_options(limits: LimitSettings) -> dict[str, Any]:
+    """Return arguments of ``uvicorn.Config`` for a server that holds nothing but the gateway.
+
+    They leave logs to the gateway (see :func:`.logs.configure_logging`).
+    """
+    mask_server_logs()
+    return {
+        "http": bounded_protocol(limits),
+        "h11_max_incomplete_event_size": limits.max_header_bytes + limits.max_url_bytes,
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+    }
+
+
+def bounded_protocol(limits: LimitSettings) -> type[asyncio.Protocol]:
+    """Return uvicorn's HTTP protocol, the faster one installed, with the limits on heads."""
+    made = _httptools if importlib.util.find_spec("httptools") else _h11
+    return made(limits)
+
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as _Uvicorn
+else:
+    _Uvicorn = object
+
+
+class _HeadTimer(_Uvicorn):
+    """Closes a connection whose next request head takes too long."""
+
+    head_seconds: float
+    _timer: asyncio.TimerHandle | None = None
+
+    def reading_head(self) -> bool:
+        """Whether the connection is for the client to use."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing() or not self.reading_head():
+            self._disarm()
+        elif self._timer is None:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _h11(limits: LimitSettings) -> type[asyncio.Protocol]:
+    """h11 limits the size of heads by itself."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Bounded(_HeadTimer, H11Protocol):
+        head_seconds = limits.head_seconds
+
+        def reading_head(self) -> bool:
+            done = self.cycle is None or self.cycle.response_complete
+            return done or self.conn.their_state is h11.IDLE
+
+    return Bounded
+
+
+def _httptools(limits: LimitSettings) -> type[asyncio.Protocol]:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    most = limits.max_header_bytes + limits.max_url_bytes
+
+    class Bounded(_HeadTimer, HttpToolsProtocol):  # type: ignore[misc]
+        head_seconds = limits.head_seconds
+        _in_head = False
+        _head_bytes = 0
+
+        def reading_head(self) -> bool:
+            return self._in_head or self.cycle is None or self.cycle.response_complete
+
+        def data_received(self, data: bytes) -> None:
+            in_head = self._in_head
+            super().data_received(data)
+            # Bytes of a head that is not complete; a complete one is the application's to judge.
+            self._head_bytes = self._head_bytes + len(data) if in_head and self._in_head else 0
+            if self._head_bytes > most and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+        def on_message_begin(self) -> None:
+            self._in_head = True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            super().on_headers_complete()
+
+    return Bounded
