@@ -25,6 +25,7 @@ class Capture:
 
     Attributes:
         data_converter: Converter that values are encoded with.
+        namespace: That of the SDK's ActivityEnvironment.
         taken: What readers would see: entries with their offsets, and rewinds.
     """
 
@@ -38,6 +39,7 @@ class Capture:
     def __init__(self, data_converter: DataConverter) -> None:
         """Begin empty."""
         self.data_converter = data_converter
+        self.namespace = "default"
         self.taken: list[tuple[int, Entry] | Rewind] = []
         self._fold = Fold()
         self._intake = Intake(self._fold)

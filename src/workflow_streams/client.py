@@ -17,6 +17,7 @@ from temporalio.converter import DataConverter
 
 from . import wire
 from .capture import current_capture
+from .codec import converter_of
 from .errors import UsageError
 from .events import Event, Last, WorkflowStreamItem
 from .publisher import (
@@ -85,7 +86,7 @@ class WorkflowStreamClient:
         self._handle = handle
         self._capture = current_capture() if _activity is not None else None
         self._client: Client = client or cast("Client", getattr(handle, "_client", None))
-        converter = client.data_converter if client is not None else DataConverter.default
+        converter = converter_of(client, handle.id) if client else DataConverter.default
         self._converter = converter.payload_converter
         self._types = TopicTypes()
         nonce = uuid.uuid4().hex[:8]

@@ -11,6 +11,7 @@
     ├── StreamNotFoundError                no such workflow, or it hosts no stream
     ├── StreamClosedError                  the workflow has ended and takes no more items
     ├── StreamCorruptedError               a run does not go on where the run before ended
+    │   └── CodecError                     the client's payload codec cannot read the stream
     ├── BufferFullError                    more was published than could be sent
     ├── FencedError                        a newer attempt of the same activity publishes
     ├── PublishError                       items were not delivered; says how many and why
@@ -115,6 +116,14 @@ class StreamClosedError(_OfWorkflow):
 
 class StreamCorruptedError(_OfWorkflow):
     """A run's opening record does not match the end of the run before it."""
+
+
+class CodecError(StreamCorruptedError):
+    """The client's payload codec cannot read what stands in the history.
+
+    Publishers, worker and readers need the same codec and keys. ``__cause__`` is what the
+    codec raised; there is none if the client has no codec and needs one.
+    """
 
 
 class BufferFullError(_OfWorkflow):

@@ -11,10 +11,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import ContinueAsNewInitiator, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
-from temporalio.common import RawValue
 
 from .. import wire
-from ..errors import DecodeError, StreamCorruptedError
+from ..codec import converter_of, decoded, record_in
+from ..errors import StreamCorruptedError
 from ..events import End, Outcome, Rewind, RewindReason
 from ..fold import Accepted, Fold
 from ..intake import Intake
@@ -51,7 +51,7 @@ class Chain:
         self._client = client
         self._workflow_id = workflow_id
         self._offset = offset
-        self._converter = client.data_converter
+        self._converter = converter_of(client, workflow_id)
         self.run_id = run_id
         self.event_id = 0
         self.seen_id = 0
@@ -185,7 +185,9 @@ class Chain:
 
     async def _batch(self, event: HistoryEvent) -> list[Moment]:
         payloads = event.workflow_execution_signaled_event_attributes.input.payloads
-        payload = await self._decode(payloads[0]) if len(payloads) == 1 else None
+        payload = None
+        if len(payloads) == 1:
+            payload = await decoded(self._converter, payloads[0], self._workflow_id)
         judged = self._intake.take(payload)
         if judged is None:
             return []
@@ -213,9 +215,7 @@ class Chain:
         return self._restart == "reset" and self._carried is not None
 
     async def _record(self, event: HistoryEvent, payload: Payload) -> list[Moment]:
-        record = wire.parse_record(await self._decode(payload))
-        if record is None:
-            return []
+        record = await record_in(self._converter, payload, self._workflow_id)
         if record.opening is not None:
             return await self._open(event, record.opening)
         if self.fold is None:
@@ -317,12 +317,3 @@ class Chain:
         first = here.raw_description.workflow_execution_info.first_run_id
         same = current.raw_description.workflow_execution_info.first_run_id == first
         return current.run_id if same and current.run_id != self.run_id else None
-
-    async def _decode(self, payload: Payload) -> Payload:
-        try:
-            [raw] = await self._converter.decode([payload], [RawValue])
-        except Exception as err:
-            head = self.fold.head if self.fold is not None else 0
-            raise DecodeError("*", head, err) from err
-        decoded: Payload = raw.payload
-        return decoded

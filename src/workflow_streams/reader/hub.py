@@ -10,10 +10,10 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from temporalio.client import Client, WorkflowExecutionDescription
-from temporalio.common import RawValue
 from temporalio.service import RPCError, ServiceClient
 
 from .. import wire
+from ..codec import converter_of, record_in
 from ..fold import Duplicate, Verdict
 from ..rpc import connect_failure, translate
 from .chain import Chain
@@ -185,10 +185,9 @@ class Feed:
         fields = described.raw_info.memo.fields
         if wire.MEMO_KEY not in fields:
             return 0, False
-        converter = self.client.data_converter
-        payload = (await converter.decode([fields[wire.MEMO_KEY]], [RawValue]))[0].payload
-        record = wire.parse_record(payload)
-        return (record.base, record.ring) if record is not None else (0, False)
+        converter = converter_of(self.client, self.workflow_id)
+        record = await record_in(converter, fields[wire.MEMO_KEY], self.workflow_id)
+        return record.base, record.ring
 
     async def _take(self, moment: Moment) -> None:
         while self._bytes > RING_BYTES and self._waits():
