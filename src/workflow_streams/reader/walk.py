@@ -45,6 +45,13 @@ class Walk:
         self._catching_up = False
         self._place: tuple[str, int] | None = None
 
+    @property
+    def level(self) -> bool:
+        """Whether it has passed all that the feed has read so far."""
+        if not self._started or self._catching_up:
+            return False
+        return self._cursor.index >= self.feed.stop_index
+
     def go_on_with(self, feed: Feed) -> None:
         """Take another feed for the next :meth:`steps`, in place of one that has stopped."""
         self.feed = feed
