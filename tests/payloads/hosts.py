@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from temporalio import activity, workflow
 
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
+
+with workflow.unsafe.imports_passed_through():
+    from .codecs import Coordinates
+    from .models import NOTHING, ORDER, PICTURE, REPORT, Order, Report
 
 
 @dataclass
@@ -57,6 +60,68 @@ class Vault:
         self.closed = True
 
 
-@dataclass
-class Values:
-    values: list[Any] = field(default_factory=list)
+@activity.defn
+async def take_order() -> None:
+    async with WorkflowStreamClient.from_within_activity() as stream:
+        stream.topic("orders", type=Order).publish(ORDER)
+
+
+@workflow.defn
+class Shop:
+    """Publishes pydantic models, itself and by an activity."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.stream = WorkflowStream()
+        self.closed = False
+
+    @workflow.run
+    async def run(self) -> None:
+        self.stream.topic("orders", type=Order).publish_many([ORDER, ORDER])
+        await workflow.execute_activity(take_order, start_to_close_timeout=timedelta(seconds=30))
+        await workflow.wait_condition(lambda: self.closed)
+
+    @workflow.signal
+    def close(self) -> None:
+        self.closed = True
+
+
+@workflow.defn
+class Place:
+    """Publishes one value that only the worker's own payload converter knows."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.stream = WorkflowStream()
+        self.closed = False
+
+    @workflow.run
+    async def run(self) -> None:
+        self.stream.topic("places", type=Coordinates).publish(Coordinates(1, 2))
+        self.stream.topic("names", type=str).publish("home")
+        await workflow.wait_condition(lambda: self.closed)
+
+    @workflow.signal
+    def close(self) -> None:
+        self.closed = True
+
+
+@workflow.defn
+class Gallery:
+    """Publishes ready payloads, and values of types, on several topics."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.stream = WorkflowStream()
+        self.closed = False
+
+    @workflow.run
+    async def run(self) -> None:
+        self.stream.topic("pictures").publish(PICTURE)
+        self.stream.topic("pictures").publish_many([NOTHING, PICTURE])
+        self.stream.topic("reports", type=Report).publish(REPORT)
+        await workflow.wait_condition(lambda: self.closed)
+
+    @workflow.signal
+    def close(self) -> None:
+        self.closed = True
