@@ -22,7 +22,8 @@ with _workflow.unsafe.imports_passed_through():
         PublishInput,
         WorkflowStreamState,
     )
-    from .workflow import WorkflowStream, WorkflowTopicHandle
+    from .workflow import WorkflowStream
+    from .workflow_topic import WorkflowTopicHandle
 
 __all__ = [
     "LATEST",

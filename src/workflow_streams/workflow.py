@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -20,7 +20,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from . import wire
-from .errors import EncodeError, ItemTooLargeError, UsageError
+from .errors import UsageError
 from .fold import Accepted, Fold
 from .intake import Intake
 from .polled_log import ItemOverPollLimitError, PolledLog
@@ -36,6 +36,7 @@ from .wire import (
     RunRef,
 )
 from .wire import WorkflowStreamState as State
+from .workflow_topic import WorkflowTopicHandle
 
 T = TypeVar("T")
 
@@ -54,9 +55,7 @@ _ROLLOVER_POLLS = 1_500
 
 
 class WorkflowStream:
-    """A durable stream hosted by the current workflow.
-
-    Construct it once, in ``@workflow.init``::
+    """A durable stream hosted by the current workflow, constructed once::
 
         @workflow.init
         def __init__(self, input: OrderInput) -> None:
@@ -277,22 +276,6 @@ class WorkflowStream:
 
     # Publishing
 
-    def _publish_values(self, topic: str, values: Sequence[Any]) -> None:
-        converter = workflow.payload_converter()
-        entries: list[Entry] = []
-        for value in values:
-            try:
-                payload = value if isinstance(value, Payload) else converter.to_payload(value)
-            except Exception as err:
-                raise _failure(EncodeError(topic, value, err)) from err
-            data = wire.encode_payload(payload)
-            if len(data) + len(topic) > wire.MAX_ITEM_BYTES:
-                raise _failure(
-                    ItemTooLargeError(topic, len(data) + len(topic), wire.MAX_ITEM_BYTES)
-                )
-            entries.append((topic, data))
-        self._publish(entries)
-
     def _publish(self, entries: list[Entry]) -> None:
         self._settle()
         start = size = 0
@@ -414,45 +397,3 @@ class WorkflowStream:
         except ItemOverPollLimitError as err:
             # Sent all the same, it would fail the workflow task, again and again.
             raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err
-
-
-class WorkflowTopicHandle(Generic[T]):
-    """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
-
-    def __init__(self, stream: WorkflowStream, name: str, type: type[T]) -> None:
-        """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
-        self._stream = stream
-        self._name = name
-        self._type = type
-
-    @property
-    def name(self) -> str:
-        """Topic name."""
-        return self._name
-
-    @property
-    def type(self) -> type[T]:
-        """Type of the topic's values."""
-        return self._type
-
-    def publish(self, value: T | Payload) -> None:
-        """Publish one value; it is in the history when this workflow task completes.
-
-        Costs one history event. A ready ``Payload`` passes through as it is.
-
-        Raises:
-            ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``. (An application
-                error fails the workflow; any other would have its task retried for ever.)
-        """
-        self._stream._publish_values(self._name, [value])  # pyright: ignore[reportPrivateUsage]
-
-    def publish_many(self, values: Sequence[T | Payload]) -> None:
-        """Publish several values at the cost of one history event per 448 KiB.
-
-        All of them are taken or, with an error as for :meth:`publish`, none.
-        """
-        self._stream._publish_values(self._name, values)  # pyright: ignore[reportPrivateUsage]
-
-
-def _failure(error: EncodeError | ItemTooLargeError) -> ApplicationError:
-    return ApplicationError(str(error), type=type(error).__name__, non_retryable=True)

@@ -1,0 +1,77 @@
+"""The workflow's handle of one topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.exceptions import ApplicationError
+
+from . import wire
+from .errors import EncodeError, ItemTooLargeError
+from .wire import Entry
+
+if TYPE_CHECKING:
+    from .workflow import WorkflowStream
+
+T = TypeVar("T")
+
+
+class WorkflowTopicHandle(Generic[T]):
+    """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
+
+    def __init__(self, stream: WorkflowStream, name: str, type: type[T]) -> None:
+        """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
+        self._stream = stream
+        self._name = name
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        """Topic name."""
+        return self._name
+
+    @property
+    def type(self) -> type[T]:
+        """Type of the topic's values."""
+        return self._type
+
+    def publish(self, value: T | Payload) -> None:
+        """Publish one value; it is in the history when this workflow task completes.
+
+        Costs one history event. A ready ``Payload`` passes through as it is.
+
+        Raises:
+            ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``. (An application
+                error fails the workflow; any other would have its task retried for ever.)
+        """
+        self._stream._publish(_encode(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
+
+    def publish_many(self, values: Sequence[T | Payload]) -> None:
+        """Publish several values at the cost of one history event per 448 KiB.
+
+        All of them are taken or, with an error as for :meth:`publish`, none.
+        """
+        self._stream._publish(_encode(self._name, values))  # pyright: ignore[reportPrivateUsage]
+
+
+def _encode(topic: str, values: Sequence[object]) -> list[Entry]:
+    converter = workflow.payload_converter()
+    entries: list[Entry] = []
+    for value in values:
+        try:
+            payload = value if isinstance(value, Payload) else converter.to_payload(value)
+        except Exception as err:
+            raise _failure(EncodeError(topic, value, err)) from err
+        data = wire.encode_payload(payload)
+        size = len(data) + len(topic)
+        if size > wire.MAX_ITEM_BYTES:
+            raise _failure(ItemTooLargeError(topic, size, wire.MAX_ITEM_BYTES))
+        entries.append((topic, data))
+    return entries
+
+
+def _failure(error: EncodeError | ItemTooLargeError) -> ApplicationError:
+    return ApplicationError(str(error), type=type(error).__name__, non_retryable=True)
