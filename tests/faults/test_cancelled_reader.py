@@ -1,0 +1,169 @@
+"""A reader that is cancelled anywhere goes on where it was, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from workflow_streams import End, Item, Last, WorkflowStreamClient
+from workflow_streams.reader.hub import Feed, feed_of
+
+from .cancelling import Cut, cancelled, everywhere
+from .hosts import Host, hosting
+
+LIVE = 2
+
+
+@asynccontextmanager
+async def rolled_over(client: Client, name: str) -> AsyncIterator[str]:
+    """A stream with three items in an earlier run and three in the present one."""
+    async with hosting(client, name) as workflow_id:
+        topic = WorkflowStreamClient.create(client, workflow_id).topic("t")
+        handle = client.get_workflow_handle(workflow_id)
+        for value in range(3):
+            await topic.send(value)
+        first = (await handle.describe()).run_id
+        await handle.signal(Host.roll)
+        while (await handle.describe()).run_id == first:
+            await asyncio.sleep(0.01)
+        for value in range(3, 6):
+            await topic.send(value)
+        yield workflow_id
+
+
+class Watching:
+    """A reader on a connection, and so with a feed, of its own."""
+
+    def __init__(self, client: Client, workflow_id: str, start: int | Last) -> None:
+        self._client = client
+        self._workflow_id = workflow_id
+        self.items = WorkflowStreamClient.create(client, workflow_id).subscribe(from_offset=start)
+        self.seen: list[tuple[int, Any]] = []
+
+    async def read(self, count: int) -> None:
+        while len(self.seen) < count:
+            item = await anext(self.items)
+            self.seen.append((item.offset, item.data))
+
+    @property
+    def feed(self) -> Feed:
+        return feed_of(self._client, self._workflow_id, None)
+
+
+async def watching(client: Client, workflow_id: str, start: int | Last) -> Watching:
+    fresh = await Client.connect(client.service_client.config.target_host)
+    return Watching(fresh, workflow_id, start)
+
+
+@pytest.mark.parametrize("start", [0, 4, Last(2)], ids=str)
+async def test_reader_that_was_cancelled_goes_on_where_it_was(
+    client: Client, unique: Any, start: int | Last
+) -> None:
+    async with rolled_over(client, unique("host")) as workflow_id:
+        writer = WorkflowStreamClient.create(client, workflow_id)
+        head = 6
+
+        async def run(cut: Cut) -> bool:
+            nonlocal head
+            reader = await watching(client, workflow_id, start)
+            first = head - start.n if isinstance(start, Last) else start
+            expected = [(offset, offset) for offset in range(first, head + LIVE)]
+            standing = head - first
+
+            async def feed() -> None:
+                while len(reader.seen) < standing:
+                    await asyncio.sleep(0.001)
+                for value in range(head, head + LIVE):
+                    writer.topic("t").publish(value)
+                await writer.flush()
+
+            feeding = asyncio.create_task(feed())
+            was_cancelled = await cancelled(cut, lambda: reader.read(len(expected)))
+            await reader.read(len(expected))
+            await feeding
+            assert reader.seen == expected, cut
+            head += LIVE
+            await reader.items.aclose()
+            assert reader.feed._users == 0
+            assert reader.feed._cursors == set()
+            return was_cancelled
+
+        cuts = await everywhere(run)
+        assert len([cut for cut in cuts if cut.how == "waiting"]) >= 2
+
+
+async def test_cancelled_again_and_again_it_still_sees_everything_once(
+    client: Client, unique: Any
+) -> None:
+    async with rolled_over(client, unique("host")) as workflow_id:
+        near = WorkflowStreamClient.create(client, workflow_id)
+        events = near.follow()
+        seen: list[Any] = []
+
+        async def write() -> None:
+            for value in range(6, 40):
+                await near.topic("t").send(value)
+            await client.get_workflow_handle(workflow_id).signal(Host.close)
+
+        writing = asyncio.create_task(write())
+        async with asyncio.timeout(40):
+            while not any(isinstance(event, End) for event in seen):
+                try:
+                    async with asyncio.timeout(0.002):
+                        seen.append(await anext(events))
+                except TimeoutError:
+                    continue
+        await writing
+        assert [(e.offset, e.data) for e in seen if isinstance(e, Item)] == [
+            (value, value) for value in range(40)
+        ]
+        assert len(seen) == 41
+        with pytest.raises(StopAsyncIteration):
+            await anext(events)
+
+
+async def test_closing_after_a_cancellation_anywhere_ends_the_subscription(
+    client: Client, unique: Any
+) -> None:
+    async with rolled_over(client, unique("host")) as workflow_id:
+
+        async def run(cut: Cut) -> bool:
+            reader = await watching(client, workflow_id, 1)
+            was_cancelled = await cancelled(cut, lambda: reader.read(5))
+            await reader.items.aclose()
+            await reader.items.aclose()
+            assert reader.feed._users == 0
+            with pytest.raises(StopAsyncIteration):
+                await anext(reader.items)
+            return was_cancelled
+
+        await everywhere(run)
+
+
+async def test_closing_can_be_cancelled(client: Client, unique: Any) -> None:
+    async with rolled_over(client, unique("host")) as workflow_id:
+        reader = await watching(client, workflow_id, 1)
+        await reader.read(2)
+        closing = asyncio.create_task(reader.items.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        await reader.items.aclose()
+        assert reader.feed._users == 0
+
+
+async def test_leaving_the_loop_early_holds_no_feed_once_closed(
+    client: Client, unique: Any
+) -> None:
+    async with rolled_over(client, unique("host")) as workflow_id:
+        for start in (0, 4):
+            reader = await watching(client, workflow_id, start)
+            async for _ in reader.items:
+                break
+            await reader.items.aclose()
+            assert reader.feed._users == 0
