@@ -116,7 +116,10 @@ class SecuritySettings:
             UsageError: They are unsafe or contradict each other.
             OSError: A file cannot be read.
         """
-        get = {k.removeprefix("WORKFLOW_STREAMS_"): v for k, v in environ.items() if v}.get
+
+        def get(name: str) -> str | None:
+            return environ.get(f"WORKFLOW_STREAMS_{name}") or None
+
         public_key_file, jwks_file = get("JWT_PUBLIC_KEY_FILE"), get("JWKS_FILE")
         signing_key = _secret(get("URL_SIGNING_KEY"), get("URL_SIGNING_KEY_FILE"))
         return cls(
