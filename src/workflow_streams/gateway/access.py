@@ -1,4 +1,4 @@
-"""Each request from outside: its id, its line in the log, its count, and its last resort."""
+"""Each request from outside: its id, its line in the log, its count."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .logs import masked_query
 from .metrics import Metrics
-from .problems import InternalError
-from .refusals import RefusedError
-from .responses import refuse
 
-logger = logging.getLogger("workflow_streams.gateway")
 access_logger = logging.getLogger("workflow_streams.gateway.access")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{8,128}")
@@ -46,11 +42,7 @@ class _Answer:
 
 
 class AccessMiddleware:
-    """The outermost layer of the gateway.
-
-    A handler's error that nobody has answered becomes a 500 without any of its words; they go
-    to the log, under the request's id.
-    """
+    """The outermost layer of the gateway."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Wrap ``app``."""
@@ -82,23 +74,9 @@ class AccessMiddleware:
         with self._metrics.request():
             try:
                 await self._app(scope, receive, sending)
-            except Exception as err:
-                await self._answer_error(err, scope, sending, answer)
             finally:
                 route = _template(scope, route_outside)
                 self._tell(scope, route, answer, began)
-
-    async def _answer_error(
-        self, err: Exception, scope: Scope, send: Send, answer: _Answer
-    ) -> None:
-        """Answer if nothing has been; else let the server cut the connection, half as it is."""
-        refusal = err if isinstance(err, RefusedError) else InternalError()
-        if refusal is not err:
-            extra = {"request_id": scope["state"]["request_id"]}
-            logger.error("A request failed", exc_info=err, extra=extra)
-        if answer.status:
-            raise err
-        await refuse(refusal, scope, send)
 
     def _tell(self, scope: Scope, route: str, answer: _Answer, began: float) -> None:
         state = scope["state"]

@@ -17,13 +17,14 @@ _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_HEADERS = (
     "Authorization, Content-Type, If-None-Match, Last-Event-ID, Producer-Epoch, Producer-Id, "
-    "Producer-Seq, Stream-Closed, Stream-Seq, X-Request-Id"
+    "Producer-Seq, Stream-Closed, Stream-Expires-At, Stream-Seq, Stream-TTL, X-Request-Id"
 )
 _EXPOSED_HEADERS = (
     "Content-Encoding, ETag, Location, Producer-Epoch, Producer-Expected-Seq, "
-    "Producer-Received-Seq, Producer-Seq, Retry-After, Stream-Closed, Stream-Cursor, "
-    "Stream-Next-Offset, Stream-SSE-Data-Encoding, Stream-Up-To-Date, WWW-Authenticate, "
-    "X-Request-Id"
+    "Producer-Received-Seq, Producer-Seq, Retry-After, Stream-Base-Offset, Stream-Closed, "
+    "Stream-Cursor, Stream-Expires-At, Stream-Gaps, Stream-Next-Offset, Stream-Outcome, "
+    "Stream-Rewinds, Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, "
+    "WWW-Authenticate, X-Request-Id"
 )
 _MAX_AGE_SECONDS = 600
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -26,7 +26,7 @@ async def refuse(
         before_end: Awaited when the answer is out but not yet over; what comes next on this
             connection waits for it.
     """
-    scope.setdefault("state", {})["refused"] = refusal.slug
+    note_refusal(scope, refusal)
     body = b"" if scope["method"] == "HEAD" else problem_body(refusal, request_id_of(scope))
     headers = [
         (b"content-type", b"application/problem+json"),
@@ -40,6 +40,11 @@ async def refuse(
         await before_end()
         body = b""
     await send({"type": "http.response.body", "body": body})
+
+
+def note_refusal(scope: Scope, refusal: RefusedError) -> None:
+    """Let the log and the metrics know how the request was refused."""
+    scope.setdefault("state", {})["refused"] = refusal.slug
 
 
 def problem_body(refusal: RefusedError, request_id: str) -> bytes:

@@ -1,0 +1,50 @@
+"""The last resort: errors that nobody has answered."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import InternalError
+from .refusals import RefusedError
+from .responses import refuse
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+
+class FaultMiddleware:
+    """Answers an error with 500 and none of its words; these go to the log.
+
+    It stands within the layers that add headers, which Starlette's own last resort does not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap ``app``."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            # In the middle of its body. There is nobody to answer.
+            scope.setdefault("state", {})["refused"] = "client-left"
+        except Exception as err:
+            if not isinstance(err, RefusedError):
+                extra = {"request_id": scope.get("state", {}).get("request_id", "")}
+                logger.exception("A request failed", extra=extra)
+            if started:
+                raise  # the server cuts the connection, so that the client sees a broken answer
+            await refuse(err if isinstance(err, RefusedError) else InternalError(), scope, send)
