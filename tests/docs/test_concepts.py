@@ -1,0 +1,64 @@
+"""The code of docs/concepts.md, run on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from workflow_streams import WorkflowStreamClient
+
+from .hosts import Mixed, MixedInput, stumble
+
+
+async def test_the_hub_hosts_until_it_is_closed_and_its_transcript_is_what_was_said(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("hub")
+    async with Worker(client, task_queue=name, workflows=[concepts.Hub]):
+        handle = await client.start_workflow(
+            concepts.Hub.run, concepts.HubInput(), id=name, task_queue=name
+        )
+        async with WorkflowStreamClient.create(client, name) as stream:
+            for word in ("one", "two", "three"):
+                assert await stream.topic("news").send(word) >= 0
+        reader = asyncio.create_task(concepts.transcript(client, name))
+        await handle.signal(concepts.Hub.close)
+        await handle.result()
+        assert await asyncio.wait_for(reader, 30) == "one\ntwo\nthree\n[completed]"
+
+
+async def test_the_transcript_leaves_out_what_was_taken_back_and_tells_what_was_lost(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("mixed")
+    async with Worker(client, task_queue=name, workflows=[Mixed], activities=[stumble]):
+        handle = await client.start_workflow(
+            Mixed.run, MixedInput(truncate_to=3), id=name, task_queue=name
+        )
+        # init, "0 begun" of two attempts, "0 done", after, activity
+        items = WorkflowStreamClient.create(client, name).subscribe()
+        assert [(await anext(items)).data for _ in range(6)] == [
+            "init", "0 begun", "0 begun", "0 done", "after", "activity",
+        ]  # fmt: skip
+        await handle.signal(Mixed.close)
+        await handle.result()
+    rest = "0 done\nafter\nactivity\nlast\n[completed]"
+    assert await concepts.transcript(client, name) == rest
+    assert await concepts.transcript(client, name, 1) == f"[2 truncated]\n{rest}"
+
+
+async def test_the_transcript_of_a_whole_stream_holds_each_thing_once(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("mixed")
+    async with Worker(client, task_queue=name, workflows=[Mixed], activities=[stumble]):
+        handle = await client.start_workflow(Mixed.run, MixedInput(), id=name, task_queue=name)
+        reader = asyncio.create_task(concepts.transcript(client, name))
+        await handle.signal(Mixed.close)
+        await handle.result()
+        expected = "init\n0 begun\n0 done\nafter\nactivity\nlast\n[completed]"
+        assert await asyncio.wait_for(reader, 30) == expected

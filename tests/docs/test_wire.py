@@ -1,0 +1,139 @@
+"""docs/wire.md: its messages are the code's messages, and its reader comes to our offsets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.converter import DataConverter
+from temporalio.worker import Worker
+
+from workflow_streams import WorkflowStreamClient, fold, wire
+from workflow_streams.wire import Batch, Opening, Part, PollResult, Record, Rules, RunRef
+
+from .hosts import Mixed, MixedInput, stumble
+from .markdown import ROOT, Page
+
+PAGE = Page(ROOT / "docs/wire.md")
+
+
+def kind_of(text: str) -> str:
+    """Tell which message the code takes a JSON block for, and check that it says all of it."""
+    payload = wire.json_payload(text.encode())
+    message = json.loads(text)
+    if "next_offset" in message:
+        page = DataConverter.default.payload_converter.from_payload(payload, PollResult)
+        written = DataConverter.default.payload_converter.to_payload(page)
+        assert json.loads(written.data) == message
+        return "page"
+    record = wire.parse_record(payload)
+    if record is not None:
+        assert json.loads(wire.record_payload(record).data) == message
+        return "opening" if record.opening else "record"
+    batch = wire.parse_batch(payload)
+    assert isinstance(batch, Batch | Part), text
+    return type(batch).__name__.lower()
+
+
+def test_every_message_shown_is_one_of_the_code() -> None:
+    shown = [kind_of(block.text) for block in PAGE.blocks if block.language == "json"]
+    assert shown == ["batch", "part", "opening", "record", "record", "page"]
+    for block in PAGE.blocks:
+        for data in re.findall(
+            r'"data": "([^"]*)"', block.text if block.language == "json" else ""
+        ):
+            wire.decode_payload(data)
+
+
+def test_every_field_is_described_and_no_other() -> None:
+    rows = set(re.findall(r"^\| `([\w.]+)` \|", PAGE.text, re.MULTILINE))
+    opening = Opening(1, 1, {"p": 1}, [RunRef("r", 0)], 3, Rules("t"), "k")
+    record = json.loads(wire.record_payload(Record(1, [("t", "")], opening, ring=True)).data)
+    batch = json.loads(wire.batch_payload([], "p", 1, tag="t", close=True, order="k").data)
+    fields = {name for name in record if name != "open"} | set(batch)
+    fields |= {f"open.{name}" for name in record["open"]}
+    assert rows == fields
+
+
+def test_every_name_and_every_verdict_is_on_the_page() -> None:
+    names = (
+        wire.PUBLISH_SIGNAL, wire.POLL, wire.OFFSET_QUERY, wire.MEMO_KEY, wire.PATCH_ID,
+        wire.STREAM_DRAINING, wire.TRUNCATED_OFFSET,
+    )  # fmt: skip
+    assert all(f"`{name}`" in PAGE.text or f'"{name}"' in PAGE.text for name in names)
+    assert f"{wire.MAX_BATCH_BYTES // 1024} KiB" in PAGE.text
+    assert f"{wire.MAX_ITEM_BYTES // 1024:,} KiB" in PAGE.text
+    assert f"at most {wire.MAX_PARTS}" in PAGE.text
+    for verdict in get_args(fold.Verdict):
+        words = re.sub(r"(?<!^)([A-Z])", r" \1", verdict.__name__).lower()
+        assert f"**{words}**" in PAGE.text
+
+
+async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    page, name = load("docs/wire.md"), unique("mixed")
+    async with Worker(client, task_queue=name, workflows=[Mixed], activities=[stumble]):
+        handle = await client.start_workflow(
+            Mixed.run,
+            MixedInput(1),
+            id=name,
+            task_queue=name,
+            start_signal=wire.PUBLISH_SIGNAL,
+            start_signal_args=[{"items": [{"topic": "early", "data": "EgRudWxs"}]}],
+        )
+        first_run_id = handle.first_execution_run_id
+        assert first_run_id is not None
+        reader = asyncio.create_task(read_with(page, client, name, first_run_id))
+        for number in (1, 2):
+            run_id = (await handle.describe()).run_id
+            run = client.get_workflow_handle(name, run_id=run_id)
+            await page.publish(run, "docs", ["a", {"b": 1}, None])
+            # Once more under the same sequence, and one batch in parts.
+            batch = wire.batch_payload(
+                [wire.entry_json("parts", "EgRudWxs")] * 2, "someone", 7, tag="x"
+            )
+            text = batch.data.decode()
+            for index, part in enumerate((text[:40], text[40:])):
+                message = {"tag": "x", "part": [index, 2], "text": part}
+                await run.signal(wire.PUBLISH_SIGNAL, message)
+            for _ in range(2):
+                await run.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
+            await until_said(client, name, "activity", number)
+            await run.signal(Mixed.close)
+            await left(client, name, run_id)
+        await handle.result()
+        theirs = await asyncio.wait_for(reader, 30)
+    ours = [
+        (item.offset, item.topic, item.data.payload.data)
+        async for item in WorkflowStreamClient.create(client, name).subscribe(result_type=RawValue)
+    ]
+    assert theirs == ours
+    topics = [topic for _, topic, _ in ours]
+    assert {t: topics.count(t) for t in sorted(set(topics))} == {
+        "activity": 6, "docs": 6, "early": 1, "own": 7, "parts": 2,
+    }  # fmt: skip
+
+
+async def read_with(page: Any, client: Client, name: str, run_id: str) -> list[Any]:
+    return [item async for item in page.read(client, name, run_id)]
+
+
+async def until_said(client: Client, name: str, word: str, times: int) -> None:
+    said = 0
+    async for item in WorkflowStreamClient.create(client, name).subscribe("own"):
+        said += item.data == word
+        if said == times:
+            return
+
+
+async def left(client: Client, name: str, run_id: str) -> None:
+    """Wait until the workflow has left this run."""
+    handle = client.get_workflow_handle(name, run_id=run_id)
+    async for _ in handle.fetch_history_events(wait_new_event=True):
+        pass
