@@ -107,15 +107,23 @@ class Walk:
     async def _resolve_start(self, feed: Feed) -> Gap | None:
         start = self._from
         if isinstance(start, Last):
-            head = await wait_for_tip(feed)
+            head = await self._tip(feed)
             self.position = max(feed.base, head - start.n)
             return None
         if feed.keeps_last:
-            await wait_for_tip(feed)
+            await self._tip(feed)
         self.position = max(start, feed.base)
         if 0 < start < self.position:
             return Gap(start, self.position, "truncated")
         return None
+
+    async def _tip(self, feed: Feed) -> int:
+        # A full ring would wait for this cursor, which goes on when the feed has read all.
+        feed.detach(self._cursor)
+        try:
+            return await wait_for_tip(feed)
+        finally:
+            feed.attach(self._cursor)
 
     async def _catch_up(
         self, feed: Feed, cursor: Cursor, place: tuple[str, int] | None
