@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .dev import dev
+from . import dev, inspection, ls, publish, tail
+from .help import Command
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(dev)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
+app.command(cls=Command, epilog=tail.EPILOG)(tail.tail)
+app.command(cls=Command, epilog=publish.EPILOG)(publish.publish)
+app.command(cls=Command, epilog=ls.EPILOG)(ls.ls)
+app.command(cls=Command, epilog=inspection.EPILOG)(inspection.inspect)
+app.command(cls=Command)(dev.dev)
 
 
 def _show_version(value: bool) -> None:

@@ -1,0 +1,86 @@
+"""How far a long read has come, on standard error while nothing else is to be seen."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from ...reader.walk import Walk
+from ..output import is_terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_PATIENCE_SECONDS = 1.0
+_TICK_SECONDS = 0.2
+
+
+class CatchUp:
+    """A progress bar for the way to the head of a stream.
+
+    It comes when the way takes over a second, and only on a terminal: on one that shows the
+    items, too, only until the first of them comes.
+    """
+
+    def __init__(self, walk: Walk, *, beside_items: bool) -> None:
+        """Watch ``walk``; ``beside_items``: the same terminal shows the items."""
+        self._walk = walk
+        self._beside_items = beside_items
+        self._bar: Progress | None = None
+        self._over = not is_terminal(sys.stderr)
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[CatchUp]:
+        """Show it within the block, as long as there is something to show."""
+        watching = asyncio.create_task(self._watch(), name="progress")
+        try:
+            yield self
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            self._stop()
+
+    def wrote(self) -> None:
+        """Note that items have been written."""
+        if self._beside_items:
+            self._stop()
+
+    async def _watch(self) -> None:
+        await asyncio.sleep(_PATIENCE_SECONDS)
+        while not self._over and not self._walk.level:
+            self._draw()
+            await asyncio.sleep(_TICK_SECONDS)
+        self._stop()
+
+    def _draw(self) -> None:
+        walk = self._walk
+        if self._bar is None:
+            self._bar = _make_bar()
+            self._bar.add_task("catching up", total=None)
+            self._bar.start()
+        # The head is known when the feed has come to it; it goes ahead of a long way.
+        head = walk.feed.head if walk.feed.head > walk.position else None
+        self._bar.update(self._bar.task_ids[0], completed=walk.position, total=head)
+
+    def _stop(self) -> None:
+        self._over = True
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _make_bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("items"),
+        console=Console(stderr=True),
+        transient=True,
+    )

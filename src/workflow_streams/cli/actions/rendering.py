@@ -1,0 +1,164 @@
+"""What a reader sees, as lines of text or of JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from ...events import End, Gap, Rewind
+from ...reader.walk import Slice, Step
+from ...wire import Entry
+from ..output import TOPIC_STYLES
+from ..text import shown, shown_json
+from .payloads import Undecodable, members_of, text_of
+
+Style: TypeAlias = Callable[..., str]
+"""Puts a text in styles: ``Output.style``."""
+
+_NARROWEST_TOPIC, _WIDEST_TOPIC = 8, 24
+
+
+class AsText:
+    """Lines for people: offset, topic, value; what is no item begins with ``--``."""
+
+    def __init__(self, topics: Collection[str], style: Style, *, timestamps: bool = False) -> None:
+        """Show these topics, or all if there are none given.
+
+        Args:
+            topics: Names.
+            style: Colours a text.
+            timestamps: Whether to show when the server took each item in.
+        """
+        self._topics = frozenset(topics)
+        self._style = style
+        self._timestamps = timestamps
+        self._styles: dict[str, str] = {}
+        self._width = max((len(shown(topic)) for topic in topics), default=_NARROWEST_TOPIC)
+
+    def render(self, step: Step) -> str:
+        """Return the lines for one step."""
+        match step:
+            case Slice(offset, entries, time):
+                self._widen(entries)
+                return "".join(
+                    self._item(offset + index, topic, data, time)
+                    for index, (topic, data) in enumerate(entries)
+                    if not self._topics or topic in self._topics
+                )
+            case Gap(start, end, reason):
+                return self._mark(f"gap: {_offsets(range(start, end))} {reason}", "yellow")
+            case Rewind():
+                return self._mark(f"rewind: {_rewound(step)}", "yellow")
+            case End(outcome, offset):
+                why = f": {shown(causes(step.failure))}" if step.failure else ""
+                good = "green" if outcome == "completed" else "red"
+                return self._mark(f"end: {outcome}, head {offset}{why}", good)
+
+    def _item(self, offset: int, topic: str, data: str, time: datetime | None) -> str:
+        column = self._style(shown(topic).ljust(self._width), self._style_of(topic))
+        stamp = f"{iso(time) if time else '-':<27}  " if self._timestamps else ""
+        value = text_of(data)
+        if isinstance(value, Undecodable):
+            value = self._style(f"!! undecodable: {shown(value.reason)}", "red")
+        return f"{self._style(f'{stamp}{offset:>6}', 'dim')}  {column}  {value}\n"
+
+    def _widen(self, entries: Sequence[Entry]) -> None:
+        if not self._topics:
+            widest = max((len(topic) for topic, _ in entries), default=0)
+            self._width = max(self._width, min(widest, _WIDEST_TOPIC))
+
+    def _style_of(self, topic: str) -> str:
+        return self._styles.setdefault(topic, TOPIC_STYLES[len(self._styles) % len(TOPIC_STYLES)])
+
+    def _mark(self, text: str, style: str) -> str:
+        return self._style(f"-- {text}", style) + "\n"
+
+
+class AsJson:
+    """One JSON object per line; ``type`` tells what it is."""
+
+    def __init__(self, topics: Collection[str]) -> None:
+        """Show these topics, or all if there are none given."""
+        self._topics = frozenset(topics)
+
+    def render(self, step: Step) -> str:
+        """Return the lines for one step."""
+        match step:
+            case Slice(offset, entries, time):
+                stamp = "" if time is None else f',"time":"{iso(time)}"'
+                return "".join(
+                    _item_line(offset + index, topic, stamp, data)
+                    for index, (topic, data) in enumerate(entries)
+                    if not self._topics or topic in self._topics
+                )
+            case Gap(start, end, reason):
+                return json_line(type="gap", start=start, end=end, reason=reason)
+            case Rewind(ranges, reason, next_offset, activity_id, attempt):
+                more = {} if activity_id is None else {"activity": activity_id, "attempt": attempt}
+                taken_back = [[r.start, r.stop] for r in ranges]
+                return json_line(
+                    type="rewind",
+                    ranges=taken_back,
+                    reason=reason,
+                    next_offset=next_offset,
+                    **more,
+                )
+            case End(outcome, offset, run_id, failure):
+                why = {} if failure is None else {"failure": failure_of(failure)}
+                return json_line(type="end", outcome=outcome, offset=offset, run_id=run_id, **why)
+
+
+def failure_of(error: BaseException) -> dict[str, Any]:
+    """Return a workflow's failure as a JSON object, with its causes."""
+    told = {"type": getattr(error, "type", None) or type(error).__name__, "message": str(error)}
+    return told if error.__cause__ is None else told | {"cause": failure_of(error.__cause__)}
+
+
+def _item_line(offset: int, topic: str, stamp: str, data: str) -> str:
+    members = members_of(data)
+    kind = "item"
+    if isinstance(members, Undecodable):
+        kind, members = "undecodable", f'{members.members},"error":{quoted(members.reason)}'
+    return f'{{"type":"{kind}","offset":{offset},"topic":{quoted(topic)}{stamp},{members}}}\n'
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` as JSON, readable, and without what a terminal would obey."""
+    return shown_json(json.dumps(text, ensure_ascii=False))
+
+
+def json_line(**members: Any) -> str:
+    """Return a line that holds these members."""
+    return shown_json(json.dumps(members, ensure_ascii=False, separators=(",", ":"))) + "\n"
+
+
+def short_time(time: datetime) -> str:
+    """Return a time in UTC to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso(time: datetime) -> str:
+    """Return a time in UTC as RFC 3339 has it."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _offsets(offsets: range) -> str:
+    if len(offsets) == 1:
+        return f"offset {offsets.start} (1 item)"
+    return f"offsets {offsets.start} to {offsets.stop - 1} ({len(offsets)} items)"
+
+
+def _rewound(rewind: Rewind) -> str:
+    undone = "; ".join(map(_offsets, rewind.ranges)) or "nothing"
+    if rewind.reason == "attempt":
+        activity = shown(rewind.activity_id or "")
+        return f"{undone} undone, attempt {rewind.attempt} of activity {activity} begins"
+    return f"{undone} undone by {rewind.reason}, goes on at offset {rewind.next_offset}"
+
+
+def causes(error: BaseException) -> str:
+    """Return a failure with its causes, the outermost first."""
+    cause = f": {causes(error.__cause__)}" if error.__cause__ is not None else ""
+    return f"{error}{cause}"

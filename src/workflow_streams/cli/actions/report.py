@@ -1,0 +1,167 @@
+"""Finds out what there is to know about a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from ... import wire
+from ...errors import StreamNotFoundError
+from ...events import End
+from ...reader.chain import Chain
+from ...reader.hub import rpc
+from ...reader.moments import Moment
+from ...rpc import is_transient, translate
+from ...wire import PollInput, PollResult, RunRef
+
+_SETTLE_SECONDS = 2.0
+_QUERY_TIMEOUT = timedelta(seconds=10)
+_CALLS_AT_ONCE = 16
+
+
+@dataclass(slots=True)
+class Run:
+    """One run; ``described`` is None when the namespace's retention has deleted it."""
+
+    run_id: str
+    first_offset: int | None
+    described: WorkflowExecutionDescription | None
+
+
+@dataclass(slots=True)
+class Report:
+    """What is known of a stream.
+
+    Attributes:
+        described: The current run.
+        chain: Has read that run; its fold is None when a contrib hosts the stream, and when no
+            worker has opened it yet.
+        head: Offset that the next item gets; None if that is not known.
+        base: Lowest retained offset; None if that is not known.
+        runs: All runs, from the first one that is retained.
+        topics: Items of the current run, by topic.
+        topic_bytes: Their encoded sizes.
+        published: Items of the current run, by publisher id; None is the workflow itself.
+        verdicts: What became of the current run's batches.
+        rewinds: How often the current run has taken items back.
+        end: How the stream ended, if it has.
+    """
+
+    described: WorkflowExecutionDescription
+    chain: Chain
+    head: int | None = None
+    base: int | None = None
+    runs: list[Run] = field(default_factory=list[Run])
+    topics: Counter[str] = field(default_factory=Counter[str])
+    topic_bytes: Counter[str] = field(default_factory=Counter[str])
+    published: Counter[str | None] = field(default_factory=Counter[str | None])
+    verdicts: Counter[str] = field(default_factory=Counter[str])
+    rewinds: int = 0
+    end: End | None = None
+
+    @property
+    def host(self) -> str | None:
+        """Which package hosts the stream; None if that is not known without a worker."""
+        if self.chain.fold is not None:
+            return "workflow_streams"
+        return "contrib" if self.head is not None else None
+
+
+async def examine(client: Client, workflow_id: str, run_id: str | None) -> Report:
+    """Read the stream's current run, or run ``run_id``, as far as it has got.
+
+    Raises:
+        StreamNotFoundError: There is no such workflow, or it hosts no stream.
+    """
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    described = await rpc(handle.describe(), workflow_id)
+    report = Report(described, Chain(client, workflow_id, described.run_id))
+    await _read_run(report)
+    chain = report.chain
+    if chain.fold is not None:
+        report.head, report.base = chain.fold.head, chain.fold.base
+    elif chain.polled:
+        await _ask_contrib(handle, report)
+    earlier = [] if chain.fold is None else chain.runs
+    at_once = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+    async def describe(ref: RunRef) -> Run:
+        async with at_once:
+            return Run(ref.run_id, ref.first_offset, await _described(client, workflow_id, ref))
+
+    report.runs = await asyncio.gather(*map(describe, earlier))
+    first_offset = None if chain.fold is None else chain.first_offset
+    report.runs.append(Run(described.run_id, first_offset, described))
+    return report
+
+
+async def _read_run(report: Report) -> None:
+    described, chain = report.described, report.chain
+    # The last events may be those of a task that is being tried, and not stand for good.
+    nearly, length = described.history_length - 2, described.history_length
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as limit, aclosing(chain.pages()) as pages:
+            async for page in pages:
+                for moment in page:
+                    if moment.run_id == described.run_id:
+                        _count(report, moment)
+                if chain.polled or chain.run_id != described.run_id or chain.seen_id >= length:
+                    return
+                if chain.seen_id >= nearly:
+                    limit.reschedule(asyncio.get_running_loop().time() + _SETTLE_SECONDS)
+
+
+def _count(report: Report, moment: Moment) -> None:
+    publisher = None
+    if moment.judged is not None:
+        publisher = moment.judged.publisher_id
+        kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(moment.judged.verdict).__name__)
+        report.verdicts[kind.lower()] += 1
+    if moment.chunk is not None:
+        for topic, data in moment.chunk.entries:
+            report.topics[topic] += 1
+            report.topic_bytes[topic] += len(data) * 3 // 4
+        report.published[publisher] += len(moment.chunk.entries)
+    report.rewinds += moment.rewind is not None
+    report.end = moment.end or report.end
+
+
+async def _ask_contrib(handle: WorkflowHandle[Any, Any], report: Report) -> None:
+    """Ask the worker of a contrib-hosted stream; without one, nothing is known."""
+    try:
+        report.head = await handle.query(
+            wire.OFFSET_QUERY, result_type=int, rpc_timeout=_QUERY_TIMEOUT
+        )
+    except WorkflowQueryFailedError as err:
+        raise StreamNotFoundError(handle.id, f"hosts no stream: {err}") from err
+    except RPCError as err:
+        if not is_transient(err) and err.status != RPCStatusCode.FAILED_PRECONDITION:
+            raise translate(err, handle.id) from err
+        return
+    # Hosts in other languages than Python do not answer this one.
+    with suppress(WorkflowQueryFailedError):
+        page = await handle.query(wire.POLL, PollInput([], 0), result_type=PollResult)
+        report.base = page.items[0].offset if page.items else report.head
+
+
+async def _described(
+    client: Client, workflow_id: str, ref: RunRef
+) -> WorkflowExecutionDescription | None:
+    handle = client.get_workflow_handle(workflow_id, run_id=ref.run_id)
+    try:
+        return await rpc(handle.describe(), workflow_id)
+    except StreamNotFoundError:
+        return None
