@@ -17,7 +17,7 @@ from workflow_streams.gateway.security import Secret, SecuritySettings
 
 from .issuing import SECRET, token
 from .layered import Layered
-from .wire import exchange, get, serving
+from .wire import connected, exchange, get, serving
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -85,11 +85,9 @@ async def test_an_answer_that_breaks_off_does_not_look_complete(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     layered = Layered()
-    async with serving(layered.app, http="h11") as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(layered.app, http="h11") as port, connected(port) as (reader, writer):
         writer.write(get("/half"))
         raw = await reader.read()
-        writer.close()
     assert raw.endswith(b"5\r\nfirst\r\n")  # and no chunk of length zero
     [line] = lines(caplog)
     assert (line["status"], line["complete"], line["bytes"]) == (200, False, 5)
@@ -128,8 +126,7 @@ async def test_each_request_is_told_in_one_line(caplog: pytest.LogCaptureFixture
 
 async def test_a_client_that_leaves_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     layered = Layered()
-    async with serving(layered.app) as port:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(layered.app) as port, connected(port) as (_, writer):
         writer.write(get("/items/a", method="PUT", body=b"x" * 100)[:-50])
         while not layered.connections.open:
             await asyncio.sleep(0.005)

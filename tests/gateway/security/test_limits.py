@@ -12,14 +12,14 @@ from workflow_streams.gateway.limits import ConnectionLimits, LimitSettings, net
 from workflow_streams.gateway.refusals import OverloadedError, TooManyConnectionsError
 
 from .layered import Layered
-from .wire import Answer, exchange, get, parse, serving
+from .wire import Answer, connected, exchange, get, parse, serving
 
 SMALL = LimitSettings(
     max_url_bytes=100,
     max_header_bytes=300,
     max_headers=8,
     max_body_bytes=1000,
-    body_idle_seconds=0.3,
+    body_idle_seconds=0.5,
     max_connections=4,
     max_connections_per_client=3,
 )
@@ -176,11 +176,11 @@ async def test_connections_that_come_and_go_leave_nothing_behind() -> None:
         for _ in range(50):
             assert (await exchange(port, get("/items/a"))).status == 200
             # One that leaves in the middle of its request.
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(get("/items/a", method="PUT", body=b"x" * 100)[:-50])
-            await until(lambda: layered.connections.open == 1)
-            writer.close()
-            await until(lambda: layered.connections.open == 0)
+            async with connected(port) as (_, writer):
+                writer.write(get("/items/a", method="PUT", body=b"x" * 100)[:-50])
+                await until(lambda: layered.connections.open == 1)
+                writer.close()
+                await until(lambda: layered.connections.open == 0)
     assert layered.connections.count_of("address 127.0.0.1") == 0
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,16 +58,24 @@ class Answer:
         return problem
 
 
-async def exchange(port: int, raw: bytes) -> Answer:
-    """Send bytes and read to the end; of several answers, return the first."""
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is gone afterwards, whoever closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def exchange(port: int, raw: bytes) -> Answer:
+    """Send bytes and read to the end; of several answers, return the first."""
+    async with connected(port) as (reader, writer):
         writer.write(raw)
         await writer.drain()
         return parse(await reader.read())
-    finally:
-        writer.close()
-        await writer.wait_closed()
 
 
 def parse(raw: bytes) -> Answer:
