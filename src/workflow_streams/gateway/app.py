@@ -1,0 +1,152 @@
+"""The ASGI application: routes, the layers around them, and what lives as long as it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from temporalio.client import Client
+
+from ..errors import WorkflowStreamError
+from . import making, reads, writes
+from .access import AccessMiddleware
+from .cors import CorsMiddleware
+from .faults import FaultMiddleware
+from .headers import SecurityHeaderMiddleware
+from .health import healthz, readyz
+from .limits import ConnectionLimits, LimitMiddleware
+from .listing import streams
+from .logs import mask_server_logs
+from .metrics import Metrics, metrics_endpoint
+from .openapi import openapi
+from .problems import (
+    InvalidRequestError,
+    NoStreamError,
+    NotOfferedError,
+    answer,
+    on_error,
+)
+from .requests import parse_target
+from .security import Authority
+from .security.signing import sign_endpoint
+from .sessions import Gateway
+from .settings import GatewaySettings
+from .temporal import Connect, TemporalLink
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+_STREAM_METHODS = {
+    "GET": reads.read,
+    "HEAD": reads.head,
+    "POST": writes.post,
+    "PUT": making.put,
+    "DELETE": making.delete,
+}
+
+
+def create_app(client: Client | Connect, settings: GatewaySettings | None = None) -> Starlette:
+    """Return the gateway as an ASGI application, to be served or to be mounted.
+
+    Mounted into another application, its lifespan has to be run by that one::
+
+        gateway = create_app(connect)
+        app = FastAPI(lifespan=lambda _: gateway.router.lifespan_context(gateway))
+        app.mount("/streams", gateway)
+
+    Args:
+        client: A Temporal client, or a function that connects one. With a function, the
+            gateway is up at once, and ready when it is connected.
+        settings: See :class:`GatewaySettings`.
+    """
+    settings = settings or GatewaySettings()
+    link = TemporalLink(
+        client,
+        task_queue=settings.host_task_queue if settings.host_worker else None,
+        call_seconds=settings.temporal_seconds,
+    )
+    gateway = Gateway(link, settings)
+    metrics = Metrics(readers=gateway.readers)
+    security = settings.security
+    connections = ConnectionLimits(settings.limits)
+    mask_server_logs()
+    app = Starlette(
+        routes=[
+            Route("/v1/stream/{path:path}", stream_endpoint, methods=list(_STREAM_METHODS)),
+            Route("/v1/streams", streams),
+            Route("/v1/sign", sign_endpoint, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics_endpoint),
+            Route("/openapi.json", openapi),
+        ],
+        middleware=[
+            Middleware(AccessMiddleware, metrics),
+            Middleware(SecurityHeaderMiddleware, frame_ancestors=security.frame_ancestors),
+            Middleware(
+                CorsMiddleware,
+                origins=security.cors_origins,
+                credentials=security.cors_credentials,
+            ),
+            Middleware(FaultMiddleware),
+            Middleware(FaultMiddleware),
+            Middleware(LimitMiddleware, settings.limits, connections),
+        ],
+        exception_handlers={
+            WorkflowStreamError: on_error,
+            HTTPException: _on_http_exception,
+        },
+        lifespan=_lifespan,
+    )
+    app.state.gateway = gateway
+    app.state.authority = Authority(security)
+    app.state.connections = connections
+    app.state.metrics = metrics
+    return app
+
+
+async def stream_endpoint(request: Request) -> Response:
+    """Pass a request for a stream on to what its method and path mean."""
+    target = parse_target(request.scope)
+    if target.reserved:
+        raise NoStreamError("Paths below __ds are reserved, and nothing is offered there.")
+    if not target.cancel:
+        return await _STREAM_METHODS[request.method](request, target.workflow_id)
+    if request.method != "POST":
+        raise NotOfferedError("Only POST cancels.", allowed="POST")
+    return await writes.cancel(request, target.workflow_id)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return answer(NoStreamError("There is nothing at this path."), request)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return answer(NotOfferedError("Not with this method.", allowed=allowed), request)
+    return answer(InvalidRequestError("The request is not valid."), request)
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    gateway: Gateway = app.state.gateway
+    working = asyncio.create_task(gateway.link.run(), name="gateway")
+    working.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        gateway.close_viewers()
+        working.cancel()
+        await asyncio.wait({working})
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("The gateway's work with Temporal has stopped", exc_info=error)

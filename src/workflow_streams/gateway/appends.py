@@ -1,0 +1,139 @@
+"""Appends a batch to a stream and reads in the history what became of it. No HTTP here.
+
+Each append is a batch of its own under a tag of its own, sent at once: order and duplicates are
+the fold's business, so that any number of gateways agree with the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+from .. import wire
+from ..errors import ServerUnavailableError, StreamClosedError
+from ..fold import Closed, Torn, Verdict
+from ..reader.hub import Feed
+from .streams import Stream
+
+# A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A batch to append.
+
+    Attributes:
+        entries: Its items, in JSON text.
+        publisher_id: Who writes; empty turns deduplication off.
+        sequence: Number of the batch among the publisher's, from 1.
+        close: Whether it closes the stream.
+        order: Key that has to rise from batch to batch.
+    """
+
+    entries: list[str] = field(repr=False)
+    publisher_id: str = ""
+    sequence: int = 0
+    close: bool = False
+    order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch, and the stream's head after it."""
+
+    verdict: Verdict
+    head: int
+
+
+async def append(stream: Stream, batch: Append) -> Appended:
+    """Append to a stream whose feed is held, and wait for the verdict.
+
+    Raises:
+        ServerUnavailableError: Temporal did not take it, or it did not come by in time. Then it
+            may stand in the stream all the same.
+        WorkflowStreamError: It cannot be written to.
+    """
+    for _ in range(_TRIES):
+        appended = await _try(stream, batch)
+        if not isinstance(appended.verdict, Torn):
+            return appended
+    raise ServerUnavailableError("The stream rolled over too often while a large batch was sent")
+
+
+async def publish(stream: Stream, batch: Append) -> None:
+    """Send a batch and leave it at that, for a host whose history tells no verdicts.
+
+    Raises:
+        StreamClosedError: The workflow has ended.
+        WorkflowStreamError: It cannot be written to.
+    """
+    handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+    [payload] = signals_of(batch)
+    await stream.link.call(
+        handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload)), stream.workflow_id
+    )
+
+
+async def _try(stream: Stream, batch: Append) -> Appended:
+    feed = stream.feed
+    if feed.done:
+        return _after_end(feed, batch)
+    tag = uuid.uuid4().hex
+    verdict: asyncio.Future[tuple[Verdict, int]] = asyncio.get_running_loop().create_future()
+    feed.tagged[tag] = verdict
+    try:
+        await _signal(stream, batch, tag)
+        try:
+            async with asyncio.timeout(stream.settings.append_seconds):
+                await feed.wait(verdict.done)
+        except TimeoutError as err:
+            raise ServerUnavailableError("The batch did not come by in the history") from err
+    finally:
+        feed.tagged.pop(tag, None)
+    return Appended(*verdict.result()) if verdict.done() else _after_end(feed, batch)
+
+
+async def _signal(stream: Stream, batch: Append, tag: str) -> None:
+    handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+    for payload in signals_of(batch, tag):
+        call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+        try:
+            await stream.link.call(call, stream.workflow_id)
+        except StreamClosedError:
+            # The workflow has ended; how the stream did, the feed is about to tell.
+            async with asyncio.timeout(stream.settings.append_seconds):
+                await stream.feed.wait(lambda: stream.feed.done)
+            return
+
+
+def signals_of(batch: Append, tag: str = "") -> list[Payload]:
+    """Return the arguments of the signals that carry a batch: one, or its parts."""
+    payload = wire.batch_payload(
+        batch.entries,
+        batch.publisher_id,
+        batch.sequence,
+        tag=tag,
+        close=batch.close,
+        order=batch.order,
+    )
+    if len(payload.data) <= wire.PART_CHARACTERS:
+        return [payload]
+    return wire.part_payloads(payload, tag)
+
+
+def _after_end(feed: Feed, batch: Append) -> Appended:
+    """Return the verdict on a batch that came after the end."""
+    fold = feed.chain.fold if feed.chain is not None else None
+    if fold is not None and fold.closed:
+        # A closed fold judges without taking anything.
+        count = len(batch.entries)
+        verdict = fold.batch(
+            batch.publisher_id, batch.sequence, count, close=batch.close, order=batch.order
+        )
+        return Appended(verdict, fold.head)
+    return Appended(Closed(by_this=False), feed.head)

@@ -1,0 +1,193 @@
+"""Items as bytes: bodies of answers and server-sent events. Pure.
+
+The bytes of JSON values and of contents pass through as they were published.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+
+from .. import wire
+from ..events import Gap, Rewind
+from ..reader.walk import Slice
+from .offsets import token_of
+
+JSON_TYPE = "application/json"
+SSE_TYPE = "text/event-stream"
+
+Topics = Collection[str] | None
+"""A topic filter; None for all."""
+
+_JSON_ENCODINGS = frozenset({b"json/plain", b"json/protobuf"})
+# How a JSON payload begins: its metadata, then the tag of its data.
+_JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a stream's items look to a client.
+
+    Attributes:
+        content_type: Of bodies; what the stream was made with, parameters included.
+        json: Whether it holds JSON values: a body is an array of them. Otherwise bytes.
+        envelopes: Whether each value stands in an object with its offset, topic and time.
+    """
+
+    content_type: str
+    json: bool
+    envelopes: bool
+
+    @property
+    def base64_events(self) -> bool:
+        """Whether events carry base64: the content is not known to be text."""
+        return not self.json and not media_type(self.content_type).startswith("text/")
+
+    def pieces(self, part: Slice, topics: Topics) -> list[bytes]:
+        """Return the items of a slice that pass the filter, each as its bytes."""
+        if self.envelopes:
+            return _envelopes(part, topics)
+        chosen = (data for topic, data in part.entries if topics is None or topic in topics)
+        return [_json_value(data)[0] if self.json else _content(data) for data in chosen]
+
+    def body(self, pieces: Iterable[bytes]) -> bytes:
+        """Return the body that holds these pieces."""
+        return b"[" + b",".join(pieces) + b"]" if self.json else b"".join(pieces)
+
+    def event(self, pieces: Iterable[bytes], next_offset: int) -> bytes:
+        """Return the data event that holds these pieces; ``next_offset`` is its id."""
+        data = self.body(pieces)
+        return _event("data", base64.b64encode(data) if self.base64_events else data, next_offset)
+
+
+ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
+"""Of a stream that a workflow of the user's hosts."""
+
+
+def shape_of(content_type: str) -> Shape:
+    """Return the shape of a stream that was made with this content type."""
+    return Shape(content_type, json=media_type(content_type) == JSON_TYPE, envelopes=False)
+
+
+def media_type(content_type: str) -> str:
+    """Return type and subtype in lower case, without parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def control_event(fields: dict[str, Any], next_offset: int) -> bytes:
+    """Return a control event; ``fields`` beside the offset to go on at, which is its id, too."""
+    message = {"streamNextOffset": token_of(next_offset), **fields}
+    return _event("control", json.dumps(message, separators=(",", ":")).encode(), next_offset)
+
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def opening(retry_milliseconds: int) -> bytes:
+    """Return what an event stream begins with: how soon ``EventSource`` is to reconnect."""
+    return b"retry: %d\n\n" % retry_milliseconds
+
+
+def gap_fields(gap: Gap) -> dict[str, Any]:
+    """Return a gap for control events and headers."""
+    return {"start": token_of(gap.start), "end": token_of(gap.end), "reason": gap.reason}
+
+
+def rewind_fields(rewind: Rewind) -> dict[str, Any]:
+    """Return a rewind for control events and headers."""
+    fields: dict[str, Any] = {
+        "ranges": [{"start": token_of(r.start), "end": token_of(r.stop)} for r in rewind.ranges],
+        "reason": rewind.reason,
+        "nextOffset": token_of(rewind.next_offset),
+    }
+    if rewind.attempt:
+        fields["attempt"] = rewind.attempt
+    return fields
+
+
+def _event(kind: str, data: bytes, event_id: int) -> bytes:
+    return b"id: %s\nevent: %s\n%s\n\n" % (token_of(event_id).encode(), kind.encode(), _lines(data))
+
+
+def _lines(data: bytes) -> bytes:
+    """Return ``data`` as data fields; whatever stands in it, it cannot begin another field."""
+    if b"\n" not in data and b"\r" not in data:
+        return _line(data)
+    text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return b"\n".join(map(_line, text.split(b"\n")))
+
+
+def _line(data: bytes) -> bytes:
+    # A reader takes one space after the colon away.
+    return b"data: " + data if data.startswith(b" ") else b"data:" + data
+
+
+def _envelopes(part: Slice, topics: Topics) -> list[bytes]:
+    time = _time_field(part.time)
+    pieces: list[bytes] = []
+    for offset, (topic, data) in enumerate(part.entries, part.offset):
+        if topics is not None and topic not in topics:
+            continue
+        value, more = _json_value(data)
+        pieces.append(
+            b'{"offset":%d,"topic":%s%s,"data":%s%s}' % (offset, _topic(topic), time, value, more)
+        )
+    return pieces
+
+
+def _time_field(time: datetime | None) -> bytes:
+    if time is None:
+        return b""
+    text = time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return b',"time":"%s"' % text.encode()
+
+
+@lru_cache(maxsize=4096)
+def _topic(topic: str) -> bytes:
+    return json.dumps(topic).encode()
+
+
+def _json_value(data: str) -> tuple[bytes, bytes]:
+    """Return an item's value as JSON, and the fields that explain one that is not JSON."""
+    raw = base64.b64decode(data)
+    value = _plain_json(raw)
+    if value is not None:
+        return value, b""
+    try:
+        payload = Payload.FromString(raw)
+    except Exception:
+        return b"null", b',"encoding":"unreadable"'
+    encoding = payload.metadata.get("encoding", b"")
+    if encoding in _JSON_ENCODINGS and payload.data:
+        return payload.data, b""
+    if encoding == b"binary/null":
+        return b"null", b""
+    name = json.dumps(encoding.decode(errors="replace")).encode()
+    return b'"%s"' % base64.b64encode(payload.data), b',"encoding":' + name
+
+
+def _plain_json(raw: bytes) -> bytes | None:
+    """Return the data of a payload that is plain JSON and nothing else, without parsing it."""
+    at = len(_JSON_HEAD)
+    if not raw.startswith(_JSON_HEAD):
+        return None
+    size = shift = 0
+    while at < len(raw):
+        byte = raw[at]
+        at += 1
+        size |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return raw[at:] if size and len(raw) - at == size else None
+        shift += 7
+    return None
+
+
+def _content(data: str) -> bytes:
+    return wire.decode_payload(data).data

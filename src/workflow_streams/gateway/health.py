@@ -1,0 +1,27 @@
+"""Whether the process lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .sessions import gateway_of
+
+_NO_STORE = {"cache-control": "no-store"}
+_PATIENCE_SECONDS = 2.0
+
+
+async def healthz(_request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"}, headers=_NO_STORE)
+
+
+async def readyz(request: Request) -> Response:
+    """Temporal answers, and the gateway is not about to end."""
+    gateway = gateway_of(request)
+    ready = not gateway.closing.done() and await gateway.link.is_ready(_PATIENCE_SECONDS)
+    return JSONResponse(
+        {"status": "ready" if ready else "unavailable"},
+        status_code=200 if ready else 503,
+        headers=_NO_STORE,
+    )

@@ -1,0 +1,219 @@
+"""PUT and DELETE: streams of the gateway's own, hosted by a workflow of this package."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
+from ..hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
+from .appends import Append, append
+from .bodies import entries_of
+from .frames import media_type, shape_of
+from .offsets import token_of
+from .problems import ConflictError, InvalidRequestError, NotOfferedError
+from .requests import DEFAULT_TOPIC, Lifetime, is_closing, parse_lifetime
+from .security import authorize
+from .sessions import Gateway, gateway_of
+from .streams import Stream, is_gone, setup_of
+
+_DEFAULT_TYPE = "application/octet-stream"
+# The first content has this publisher and the number 1, so that it is there once, however
+# often its PUT is tried.
+_MAKER = "made-with"
+_TRIES = 3
+# The run that says "deleted" is not to be worked on.
+_NEVER = timedelta(days=3650)
+
+
+async def put(request: Request, workflow_id: str) -> Response:
+    """Make a stream, or see that it is there."""
+    await authorize(request, "write", workflow_id)
+    gateway = gateway_of(request)
+    lifetime = parse_lifetime(request.headers)
+    body = await request.body()
+    content_type = request.headers.get("content-type") or _DEFAULT_TYPE
+    setup = setup_for(content_type, lifetime, closed=is_closing(request.headers))
+    entries = entries_of(body, shape_of(content_type), DEFAULT_TOPIC) if body else []
+    setup = replace(setup, initial=bool(entries))
+    made = await _start(gateway, workflow_id, setup)
+    first = Append(entries, _MAKER, 1, close=setup.closed)
+    head, closed = 0, False
+    if made is None or entries or setup.closed:
+        stream = await gateway.find(workflow_id)
+        async with stream.held():
+            if made is None:
+                head, closed = await _existing(stream, setup, first)
+            else:
+                appended = await append(stream, first)
+                head, closed = appended.head, setup.closed
+    headers = {
+        "content-type": content_type,
+        "stream-next-offset": token_of(head),
+        "cache-control": "no-store",
+    }
+    if closed:
+        headers["stream-closed"] = "true"
+    if made is not None:
+        headers["location"] = str(request.url.replace(query=""))
+    return Response(status_code=200 if made is None else 201, headers=headers)
+
+
+def setup_for(content_type: str, lifetime: Lifetime, *, closed: bool) -> HostSetup:
+    """Return the setup of a stream.
+
+    Raises:
+        InvalidRequestError: The content type is none.
+    """
+    main, slash, sub = media_type(content_type).partition("/")
+    if not (main and slash and sub) or not content_type.isascii() or not content_type.isprintable():
+        raise InvalidRequestError("The content type is not one.")
+    return HostSetup(
+        content_type,
+        ttl_seconds=lifetime.ttl_seconds,
+        expires_at=lifetime.expires_at,
+        closed=closed,
+    )
+
+
+async def _start(
+    gateway: Gateway, workflow_id: str, setup: HostSetup
+) -> WorkflowHandle[object, object] | None:
+    """Start the host of a new stream; None if there is a workflow of this name."""
+    reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
+    for _ in range(_TRIES):
+        start = gateway.link.client.start_workflow(
+            HOST_WORKFLOW,
+            HostInput(setup),
+            id=workflow_id,
+            task_queue=gateway.settings.host_task_queue,
+            id_reuse_policy=reuse,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            memo={SETUP_MEMO_KEY: setup},
+        )
+        try:
+            handle: WorkflowHandle[object, object] = await gateway.link.call(start, workflow_id)
+        except WorkflowAlreadyStartedError:
+            if not await _is_free_again(gateway, workflow_id):
+                return None
+            reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
+        else:
+            return handle
+    raise ServerUnavailableError("The stream is being deleted and made again at the same time")
+
+
+async def _is_free_again(gateway: Gateway, workflow_id: str) -> bool:
+    """Whether a stream of this name has been there, but is not any more."""
+    handle = gateway.link.client.get_workflow_handle(workflow_id)
+    try:
+        described = await gateway.link.call(handle.describe(), workflow_id)
+    except StreamNotFoundError:
+        return True
+    setup = await setup_of(described)
+    if setup is None or not await is_gone(described, setup):
+        return False
+    await _end_run(gateway, handle)
+    return True
+
+
+async def _end_run(gateway: Gateway, handle: WorkflowHandle[object, object]) -> None:
+    with suppress(StreamClosedError, StreamNotFoundError):  # it may have ended
+        await gateway.link.call(handle.terminate("the stream is gone"), handle.id)
+
+
+async def _existing(stream: Stream, setup: HostSetup, first: Append) -> tuple[int, bool]:
+    """Compare with the stream that is there; return its head and whether it is closed.
+
+    Raises:
+        ConflictError: It is another one.
+    """
+    there = stream.setup
+    if there is None or not same_setup(there, setup):
+        raise ConflictError("There is a stream of this name that was made in another way.")
+    await (await stream.tip()).wait()
+    if there.initial and first.entries and stream.feed.head == 0 and stream.end is None:
+        # The PUT that made it broke off before its content was in.
+        await append(stream, first)
+    closed = stream.end is not None
+    if closed != setup.closed:
+        state = "closed" if closed else "open"
+        raise ConflictError(f"There is a stream of this name, and it is {state}.")
+    return stream.feed.head, closed
+
+
+def same_setup(one: HostSetup, other: HostSetup) -> bool:
+    """Whether two requests to make a stream ask for the same, content aside."""
+    return media_type(one.content_type) == media_type(other.content_type) and (
+        one.ttl_seconds,
+        one.expires_at,
+    ) == (other.ttl_seconds, other.expires_at)
+
+
+async def delete(request: Request, workflow_id: str) -> Response:
+    """Delete a stream that was made by PUT."""
+    await authorize(request, "write", workflow_id)
+    gateway = gateway_of(request)
+    stream = await gateway.find(workflow_id)
+    if stream.setup is None:
+        raise NotOfferedError("A workflow's stream goes with its workflow; it is not deleted here.")
+    await Deletion(gateway, stream, stream.setup).run()
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Deletes a stream: its name is free at once, its runs go when the server comes to it."""
+
+    gateway: Gateway
+    stream: Stream
+    setup: HostSetup
+
+    async def run(self) -> None:
+        """Put a run in the stream's place that says so, and have all its runs deleted.
+
+        The server deletes runs some half a minute later; until then they could be read.
+        """
+        link, workflow_id = self.gateway.link, self.stream.workflow_id
+        setup = replace(self.setup, deleted=True)
+        start = link.client.start_workflow(
+            HOST_WORKFLOW,
+            HostInput(setup),
+            id=workflow_id,
+            task_queue=self.gateway.settings.host_task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
+            memo={SETUP_MEMO_KEY: setup},
+            start_delay=_NEVER,
+        )
+        handle: WorkflowHandle[object, object] = await link.call(start, workflow_id)
+        run_id = handle.result_run_id or ""
+        await _end_run(self.gateway, link.client.get_workflow_handle(workflow_id, run_id=run_id))
+        self.stream.feed.stop()
+        for old in [*self._runs(), run_id]:
+            await self._delete_run(old)
+
+    def _runs(self) -> list[str]:
+        chain = self.stream.feed.chain
+        known = [run.run_id for run in chain.runs] if chain is not None else []
+        return [*known, self.stream.described.run_id]
+
+    async def _delete_run(self, run_id: str) -> None:
+        link = self.gateway.link
+        request = DeleteWorkflowExecutionRequest(
+            namespace=link.client.namespace,
+            workflow_execution=WorkflowExecution(
+                workflow_id=self.stream.workflow_id, run_id=run_id
+            ),
+        )
+        call = link.client.workflow_service.delete_workflow_execution(request)
+        with suppress(StreamNotFoundError):  # the namespace's retention may have been first
+            await link.call(call, self.stream.workflow_id)

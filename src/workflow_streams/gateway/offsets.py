@@ -1,0 +1,84 @@
+"""Offset tokens and cursors as they stand in URLs and headers. Pure.
+
+A token is the offset in decimal, padded with zeros, so that tokens sort as strings.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Literal
+
+from .problems import InvalidRequestError
+
+Place = int | Literal["start", "now"]
+"""Where a read begins: an offset, the earliest retained item, or the head."""
+
+_DIGITS = 20
+# Other servers of the protocol write two numbers. Where the second is nothing, the first says
+# it all; so the one token that clients know by heart, the zero, works here, too.
+_TOKEN = re.compile(r"([0-9]{1,20})(?:_0{1,20})?", re.ASCII)
+_LARGEST = 2**63 - 1
+
+# Durable Streams 10.1: intervals since 2024-10-09 00:00 UTC.
+_CURSOR_EPOCH = 1_728_432_000
+_CURSOR_SECONDS = 20
+_CURSOR_JITTER_SECONDS = 3600
+_CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def token_of(offset: int) -> str:
+    """Return the token of an offset."""
+    return f"{offset:0{_DIGITS}d}"
+
+
+def parse_offset(text: str) -> int:
+    """Invert :func:`token_of`; leading zeros may be left out.
+
+    Raises:
+        InvalidRequestError: It is no token.
+    """
+    match = _TOKEN.fullmatch(text)
+    if match is None or int(match[1]) > _LARGEST:
+        raise InvalidRequestError("The offset is not one that this gateway gave out.")
+    return int(match[1])
+
+
+def parse_place(text: str | None) -> Place:
+    """Read the ``offset`` parameter; None (there is none) means the start.
+
+    Raises:
+        InvalidRequestError: It is neither a token nor ``-1`` nor ``now``.
+    """
+    if text is None or text == "-1":
+        return "start"
+    if text == "now":
+        return "now"
+    return parse_offset(text)
+
+
+def parse_cursor(text: str | None) -> int | None:
+    """Read the ``cursor`` parameter.
+
+    Raises:
+        InvalidRequestError: It is not a cursor.
+    """
+    if not text:
+        return None
+    if _CURSOR.fullmatch(text) is None:
+        raise InvalidRequestError("The cursor is not one that this gateway gave out.")
+    return int(text)
+
+
+def next_cursor(given: int | None, now: float) -> str:
+    """Return the cursor of a live answer: the current interval, or one past ``given``.
+
+    Args:
+        given: The client's cursor. The answer's is always greater, or caches could serve the
+            same empty answer for ever (Durable Streams 10.1).
+        now: Unix time.
+    """
+    current = int((now - _CURSOR_EPOCH) // _CURSOR_SECONDS)
+    if given is None or given < current:
+        return str(current)
+    return str(given + -(-random.randint(1, _CURSOR_JITTER_SECONDS) // _CURSOR_SECONDS))

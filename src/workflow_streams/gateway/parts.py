@@ -1,0 +1,186 @@
+"""One reader's way through a stream, part by part: what answers and events are made from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import StreamNotFoundError
+from ..events import End, Rewind
+from ..reader.hub import Feed
+from ..reader.walk import Slice, Step, Walk
+from .streams import Tip
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Steps that can be told at once.
+
+    Attributes:
+        steps: What came, in order.
+        position: Offset to go on at.
+        up_to_date: Whether that was the head when the part was made.
+        end: How the stream ended, if it has.
+    """
+
+    steps: list[Step]
+    position: int
+    up_to_date: bool
+    end: End | None
+
+
+class Reading:
+    """Takes a walk in parts; close it with ``aclose()``."""
+
+    def __init__(self, feed: Feed, start: int, *, part_bytes: int) -> None:
+        """Prepare; nothing is read before :meth:`begin`.
+
+        Args:
+            feed: The stream's feed.
+            start: Where to begin.
+            part_bytes: About how much a part holds; always at least one step.
+        """
+        self.feed = feed
+        self.start = start
+        self._walk = Walk(feed, start)
+        self._steps = self._walk.steps()
+        self._part_bytes = part_bytes
+        self._pull: asyncio.Task[Step | None] | None = None
+
+    @property
+    def position(self) -> int:
+        """Offset of what comes next."""
+        return self._walk.position
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing is known that has not been taken."""
+        return self.position >= self.feed.head
+
+    async def first_part(self, tip: Tip) -> Part:
+        """Return what is there, up to ``tip`` at least; a part without steps if there is nothing.
+
+        Raises:
+            WorkflowStreamError: The stream cannot be read.
+        """
+        self.begin()
+        assert self._pull is not None
+        waiting = asyncio.create_task(tip.wait(), name="wait for the tip")
+        try:
+            pair: set[asyncio.Task[Any]] = {self._pull, waiting}
+            await asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _end(waiting)
+        feed, start = self.feed, self.start
+        lost = 0 < start < feed.base
+        if self._pull.done() or feed.done or lost or max(start, feed.base) < feed.head:
+            return await self.next_part()
+        return Part([], max(start, feed.base), True, None)
+
+    async def next_part(self) -> Part:
+        """Wait for something, and return it with all else that is there.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+
+        Raises:
+            StreamNotFoundError: The stream was deleted meanwhile.
+            WorkflowStreamError: It cannot be read.
+        """
+        steps: list[Step] = []
+        size = 0
+        while not steps or (size < self._part_bytes and not self._nothing_more()):
+            self.begin()
+            assert self._pull is not None
+            await asyncio.wait({self._pull})
+            pull, self._pull = self._pull, None
+            step = pull.result()
+            if step is None:
+                raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
+            if self._is_old_news(step):
+                continue
+            steps.append(step)
+            if isinstance(step, End):
+                return Part(steps, max(self.position, step.offset), True, step)
+            if isinstance(step, Slice):
+                size += sum(len(data) for _, data in step.entries)
+        return Part(steps, self.position, self.caught_up, None)
+
+    def begin(self) -> None:
+        """Begin to read; the feed runs from here on until :meth:`aclose`."""
+        if self._pull is None:
+            self._pull = asyncio.create_task(_next(self._steps), name="pull")
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if self._pull is not None:
+            pull, self._pull = self._pull, None
+            await _end(pull)
+        await self._steps.aclose()
+
+    def _is_old_news(self, step: Step) -> bool:
+        """Whether it tells of an attempt that was over before the place where this begins."""
+        return (
+            isinstance(step, Rewind) and step.reason == "attempt" and step.next_offset < self.start
+        )
+
+    def _nothing_more(self) -> bool:
+        """Whether another step would have to be waited for; the end comes with what is last."""
+        return self.caught_up and not self.feed.done
+
+
+async def live_parts(reading: Reading, first: Part) -> AsyncGenerator[Part]:
+    """Yield ``first`` and all that follows it, up to the part with the end."""
+    part = first
+    yield part
+    while part.end is None:
+        part = await reading.next_part()
+        yield part
+
+
+class Waiting:
+    """Waits for the next of some parts for a while, without giving up what is under way."""
+
+    def __init__(self, parts: AsyncGenerator[Part]) -> None:
+        """Take ``parts`` one by one; close it with ``aclose()``."""
+        self._parts = parts
+        self._next: asyncio.Task[Part] | None = None
+
+    async def next_within(self, seconds: float, over: asyncio.Future[None]) -> Part | None:
+        """Return the next part; None if it has not come in time, or before ``over`` is done.
+
+        Raises:
+            WorkflowStreamError: The stream cannot be read any more.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(_part(self._parts), name="next part")
+        either: set[asyncio.Future[Any]] = {self._next, over}
+        await asyncio.wait(either, timeout=max(0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        if not self._next.done():
+            return None
+        done, self._next = self._next, None
+        return done.result()
+
+    async def aclose(self) -> None:
+        """Stop waiting."""
+        if self._next is not None:
+            task, self._next = self._next, None
+            await _end(task)
+        await self._parts.aclose()
+
+
+async def _part(parts: AsyncGenerator[Part]) -> Part:
+    return await anext(parts)
+
+
+async def _next(steps: AsyncGenerator[Step]) -> Step | None:
+    return await anext(steps, None)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task whose result nobody needs, and see it end."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,206 @@
+"""What goes wrong with a request, as the protocol's status and a problem document (RFC 9457).
+
+Beside the refusals of :mod:`.refusals`:
+
+    RefusedError
+    ├── InvalidRequestError           400  malformed parameter, header or body
+    ├── NoStreamError                 404  no such stream, or not a stream
+    ├── NotOfferedError               405  this stream does not take that
+    ├── ConflictError                 409  closed, other type, or out of order
+    ├── GoneError                     410  the offset lies before what is retained
+    ├── InternalError                 500  a fault of the gateway's own
+    ├── UnsupportedError              501  not with streams hosted by the contrib
+    ├── BrokenStreamError             502  what Temporal holds is not a stream that can be read
+    └── UnavailableError              503  not now; try again
+
+:func:`refusal_of` is the one place where this package's errors become answers.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .. import errors
+from .refusals import BodyTimeoutError, BodyTooLargeError, Headers, RefusedError
+from .responses import note_refusal, problem_body, request_id_of
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+_RETRY = (("retry-after", "1"),)
+
+
+class InvalidRequestError(RefusedError):
+    """A parameter, a header or the body is not what it should be."""
+
+    status = 400
+    slug = "invalid-request"
+    title = "The request is not valid"
+
+
+class NoStreamError(RefusedError):
+    """There is no such stream; a workflow that hosts none counts as none."""
+
+    status = 404
+    slug = "stream-not-found"
+    title = "There is no such stream"
+
+    def __init__(self, detail: str = "There is no stream of this name.", **more: str) -> None:
+        """Record what to answer and what to log."""
+        super().__init__(detail, **more)
+
+
+class NotOfferedError(RefusedError):
+    """The stream does not take this request; ``allowed`` says which it takes."""
+
+    status = 405
+    slug = "not-offered"
+    title = "This stream does not take that"
+
+    def __init__(self, detail: str, *, allowed: str = "GET, HEAD, POST") -> None:
+        """Record what to answer, and the methods that the stream takes."""
+        super().__init__(detail)
+        self.headers: Headers = (("allow", allowed),)
+
+
+class ConflictError(RefusedError):
+    """The stream as it is does not go with this request."""
+
+    status = 409
+    slug = "conflict"
+    title = "The stream does not take this as it is now"
+
+    def __init__(self, detail: str, *, headers: Headers = ()) -> None:
+        """Record what to answer; ``headers`` tell a client what it can act on."""
+        super().__init__(detail)
+        self.headers = headers
+
+
+class StaleProducerError(RefusedError):
+    """A newer session of this producer has written."""
+
+    status = 403
+    slug = "stale-producer"
+    title = "A newer session of this producer writes"
+
+    def __init__(self, epoch: int) -> None:
+        """Record the newer session's epoch."""
+        super().__init__(f"The producer's epoch is {epoch} by now.")
+        self.headers: Headers = (("producer-epoch", str(epoch)),)
+
+
+class GoneError(RefusedError):
+    """The offset lies before what is retained, or the stream has been deleted."""
+
+    status = 410
+    slug = "gone"
+    title = "It is not there any more"
+
+    def __init__(self, detail: str, *, headers: Headers = ()) -> None:
+        """Record what to answer; ``headers`` say where a reader can go on."""
+        super().__init__(detail)
+        self.headers = headers
+
+
+class InternalError(RefusedError):
+    """A fault of the gateway."""
+
+    status = 500
+    slug = "internal"
+    title = "The gateway has failed"
+
+    def __init__(self, *, cause_for_log: str = "") -> None:
+        """Record what to log; there is nothing to tell."""
+        super().__init__(
+            "Something went wrong; the gateway's log has more under this request's id.",
+            cause_for_log=cause_for_log,
+        )
+
+
+class UnsupportedError(RefusedError):
+    """The stream's host cannot do this."""
+
+    status = 501
+    slug = "unsupported"
+    title = "This stream's host cannot do that"
+
+
+class BrokenStreamError(RefusedError):
+    """What stands in Temporal cannot be read as a stream."""
+
+    status = 502
+    slug = "broken-stream"
+    title = "The stream cannot be read"
+
+
+class UnavailableError(RefusedError):
+    """It does not work now; it may a little later."""
+
+    status = 503
+    slug = "unavailable"
+    title = "Not available now"
+    headers: Headers = _RETRY
+
+
+def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
+    """Return the answer to a request that failed with one of this package's errors."""
+    cause = f"{type(error).__name__}: {error}"
+    match error:
+        case RefusedError():
+            return error
+        case errors.StreamNotFoundError():
+            return NoStreamError(cause_for_log=cause)
+        case errors.InvalidOffsetError() | errors.EncodeError():
+            return InvalidRequestError("The request is not valid.", cause_for_log=cause)
+        case errors.ItemTooLargeError():
+            return InvalidRequestError("An item is too large.", cause_for_log=cause)
+        case errors.StreamClosedError() | errors.FencedError():
+            return ConflictError("The stream takes no more items.")
+        case errors.StreamCorruptedError() | errors.DecodeError():
+            return BrokenStreamError("The stream's history is not readable.", cause_for_log=cause)
+        case errors.PermissionDeniedError():
+            return BrokenStreamError(
+                "Temporal does not let this gateway do that.", cause_for_log=cause
+            )
+        case errors.NamespaceNotFoundError() | errors.RequestRejectedError():
+            return BrokenStreamError("Temporal refused the gateway's call.", cause_for_log=cause)
+        case (
+            errors.ServerUnavailableError()
+            | errors.BufferFullError()
+            | errors.PublishTimeoutError()
+            | errors.PublishError()
+        ):
+            return UnavailableError("Temporal does not answer now.", cause_for_log=cause)
+        case _:
+            return InternalError(cause_for_log=cause)
+
+
+def answer(refusal: RefusedError, request: Request) -> Response:
+    """Return the problem document of a refusal."""
+    note_refusal(request.scope, refusal)
+    note_refusal(request.scope, refusal)
+    head = request.method == "HEAD"
+    response = Response(
+        b"" if head else problem_body(refusal, request_id_of(request.scope)),
+        status_code=refusal.status,
+        headers={"content-type": "application/problem+json", "cache-control": "no-store"},
+    )
+    for name, value in refusal.headers:
+        response.headers[name] = value
+    return response
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Answer a request that failed with one of this package's errors."""
+    assert isinstance(error, errors.WorkflowStreamError)
+    if isinstance(error, BodyTooLargeError | BodyTimeoutError):
+        raise error  # the limits answer, once they have dealt with the rest of the body
+    refusal = refusal_of(error)
+    if refusal.cause_for_log:
+        level = logging.ERROR if isinstance(refusal, InternalError) else logging.INFO
+        extra = {"request_id": request_id_of(request.scope)}
+        cause = refusal.cause_for_log
+        logger.log(level, "%s %s: %s", request.method, refusal.slug, cause, extra=extra)
+    return answer(refusal, request)

@@ -1,0 +1,269 @@
+"""GET and HEAD: what is there now, and long polls (Durable Streams 5.5 to 5.7)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import zlib
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..events import End, Gap, Rewind
+from ..reader.walk import Slice
+from . import sse
+from .disconnects import unless_gone
+from .frames import gap_fields, rewind_fields
+from .metrics import Metrics
+from .offsets import next_cursor, token_of
+from .parts import Part, Reading, Waiting, live_parts
+from .problems import GoneError
+from .requests import ReadQuery, parse_read
+from .security import Grant, authorize
+from .sessions import Gateway, gateway_of
+from .streams import Stream
+
+# Durable Streams 10.1
+_CACHEABLE = "max-age=60, stale-while-revalidate=300"
+_COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
+_COMPRESSION_LEVEL = 5
+
+
+async def read(request: Request, workflow_id: str) -> Response:
+    """Answer a GET."""
+    query = parse_read(request.query_params, request.headers)
+    grant = await authorize(request, "read", workflow_id, query.topics)
+    gateway = gateway_of(request)
+    stream = await gateway.find(workflow_id)
+    await gateway.touch(stream)
+    if query.live is None and query.place == "now":
+        return await _tail(stream)
+    reading = await begin_reading(stream, query)
+    if query.live == "sse":
+        return await sse.respond(request, gateway, stream, reading, query, grant)
+    metrics: Metrics = request.app.state.metrics
+    answer = _Answer(request, stream, reading, query, grant, metrics)
+    if query.live is None:
+        return await answer.catch_up()
+    with metrics.viewer("long-poll", answer.lag):
+        return await unless_gone(request, answer.long_poll(gateway))
+
+
+async def head(request: Request, workflow_id: str) -> Response:
+    """Answer a HEAD."""
+    await authorize(request, "read", workflow_id)
+    stream = await gateway_of(request).find(workflow_id)
+    async with stream.held():
+        await stream.now()
+        headers = {**_tip_headers(stream), "cache-control": "no-store"}
+        if stream.setup is not None and stream.setup.ttl_seconds is not None:
+            headers["stream-ttl"] = str(stream.setup.ttl_seconds)
+        if stream.setup is not None and stream.setup.expires_at is not None:
+            headers["stream-expires-at"] = stream.setup.expires_at.replace("+00:00", "Z")
+        headers["stream-base-offset"] = token_of(stream.feed.base)
+    return Response(headers=headers)
+
+
+async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
+    """Begin to read where the client asks to; the caller closes it.
+
+    The reading itself keeps the feed running, so that it passes the history once only.
+    """
+    part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
+    if query.place != "now":
+        start = query.place if isinstance(query.place, int) else 0
+        reading = Reading(stream.feed, start, part_bytes=part_bytes)
+        reading.begin()
+        return reading
+    async with stream.held():
+        reading = Reading(stream.feed, await stream.now(), part_bytes=part_bytes)
+        reading.begin()
+        await asyncio.sleep(0)  # it holds the feed itself from here on
+        return reading
+
+
+async def _tail(stream: Stream) -> Response:
+    """Answer a read from ``now``: nothing, and where it would go on."""
+    async with stream.held():
+        await stream.now()
+        headers = {**_tip_headers(stream), "cache-control": "no-store"}
+        headers["stream-up-to-date"] = "true"
+        return Response(stream.shape.body([]), headers=headers)
+
+
+def _tip_headers(stream: Stream) -> dict[str, str]:
+    headers = {
+        "content-type": stream.shape.content_type,
+        "stream-next-offset": token_of(stream.feed.head),
+    }
+    if stream.end is not None:
+        headers |= end_headers(stream.end)
+    return headers
+
+
+def end_headers(end: End) -> dict[str, str]:
+    """Return the headers that tell of the end."""
+    return {"stream-closed": "true", "stream-outcome": end.outcome}
+
+
+class _Answer:
+    """The answer to one read that may carry items."""
+
+    def __init__(
+        self,
+        request: Request,
+        stream: Stream,
+        reading: Reading,
+        query: ReadQuery,
+        grant: Grant,
+        metrics: Metrics,
+    ) -> None:
+        self._request = request
+        self._stream = stream
+        self._query = query
+        self._topics = grant.topics
+        self._private = grant.is_private
+        self._metrics = metrics
+        self._rendered: tuple[Part, list[bytes]] | None = None
+        self._reading = reading
+
+    def lag(self) -> int:
+        """How far behind the head this is."""
+        return max(0, self._stream.feed.head - self._reading.position)
+
+    async def catch_up(self) -> Response:
+        async with aclosing(self._reading):
+            part = await self._first_part()
+        known = self._request.headers.get("if-none-match")
+        etag = self._etag(part)
+        headers = self._headers(part) | {"etag": etag, "cache-control": self._cache_control(part)}
+        if known is not None and _matches(known, etag):
+            return Response(status_code=304, headers=headers)
+        return await self._response(part, headers, "catch-up")
+
+    async def long_poll(self, gateway: Gateway) -> Response:
+        async with aclosing(self._reading):
+            part = await self._first_part()
+            if part.up_to_date and part.end is None and not self._tells(part):
+                part = await self._wait_for_more(gateway, part)
+        headers = self._headers(part) | {"cache-control": "no-store"}
+        if part.end is None:
+            headers["stream-cursor"] = next_cursor(self._query.cursor, time.time())
+        if part.up_to_date and not self._tells(part):
+            return Response(status_code=204, headers=headers)
+        return await self._response(part, headers, "long-poll")
+
+    async def _first_part(self) -> Part:
+        """Return what is there; empty if nothing is."""
+        reading = self._reading
+        part = await reading.first_part(await self._stream.tip())
+        first = part.steps[0] if part.steps else None
+        if isinstance(first, Gap) and first.start == self._reading.start and self._reading.start:
+            raise GoneError(
+                f"What stood there is {first.reason}; the stream goes on at {token_of(first.end)}.",
+                headers=(("stream-base-offset", token_of(first.end)),),
+            )
+        return part
+
+    async def _wait_for_more(self, gateway: Gateway, first: Part) -> Part:
+        """Wait until something comes that passes the filter, or the time is over."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._stream.settings.long_poll_seconds
+        part = first
+        async with aclosing(Waiting(live_parts(self._reading, first))) as waiting:
+            while part.end is None and not self._tells(part):
+                arrived = await waiting.next_within(until - loop.time(), gateway.closing)
+                if arrived is None:
+                    break
+                part = arrived
+        return part
+
+    def _tells(self, part: Part) -> bool:
+        """Whether there is anything in it for this client."""
+        return bool(self._pieces(part)) or any(isinstance(s, Gap | Rewind) for s in part.steps)
+
+    def _pieces(self, part: Part) -> list[bytes]:
+        if self._rendered is None or self._rendered[0] is not part:
+            pieces = [
+                piece
+                for step in part.steps
+                if isinstance(step, Slice)
+                for piece in self._stream.shape.pieces(step, self._topics)
+            ]
+            self._rendered = (part, pieces)
+        return self._rendered[1]
+
+    def _headers(self, part: Part) -> dict[str, str]:
+        headers = {
+            "content-type": self._stream.shape.content_type,
+            "stream-next-offset": token_of(part.position),
+        }
+        if part.up_to_date:
+            headers["stream-up-to-date"] = "true"
+        if part.end is not None:
+            headers |= end_headers(part.end)
+        for name, fields in (("stream-gaps", _gaps(part)), ("stream-rewinds", _rewinds(part))):
+            if fields:
+                headers[name] = json.dumps(fields, separators=(",", ":"))
+        return headers
+
+    def _etag(self, part: Part) -> str:
+        closed = ":c" if part.end is not None else ""
+        run_id = self._stream.described.run_id
+        # Weak, since the same content may be sent compressed or not.
+        return f'W/"{run_id}:{self._reading.start}:{part.position}{closed}"'
+
+    def _cache_control(self, part: Part) -> str:
+        scope = "private" if self._private else "public"
+        if part.end is not None or not part.up_to_date:
+            return f"{scope}, {_CACHEABLE}"
+        return f"{scope}, no-cache"
+
+    async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
+        pieces = self._pieces(part)
+        body = self._stream.shape.body(pieces)
+        self._metrics.items.labels(mode).inc(len(pieces))
+        self._metrics.bytes.labels(mode).inc(len(body))
+        for gap in (step for step in part.steps if isinstance(step, Gap)):
+            self._metrics.gaps.labels(gap.reason).inc()
+        for rewind in (step for step in part.steps if isinstance(step, Rewind)):
+            self._metrics.rewinds.labels(rewind.reason).inc()
+        content_type = headers["content-type"].lower()
+        if content_type.startswith(_COMPRESSIBLE):
+            headers["vary"] = "Accept-Encoding"
+            large = len(body) >= self._stream.settings.compress_from_bytes
+            if large and accepts_gzip(self._request.headers.get("accept-encoding", "")):
+                body = await asyncio.to_thread(_gzip, body)
+                headers["content-encoding"] = "gzip"
+        return Response(body, headers=headers)
+
+
+def _gaps(part: Part) -> list[dict[str, Any]]:
+    return [gap_fields(step) for step in part.steps if isinstance(step, Gap)]
+
+
+def _rewinds(part: Part) -> list[dict[str, Any]]:
+    return [rewind_fields(step) for step in part.steps if isinstance(step, Rewind)]
+
+
+def _matches(known: str, etag: str) -> bool:
+    opaque = etag.removeprefix("W/")
+    tags = (tag.strip().removeprefix("W/") for tag in known.split(","))
+    return any(tag in (opaque, "*") for tag in tags)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an ``Accept-Encoding`` header takes gzip."""
+    for choice in header.lower().split(","):
+        coding, _, parameters = choice.strip().partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()

@@ -1,0 +1,219 @@
+"""What a request asks for: workflow id, query parameters and header fields, checked. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+from urllib.parse import quote, unquote
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Scope
+
+from ..publisher_ids import Producer
+from .offsets import Place, parse_cursor, parse_place
+from .problems import InvalidRequestError
+
+Live = Literal["long-poll", "sse"]
+
+DEFAULT_TOPIC = "default"
+"""Topic of what is appended without naming one."""
+
+STREAM_PATH = "/v1/stream/"
+_CANCEL = "cancel"
+_RESERVED = "__ds"
+
+# Integers that JavaScript can hold (Durable Streams 5.2.1).
+_LARGEST_INTEGER = 2**53 - 1
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_RFC_3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path under ``/v1/stream/`` names.
+
+    Attributes:
+        workflow_id: Decoded.
+        cancel: Whether the path ends with ``/cancel``. An id that does so itself has its
+            slash as ``%2F``.
+        reserved: Whether the path is set aside for the protocol's own use.
+    """
+
+    workflow_id: str
+    cancel: bool = False
+    reserved: bool = False
+
+
+def parse_target(scope: Scope) -> Target:
+    """Read the path as it was sent, since only there ``/`` and ``%2F`` differ."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return parse_path(raw.decode("latin-1").partition("?")[0].partition(STREAM_PATH)[2])
+
+
+def parse_path(path: str) -> Target:
+    """Read the part of a path after ``/v1/stream/``, as it was sent."""
+    if path.split("/", 1)[0] == _RESERVED:
+        return Target(unquote(path), reserved=True)
+    head, slash, tail = path.rpartition("/")
+    if slash and tail == _CANCEL:
+        return Target(unquote(head), cancel=True)
+    return Target(unquote(path))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuery:
+    """The parameters of a read.
+
+    Attributes:
+        place: Where to begin.
+        live: How to wait for more; None for a read of what is there.
+        cursor: The client's cursor.
+        topics: Topics asked for; empty for all.
+        resumes: Whether the place comes from ``Last-Event-ID``.
+    """
+
+    place: Place
+    live: Live | None
+    cursor: int | None
+    topics: frozenset[str]
+    resumes: bool = False
+
+
+def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
+    """Read the parameters of a GET; unknown ones are ignored.
+
+    Raises:
+        InvalidRequestError: One of them is malformed, or is there more than once.
+    """
+    live = parse_live(_single(query, "live"))
+    offset = _single(query, "offset")
+    last_event = headers.get("last-event-id") if live == "sse" else None
+    if offset is None and not last_event and live is not None:
+        raise InvalidRequestError("A live read needs an offset.")
+    return ReadQuery(
+        parse_place(last_event or offset),
+        live,
+        parse_cursor(_single(query, "cursor")),
+        frozenset(query.getlist("topic")),
+        resumes=bool(last_event),
+    )
+
+
+def parse_live(text: str | None) -> Live | None:
+    """Read the ``live`` parameter.
+
+    Raises:
+        InvalidRequestError: It names no known mode.
+    """
+    match text:
+        case None:
+            return None
+        case "long-poll" | "sse":
+            return text
+        case _:
+            raise InvalidRequestError("live is long-poll or sse.")
+
+
+def parse_topic(query: QueryParams) -> str | None:
+    """Read the topic that a write names.
+
+    Raises:
+        InvalidRequestError: It names more than one.
+    """
+    return _single(query, "topic")
+
+
+def is_closing(headers: Headers) -> bool:
+    """Whether ``Stream-Closed`` is true; other values count as absent (Durable Streams 4.1)."""
+    return headers.get("stream-closed", "").lower() == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerBatch:
+    """The producer's headers: who writes, and the batch's number in its session, from 0."""
+
+    producer: Producer
+    sequence: int
+
+
+def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
+    """Read the headers of an idempotent producer; None if there are none.
+
+    Raises:
+        InvalidRequestError: Only some of them are there, or one is malformed.
+    """
+    given = [headers.get(f"producer-{name}") for name in ("id", "epoch", "seq")]
+    match given:
+        case [None, None, None]:
+            return None
+        case [str(producer_id), str(epoch), str(sequence)]:
+            if not producer_id:
+                raise InvalidRequestError("Producer-Id is empty.")
+            return ProducerBatch(
+                Producer(producer_id, parse_integer(epoch, "Producer-Epoch")),
+                parse_integer(sequence, "Producer-Seq"),
+            )
+        case _:
+            raise InvalidRequestError(
+                "Producer-Id, Producer-Epoch and Producer-Seq belong together."
+            )
+
+
+def parse_integer(text: str, name: str) -> int:
+    """Read a number from 0 to 2^53-1, in plain digits.
+
+    Raises:
+        InvalidRequestError: It is something else.
+    """
+    if _INTEGER.fullmatch(text) is None or int(text) > _LARGEST_INTEGER:
+        raise InvalidRequestError(f"{name} is not a whole number from 0 to 2^53-1.")
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When a stream is to expire; at most one of both is set."""
+
+    ttl_seconds: int | None = None
+    expires_at: str | None = None
+
+
+def parse_lifetime(headers: Headers) -> Lifetime:
+    """Read ``Stream-TTL`` or ``Stream-Expires-At``.
+
+    Raises:
+        InvalidRequestError: One is malformed, or both are there.
+    """
+    ttl, expires_at = headers.get("stream-ttl"), headers.get("stream-expires-at")
+    if ttl is not None and expires_at is not None:
+        raise InvalidRequestError("Stream-TTL and Stream-Expires-At exclude each other.")
+    if ttl is not None:
+        return Lifetime(ttl_seconds=parse_integer(ttl, "Stream-TTL"))
+    if expires_at is not None:
+        return Lifetime(expires_at=parse_time(expires_at).isoformat())
+    return Lifetime()
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
+    try:
+        if _RFC_3339.fullmatch(text) is None:
+            raise ValueError(text)
+        return datetime.fromisoformat(text.upper()).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise InvalidRequestError("Stream-Expires-At is not an RFC 3339 time.") from None
+
+
+def _single(query: QueryParams, name: str) -> str | None:
+    values = query.getlist(name)
+    if len(values) > 1:
+        raise InvalidRequestError(f"There is more than one {name}.")
+    return values[0] if values else None

@@ -1,0 +1,105 @@
+"""Serves the gateway by uvicorn, from sockets that it knows how to let go of."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from .security import check_listening
+from .serving import server_options
+from .sessions import Gateway
+from .settings import GatewaySettings
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8080
+
+_GRACE_SECONDS = 10
+
+
+class GatewayServer(uvicorn.Server):
+    """A uvicorn server that sends viewers away before it waits for them to go.
+
+    uvicorn ends the application only when all connections have ended, and an event stream does
+    not end by itself for a minute.
+    """
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        """Serve ``gateway`` as ``config`` says."""
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Give each viewer a place to resume at, then stop as uvicorn does."""
+        self._gateway.close_viewers()
+        await super().shutdown(sockets)
+
+
+def server_of(app: Starlette, settings: GatewaySettings, **options: Any) -> GatewayServer:
+    """Return a server for an application made by ``create_app``.
+
+    Args:
+        app: The application.
+        settings: Its settings.
+        **options: Further arguments of ``uvicorn.Config``, which win.
+    """
+    config = {
+        **server_options(settings.limits),
+        "timeout_graceful_shutdown": _GRACE_SECONDS,
+        "lifespan": "on",
+        **options,
+    }
+    return GatewayServer(uvicorn.Config(app, **config), app.state.gateway)
+
+
+def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
+    """Return a socket to serve on, once it is clear that the gateway may serve there.
+
+    Args:
+        host: Address to listen on.
+        port: Port; 0 for a free one.
+        settings: The gateway's.
+
+    Raises:
+        InsecureListenError: Others could reach it, and it has no login.
+        OSError: The address is taken or not of this machine.
+    """
+    check_listening(host, settings.security)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # What has been sent to a client that takes nothing in is given up, too.
+            milliseconds = int(settings.write_seconds * 1000)
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        listening.bind((host, port))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+async def serve(
+    app: Starlette,
+    settings: GatewaySettings,
+    *,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    **options: Any,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: Made by ``create_app``.
+        settings: The same settings.
+        host: Address to listen on; anything but the loopback needs a login.
+        port: Port to listen on.
+        **options: Further arguments of ``uvicorn.Config``.
+    """
+    with listen(host, port, settings) as listening:
+        await server_of(app, settings, **options).serve([listening])

@@ -1,0 +1,59 @@
+"""What a gateway can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import UsageError
+from ..hosted import HOST_TASK_QUEUE
+from .limits import LimitSettings
+from .security.settings import SecuritySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Settings of one gateway process.
+
+    Attributes:
+        security: Who may use it, and from where.
+        limits: How much a client may ask for.
+        page_bytes: About how much an answer holds at most; always whole batches, at least one.
+        event_bytes: About how much an event holds at most, while a viewer catches up.
+        compress_from_bytes: Answers of text from this size on are compressed for those who
+            take it.
+        long_poll_seconds: How long a long poll waits for something new.
+        sse_seconds: After about this time an event stream ends, and its client goes on with
+            another, so that proxies and token checks come in (Durable Streams 10.2).
+        keep_alive_seconds: Longest silence on an event stream.
+        write_seconds: How long a client may take nothing in before it is disconnected.
+        open_seconds: How long a request waits for a stream to be opened by its worker.
+        append_seconds: How long a write waits to see itself in the history.
+        temporal_seconds: How long one call to Temporal may take.
+        host_task_queue: Task queue of streams made by PUT.
+        host_worker: Whether the gateway runs a worker for them itself.
+    """
+
+    security: SecuritySettings = field(default_factory=SecuritySettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    page_bytes: int = 4 * 1024 * 1024
+    event_bytes: int = 256 * 1024
+    compress_from_bytes: int = 1024
+    long_poll_seconds: float = 25.0
+    sse_seconds: float = 60.0
+    keep_alive_seconds: float = 15.0
+    write_seconds: float = 30.0
+    open_seconds: float = 10.0
+    append_seconds: float = 30.0
+    temporal_seconds: float = 10.0
+    host_task_queue: str = HOST_TASK_QUEUE
+    host_worker: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            UsageError: A size or time is not over zero.
+        """
+        for name in self.__slots__:
+            if name.endswith(("_bytes", "_seconds")) and getattr(self, name) <= 0:
+                raise UsageError(f"{name} must be over 0")

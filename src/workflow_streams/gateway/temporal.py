@@ -1,0 +1,104 @@
+"""The gateway's way to Temporal: connected in the background, with calls bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from ..errors import ServerUnavailableError
+from ..hosted import host_worker
+from ..reader.hub import _feeds  # pyright: ignore[reportPrivateUsage]
+from ..rpc import connect_failure, translate
+
+T = TypeVar("T")
+Connect = Callable[[], Awaitable[Client]]
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+_FIRST_RETRY_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 5.0
+
+
+class TemporalLink:
+    """Connects, tries again until it is connected, and runs the worker for hosted streams."""
+
+    def __init__(
+        self, client: Client | Connect, *, task_queue: str | None, call_seconds: float
+    ) -> None:
+        """Prepare.
+
+        Args:
+            client: A client, or what makes one.
+            task_queue: Task queue of hosted streams to run a worker on; None for no worker.
+            call_seconds: How long a call may take.
+        """
+        self._client = client if isinstance(client, Client) else None
+        self._connect: Connect | None = None if isinstance(client, Client) else client
+        self._task_queue = task_queue
+        self._call_seconds = call_seconds
+
+    @property
+    def client(self) -> Client:
+        """The client.
+
+        Raises:
+            ServerUnavailableError: There is no connection yet.
+        """
+        if self._client is None:
+            raise ServerUnavailableError("The gateway has no connection to Temporal yet")
+        return self._client
+
+    def readers(self) -> int:
+        """How many histories are followed by way of this client."""
+        if self._client is None:
+            return 0
+        feeds = _feeds.get(self._client.service_client, {})
+        return sum(not feed.done for feed in feeds.values())
+
+    async def run(self) -> None:
+        """Connect and work until cancelled; the application owns the task that this runs in."""
+        delay = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                if self._client is None and self._connect is not None:
+                    self._client = await self._connect()
+                if self._task_queue is None:
+                    return
+                await host_worker(self.client, task_queue=self._task_queue).run()
+                return
+            except Exception as err:
+                logger.warning("Not connected to Temporal; trying again: %s", err)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+
+    async def call(self, call: Awaitable[T], workflow_id: str = "") -> T:
+        """Await a call to Temporal, within the time that a call may take.
+
+        Raises:
+            WorkflowStreamError: What went wrong, in this package's terms.
+        """
+        try:
+            async with asyncio.timeout(self._call_seconds):
+                return await call
+        except TimeoutError as err:
+            raise ServerUnavailableError("Temporal did not answer in time") from err
+        except RPCError as err:
+            raise translate(err, workflow_id) from err
+        except RuntimeError as err:
+            failure = connect_failure(err)
+            if failure is None:
+                raise
+            raise failure from err
+
+    async def is_ready(self, seconds: float) -> bool:
+        """Whether Temporal answers within ``seconds``."""
+        with suppress(TimeoutError, RPCError, RuntimeError, ServerUnavailableError):
+            async with asyncio.timeout(seconds):
+                return await self.client.service_client.check_health()
+        return False

@@ -1,0 +1,179 @@
+"""POST, PUT, DELETE and cancel (Durable Streams 5.1 to 5.4)."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import StreamClosedError
+from ..fold import (
+    Accepted,
+    Closed,
+    Duplicate,
+    Fenced,
+    OutOfSequence,
+    Regression,
+    Verdict,
+)
+from .appends import Append, Appended, append, publish
+from .bodies import entries_of
+from .frames import Shape, media_type
+from .metrics import Metrics
+from .offsets import token_of
+from .problems import (
+    ConflictError,
+    InternalError,
+    InvalidRequestError,
+    NotOfferedError,
+    StaleProducerError,
+    UnsupportedError,
+)
+from .refusals import Headers
+from .requests import (
+    DEFAULT_TOPIC,
+    ProducerBatch,
+    is_closing,
+    parse_producer_headers,
+    parse_topic,
+)
+from .security import authorize
+from .sessions import gateway_of
+from .streams import Stream
+
+_CLOSED: Headers = (("stream-closed", "true"),)
+
+
+async def post(request: Request, workflow_id: str) -> Response:
+    """Append to a stream, close it, or both."""
+    topic = parse_topic(request.query_params)
+    closing = is_closing(request.headers)
+    producer = parse_producer_headers(request.headers)
+    # Closing is about the stream as a whole, whatever topic a last item may have.
+    topics = () if closing else (topic or DEFAULT_TOPIC,)
+    await authorize(request, "write", workflow_id, topics)
+    gateway = gateway_of(request)
+    body = await request.body()
+    if not body and not closing:
+        raise InvalidRequestError("The body is empty.")
+    content_type = request.headers.get("content-type", "")
+    if body and not media_type(content_type):
+        raise InvalidRequestError("There is no Content-Type.")
+    stream = await gateway.find(workflow_id)
+    async with stream.held():
+        if stream.polled:
+            return await _post_unseen(stream, request, body, topic or DEFAULT_TOPIC)
+        if not stream.running:
+            await stream.feed.wait(lambda: stream.feed.done)
+        if closing and stream.setup is None and stream.end is None:
+            raise NotOfferedError("This stream ends with its workflow; nobody else can close it.")
+        batch = Append(
+            # After the end the body's form does not matter any more.
+            _entries(body, content_type, stream, topic)
+            if stream.end is None
+            else [""] * bool(body),
+            producer.producer.publisher_id if producer is not None else "",
+            producer.sequence + 1 if producer is not None else 0,
+            closing,
+            request.headers.get("stream-seq"),
+        )
+        appended = await append(stream, batch)
+    metrics: Metrics = request.app.state.metrics
+    metrics.appends.labels(_verdict_name(appended.verdict)).inc()
+    if isinstance(appended.verdict, Accepted):
+        metrics.append_bytes.inc(len(body))
+    return _answer(appended, batch, producer, bool(body))
+
+
+def _entries(body: bytes, content_type: str, stream: Stream, topic: str | None) -> list[str]:
+    if not body:
+        return []
+    shape = stream.shape
+    check_content_type(content_type, shape)
+    entries = entries_of(body, shape, topic or DEFAULT_TOPIC)
+    if not entries:
+        raise InvalidRequestError("The array is empty.")
+    return entries
+
+
+def check_content_type(content_type: str, shape: Shape) -> None:
+    """Refuse content of another type than the stream's.
+
+    Raises:
+        ConflictError: The types differ.
+    """
+    if media_type(content_type) != media_type(shape.content_type):
+        raise ConflictError(f"The stream's content type is {media_type(shape.content_type)}.")
+
+
+async def _post_unseen(stream: Stream, request: Request, body: bytes, topic: str) -> Response:
+    """Publish to a stream whose host does not write the history that verdicts are read from."""
+    special = ("producer-id", "stream-seq", "stream-closed")
+    if any(name in request.headers for name in special):
+        raise UnsupportedError("This stream's host takes plain appends only.")
+    entries = _entries(body, request.headers["content-type"], stream, topic)
+    await publish(stream, Append(entries))
+    return Response(status_code=202)
+
+
+def _verdict_name(verdict: Verdict) -> str:
+    return type(verdict).__name__.lower()
+
+
+def _answer(
+    appended: Appended, batch: Append, producer: ProducerBatch | None, has_body: bool
+) -> Response:
+    """Return the protocol's answer to a verdict."""
+    headers = {"stream-next-offset": token_of(appended.head), "cache-control": "no-store"}
+    sent = producer.sequence if producer is not None else 0
+    if producer is not None:
+        headers |= {
+            "producer-epoch": str(producer.producer.epoch),
+            "producer-seq": str(sent),
+        }
+    match appended.verdict:
+        case Accepted():
+            if batch.close:
+                headers["stream-closed"] = "true"
+            return Response(status_code=200 if producer and has_body else 204, headers=headers)
+        case Duplicate(last):
+            return Response(status_code=204, headers=headers | {"producer-seq": str(last - 1)})
+        case Closed(by_this) if by_this or (batch.close and not has_body):
+            return Response(status_code=204, headers=headers | {"stream-closed": "true"})
+        case Closed():
+            raise ConflictError("The stream is closed.", headers=(*_CLOSED, _next(appended)))
+        case Fenced(epoch):
+            raise StaleProducerError(epoch)
+        case OutOfSequence(new_session=True):
+            raise InvalidRequestError("A producer's new epoch begins with Producer-Seq 0.")
+        case OutOfSequence(expected):
+            raise ConflictError(
+                "A batch of this producer is missing.",
+                headers=(
+                    ("producer-expected-seq", str(expected - 1)),
+                    ("producer-received-seq", str(sent)),
+                    _next(appended),
+                ),
+            )
+        case Regression():
+            raise ConflictError("Stream-Seq does not rise.", headers=(_next(appended),))
+        case verdict:
+            raise InternalError(cause_for_log=f"an append was {verdict}")
+
+
+def _next(appended: Appended) -> tuple[str, str]:
+    return ("stream-next-offset", token_of(appended.head))
+
+
+async def cancel(request: Request, workflow_id: str) -> Response:
+    """Ask a stream's workflow to cancel itself."""
+    await authorize(request, "cancel", workflow_id)
+    gateway = gateway_of(request)
+    stream = await gateway.find(workflow_id)
+    async with stream.held():
+        await stream.tip()  # only what is a stream
+    try:
+        handle = gateway.link.client.get_workflow_handle(workflow_id)
+        await gateway.link.call(handle.cancel(), workflow_id)
+    except StreamClosedError:
+        raise ConflictError("The workflow has ended.", headers=_CLOSED) from None
+    return Response(status_code=202)

@@ -1,0 +1,158 @@
+"""Streams that need no workflow code of the user's: hosted by a workflow type of this package.
+
+Such a stream is made, written and closed from outside, by the gateway as a rule. Its workflow
+only keeps it open: it rolls over by itself and ends when the stream is closed or has expired.
+"""
+
+# No `from __future__ import annotations`: payload converters look the types up by the module's
+# name, which the sandbox does not know when the package was passed through.
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from .plugin import WorkflowStreamsPlugin
+from .wire import Rules, WorkflowStreamState
+from .workflow import WorkflowStream
+
+HOST_WORKFLOW = "WorkflowStreamHost"
+HOST_TASK_QUEUE = "workflow-streams-host"
+
+SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
+"""Memo field with the :class:`HostSetup`, set when the workflow is started."""
+EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
+"""Memo field that is set right before the workflow ends because its time is over."""
+TOUCH_SIGNAL = "__temporal_workflow_stream_touch"
+"""Signal that tells of a read, which keeps a stream with a time to live alive."""
+
+# A year: longer than any timer that is worth setting; it is set anew then.
+_LONGEST_WAIT = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class HostSetup:
+    """What a hosted stream was made with.
+
+    Attributes:
+        content_type: Media type of everything in it.
+        ttl_seconds: The stream expires when it has been neither read nor written for so long.
+        expires_at: It expires at this time, RFC 3339.
+        closed: Whether it was made to be closed at once.
+        initial: Whether it was made with content.
+        forked_from: The stream that it was forked from.
+        fork_offset: Where it was forked, with ``forked_from``.
+        fork_sub_offset: How far past that, in messages or bytes.
+        deleted: It has been deleted; this run only says so.
+    """
+
+    content_type: str
+    ttl_seconds: int | None = None
+    expires_at: str | None = None
+    closed: bool = False
+    initial: bool = False
+    forked_from: str | None = None
+    fork_offset: int | None = None
+    fork_sub_offset: int = 0
+    deleted: bool = False
+
+    @property
+    def expiry(self) -> datetime | None:
+        """``expires_at`` as a time."""
+        return None if self.expires_at is None else datetime.fromisoformat(self.expires_at)
+
+
+@dataclass(frozen=True)
+class HostInput:
+    """Input of :class:`WorkflowStreamHost`."""
+
+    setup: HostSetup
+    stream_state: WorkflowStreamState | None = None
+    used_at: float | None = None
+    """When the stream was last read or written before this run, in Unix seconds."""
+
+
+@workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
+class WorkflowStreamHost:
+    """Keeps one stream open. It does nothing that the sandbox would have to watch."""
+
+    @workflow.init
+    def __init__(self, host: HostInput) -> None:
+        """Open the stream in this run."""
+        self._setup = host.setup
+        rules = Rules(host.setup.content_type, closable=True)
+        self.stream = WorkflowStream(host.stream_state, _rules=rules)
+        now = workflow.now()
+        used = host.used_at
+        self._used_at = now if used is None else datetime.fromtimestamp(used, timezone.utc)
+        self._seen = 0
+
+    @workflow.run
+    async def run(self, host: HostInput) -> None:
+        """Wait for the end, or for the rollover."""
+        if host.setup.deleted:
+            return
+        while not self._over():
+            try:
+                await workflow.wait_condition(self._stirs, timeout=self._time_left())
+            except TimeoutError:
+                if (self._time_left() or _LONGEST_WAIT) <= timedelta(0):
+                    workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+                    return
+            if self.stream.rollover_due and not self.stream.closed:
+                await self.stream.continue_as_new(self._next_input)
+
+    @workflow.signal(name=TOUCH_SIGNAL)
+    def touch(self) -> None:
+        """Note that the stream has been read."""
+        self._used_at = workflow.now()
+
+    def _next_input(self, state: WorkflowStreamState) -> list[HostInput]:
+        return [HostInput(self._setup, state, self._used_at.timestamp())]
+
+    def _over(self) -> bool:
+        """Whether the workflow may end: a closed stream that expires has to be there until then."""
+        expires = self._setup.ttl_seconds is not None or self._setup.expires_at is not None
+        return self.stream.closed and not expires
+
+    def _stirs(self) -> bool:
+        # Evaluated after each batch of signals, so this is where writes are noticed.
+        signals = self.stream._signals  # pyright: ignore[reportPrivateUsage]
+        if signals != self._seen:
+            self._seen, self._used_at = signals, workflow.now()
+        return self._over() or (self.stream.rollover_due and not self.stream.closed)
+
+    def _time_left(self) -> timedelta | None:
+        if self._setup.ttl_seconds is not None:
+            end = self._used_at + timedelta(seconds=self._setup.ttl_seconds)
+        elif self._setup.expiry is not None:
+            end = self._setup.expiry
+        else:
+            return None
+        return min(end - workflow.now(), _LONGEST_WAIT)
+
+
+def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
+    """Return a worker that runs :class:`WorkflowStreamHost`, to be used as ``async with``.
+
+    Args:
+        client: Temporal client.
+        task_queue: Task queue that the gateways start hosted streams on.
+    """
+    plugins = [] if _has_plugin(client) else [WorkflowStreamsPlugin()]
+    return Worker(client, task_queue=task_queue, workflows=[WorkflowStreamHost], plugins=plugins)
+
+
+async def run_host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> None:
+    """Run a worker for hosted streams until cancelled; see :func:`host_worker`.
+
+    A gateway runs one by itself unless told otherwise. Run more where many hosted streams are
+    written at once, or where gateways have no permission to be workers.
+    """
+    await host_worker(client, task_queue=task_queue).run()
+
+
+def _has_plugin(client: Client) -> bool:
+    plugins = client.config().get("plugins", [])
+    return any(isinstance(plugin, WorkflowStreamsPlugin) for plugin in plugins)

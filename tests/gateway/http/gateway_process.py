@@ -1,0 +1,45 @@
+"""Serves a gateway in a process of its own until it is told to end.
+
+Arguments: Temporal's address, and the settings as JSON (those of `GatewaySettings`; under
+"security" and "limits" those of theirs). Prints the port once it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from functools import partial
+from typing import Any
+
+from workflow_streams import connect
+from workflow_streams.gateway import (
+    GatewaySettings,
+    LimitSettings,
+    SecuritySettings,
+    create_app,
+)
+from workflow_streams.gateway.logs import configure_logging
+from workflow_streams.gateway.server import listen, server_of
+
+
+def settings_of(told: dict[str, Any]) -> GatewaySettings:
+    security = {k: tuple(v) if isinstance(v, list) else v for k, v in told["security"].items()}
+    return GatewaySettings(
+        **told["gateway"],
+        security=SecuritySettings(**security),
+        limits=LimitSettings(**told["limits"]),
+    )
+
+
+async def main(address: str, told: str) -> None:
+    configure_logging(level="WARNING", style="text")
+    settings = settings_of(json.loads(told))
+    app = create_app(partial(connect, target_host=address, tls=False, api_key=None), settings)
+    with listen("127.0.0.1", 0, settings) as listening:
+        print(listening.getsockname()[1], flush=True)
+        await server_of(app, settings).serve([listening])
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

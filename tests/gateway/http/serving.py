@@ -1,0 +1,91 @@
+"""Gateways as users run them: in processes of their own, under uvicorn."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+SCRIPT = Path(__file__).with_name("gateway_process.py")
+
+
+class GatewayProcess:
+    """A gateway that runs. `log` is what it has written to its standard error so far."""
+
+    def __init__(
+        self,
+        temporal: str,
+        *,
+        security: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        told = {"gateway": settings, "security": security or {}, "limits": limits or {}}
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(SCRIPT), temporal, json.dumps(told)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        port = self.process.stdout.readline().strip()
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert port, self.end()
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = int(port)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.append(line)
+
+    @property
+    def log(self) -> str:
+        return "".join(self._lines)
+
+    def stream(self, name: str) -> str:
+        return f"{self.url}/v1/stream/{name}"
+
+    def wait_ready(self) -> None:
+        until = time.monotonic() + 30
+        while httpx.get(f"{self.url}/readyz").status_code != 200:
+            assert time.monotonic() < until, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.05)
+
+    def end(self, number: int = signal.SIGTERM, timeout: float = 20) -> str:
+        """Send it a signal, and return its log when it is gone."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(timeout)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self._reader.join(5)
+            for pipe in (self.process.stdout, self.process.stderr):
+                assert pipe is not None
+                pipe.close()
+        return self.log
+
+
+@contextmanager
+def running_gateway(temporal: str, **settings: Any) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(temporal, **settings)
+    try:
+        gateway.wait_ready()
+        yield gateway
+    finally:
+        gateway.end()
