@@ -18,12 +18,14 @@ _SHOWN_PARAMETERS = frozenset(
 )
 # Tokens as they stand in headers and URLs, and JWTs wherever they stand.
 _SECRETS = re.compile(
-    r"(?P<before>\bauthorization[\"']?\s*[:=,]\s*b?[\"']?(?:(?:bearer|basic)\s+)?"
+    r"(?P<before>\bauthorization[\"']?\s*[:=,]\s*(?:b?[\"'])?(?:(?:bearer|basic)\s+)?"
     r"|\b(?:bearer|basic)\s+"
     r"|[?&;]access=)[^\s&\"',;]+"
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*",
     re.IGNORECASE,
 )
+# What ends a line somewhere, or is a command to a terminal.
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
     "asctime",
@@ -81,7 +83,7 @@ class TextFormatter(logging.Formatter):
         """Return the line, followed by the traceback if there is one."""
         extras = "".join(f" {name}={value}" for name, value in _extras(record).items())
         line = f"{_time_of(record)} {record.levelname:<7} {record.getMessage()}{extras}"
-        line = line.replace("\n", "\\n").replace("\r", "\\r")
+        line = _BREAKS.sub(lambda found: ascii(found[0])[1:-1], line)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return masked(line)
