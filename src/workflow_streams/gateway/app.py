@@ -35,6 +35,7 @@ from .problems import (
     on_error,
 )
 from .requests import parse_target
+from .rpc_metrics import metered
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway
@@ -67,13 +68,14 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
         settings: See :class:`GatewaySettings`.
     """
     settings = settings or GatewaySettings()
+    metrics = Metrics(readers=lambda: gateway.readers())
     link = TemporalLink(
         client,
         task_queue=settings.host_task_queue if settings.host_worker else None,
         call_seconds=settings.temporal_seconds,
+        prepare=lambda given: metered(given, metrics),
     )
     gateway = Gateway(link, settings)
-    metrics = Metrics(readers=gateway.readers)
     security = settings.security
     connections = ConnectionLimits(settings.limits)
     mask_server_logs()
@@ -95,7 +97,6 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
                 origins=security.cors_origins,
                 credentials=security.cors_credentials,
             ),
-            Middleware(FaultMiddleware),
             Middleware(FaultMiddleware),
             Middleware(LimitMiddleware, settings.limits, connections),
         ],

@@ -180,7 +180,6 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
 def answer(refusal: RefusedError, request: Request) -> Response:
     """Return the problem document of a refusal."""
     note_refusal(request.scope, refusal)
-    note_refusal(request.scope, refusal)
     head = request.method == "HEAD"
     response = Response(
         b"" if head else problem_body(refusal, request_id_of(request.scope)),

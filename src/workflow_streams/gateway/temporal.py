@@ -29,7 +29,12 @@ class TemporalLink:
     """Connects, tries again until it is connected, and runs the worker for hosted streams."""
 
     def __init__(
-        self, client: Client | Connect, *, task_queue: str | None, call_seconds: float
+        self,
+        client: Client | Connect,
+        *,
+        task_queue: str | None,
+        call_seconds: float,
+        prepare: Callable[[Client], Client] = lambda client: client,
     ) -> None:
         """Prepare.
 
@@ -37,8 +42,10 @@ class TemporalLink:
             client: A client, or what makes one.
             task_queue: Task queue of hosted streams to run a worker on; None for no worker.
             call_seconds: How long a call may take.
+            prepare: Makes the client that is used of the one that was given.
         """
-        self._client = client if isinstance(client, Client) else None
+        self._client = prepare(client) if isinstance(client, Client) else None
+        self._prepare = prepare
         self._connect: Connect | None = None if isinstance(client, Client) else client
         self._task_queue = task_queue
         self._call_seconds = call_seconds
@@ -67,7 +74,7 @@ class TemporalLink:
         while True:
             try:
                 if self._client is None and self._connect is not None:
-                    self._client = await self._connect()
+                    self._client = self._prepare(await self._connect())
                 if self._task_queue is None:
                     return
                 await host_worker(self.client, task_queue=self._task_queue).run()
