@@ -1,7 +1,8 @@
 """Serves a gateway in a process of its own until it is told to end.
 
 Arguments: Temporal's address, and the settings as JSON (those of `GatewaySettings`; under
-"security" and "limits" those of theirs). Prints the port once it listens.
+"security" and "limits" those of theirs). Secrets come from the environment. Prints the port once
+it listens.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +29,7 @@ def settings_of(told: dict[str, Any]) -> GatewaySettings:
     security = {k: tuple(v) if isinstance(v, list) else v for k, v in told["security"].items()}
     return GatewaySettings(
         **told["gateway"],
-        security=SecuritySettings(**security),
+        security=replace(SecuritySettings.from_env(), **security),
         limits=LimitSettings(**told["limits"]),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ class GatewayProcess:
         *,
         security: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        environ: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
         told = {"gateway": settings, "security": security or {}, "limits": limits or {}}
@@ -35,6 +37,7 @@ class GatewayProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **(environ or {})},
         )
         assert self.process.stdout is not None
         port = self.process.stdout.readline().strip()
