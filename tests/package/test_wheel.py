@@ -28,13 +28,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_it_holds_every_file_of_the_package_and_is_typed(wheel: zipfile.ZipFile) -> None:
-    source = ROOT / "src"
-    files = {
-        str(path.relative_to(source))
-        for path in source.rglob("*")
+def files_of(folder: Path, prefix: str = "") -> set[str]:
+    return {
+        prefix + str(path.relative_to(folder))
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def test_it_holds_every_file_of_the_package_and_is_typed(wheel: zipfile.ZipFile) -> None:
+    # The samples are there for the command `demo`.
+    files = files_of(ROOT / "src") | files_of(ROOT / "samples", "workflow_streams/samples/")
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == files
     assert "workflow_streams/py.typed" in packed
