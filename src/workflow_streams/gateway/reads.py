@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 import zlib
@@ -17,6 +18,7 @@ from ..reader.walk import Slice
 from . import sse
 from .disconnects import unless_gone
 from .frames import gap_fields, rewind_fields
+from .limits import ConnectionLimits
 from .metrics import Metrics
 from .offsets import next_cursor, token_of
 from .parts import Part, Reading, Waiting, live_parts
@@ -48,7 +50,8 @@ async def read(request: Request, workflow_id: str) -> Response:
     answer = _Answer(request, stream, reading, query, grant, metrics)
     if query.live is None:
         return await answer.catch_up()
-    with metrics.viewer("long-poll", answer.lag):
+    connections: ConnectionLimits = request.app.state.connections
+    with connections.of_client(grant.client), metrics.viewer("long-poll", answer.lag):
         return await unless_gone(request, answer.long_poll(gateway))
 
 
@@ -125,7 +128,7 @@ class _Answer:
         self._stream = stream
         self._query = query
         self._topics = grant.topics
-        self._private = grant.is_private
+        self._grant = grant
         self._metrics = metrics
         self._rendered: tuple[Part, list[bytes]] | None = None
         self._reading = reading
@@ -171,7 +174,9 @@ class _Answer:
     async def _wait_for_more(self, gateway: Gateway, first: Part) -> Part:
         """Wait until something comes that passes the filter, or the time is over."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._stream.settings.long_poll_seconds
+        permitted = self._grant.seconds_left(time.time())
+        patience = self._stream.settings.long_poll_seconds
+        until = loop.time() + (patience if permitted is None else min(patience, permitted))
         part = first
         async with aclosing(Waiting(live_parts(self._reading, first))) as waiting:
             while part.end is None and not self._tells(part):
@@ -201,6 +206,8 @@ class _Answer:
             "content-type": self._stream.shape.content_type,
             "stream-next-offset": token_of(part.position),
         }
+        if self._grant.is_private:
+            headers["vary"] = "Authorization"
         if part.up_to_date:
             headers["stream-up-to-date"] = "true"
         if part.end is not None:
@@ -213,11 +220,13 @@ class _Answer:
     def _etag(self, part: Part) -> str:
         closed = ":c" if part.end is not None else ""
         run_id = self._stream.described.run_id
+        # The same URL shows another content to one who may read other topics.
+        seen = "" if self._topics is None else f":{_digest(self._topics)}"
         # Weak, since the same content may be sent compressed or not.
-        return f'W/"{run_id}:{self._reading.start}:{part.position}{closed}"'
+        return f'W/"{run_id}:{self._reading.start}:{part.position}{seen}{closed}"'
 
     def _cache_control(self, part: Part) -> str:
-        scope = "private" if self._private else "public"
+        scope = "private" if self._grant.is_private else "public"
         if part.end is not None or not part.up_to_date:
             return f"{scope}, {_CACHEABLE}"
         return f"{scope}, no-cache"
@@ -233,12 +242,17 @@ class _Answer:
             self._metrics.rewinds.labels(rewind.reason).inc()
         content_type = headers["content-type"].lower()
         if content_type.startswith(_COMPRESSIBLE):
-            headers["vary"] = "Accept-Encoding"
+            headers["vary"] = ", ".join(filter(None, [headers.get("vary"), "Accept-Encoding"]))
             large = len(body) >= self._stream.settings.compress_from_bytes
             if large and accepts_gzip(self._request.headers.get("accept-encoding", "")):
                 body = await asyncio.to_thread(_gzip, body)
                 headers["content-encoding"] = "gzip"
         return Response(body, headers=headers)
+
+
+def _digest(topics: frozenset[str]) -> str:
+    names = json.dumps(sorted(topics)).encode()
+    return hashlib.blake2b(names, digest_size=6).hexdigest()
 
 
 def _gaps(part: Part) -> list[dict[str, Any]]:

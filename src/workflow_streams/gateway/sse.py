@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from .frames import (
     opening,
     rewind_fields,
 )
+from .limits import ConnectionLimits
 from .metrics import LeaveReason, Metrics
 from .offsets import next_cursor
 from .parts import Part, Reading, Waiting, live_parts
@@ -70,7 +71,9 @@ async def respond(
         cursor=query.cursor,
     )
     life = Life.of(settings.sse_seconds, grant.seconds_left(time.time()))
-    return EventStream(viewer, reading, life, gateway, metrics)
+    connections: ConnectionLimits = request.app.state.connections
+    place = connections.of_client(grant.client)
+    return EventStream(viewer, reading, life, place, gateway, metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +212,15 @@ class EventStream(Response):
     """Sends a viewer's events until the stream, the connection's life or the client ends."""
 
     def __init__(
-        self, viewer: Viewer, reading: Reading, life: Life, gateway: Gateway, metrics: Metrics
+        self,
+        viewer: Viewer,
+        reading: Reading,
+        life: Life,
+        place: AbstractContextManager[None],
+        gateway: Gateway,
+        metrics: Metrics,
     ) -> None:
-        """Prepare to send."""
+        """Prepare to send; ``place`` is the connection's among those of its client."""
         headers = {
             "content-type": SSE_TYPE,
             "cache-control": "no-cache, no-transform",
@@ -226,6 +235,7 @@ class EventStream(Response):
         self._viewer = viewer
         self._reading = reading
         self._life = life
+        self._place = place
         self._gateway = gateway
         self._metrics = metrics
 
@@ -236,6 +246,14 @@ class EventStream(Response):
         send: Send,
     ) -> None:
         """Send; returns without having completed the response to a client that is too slow."""
+        try:
+            with self._place:
+                await self._send_counted(receive, send)
+        finally:
+            await self._viewer.aclose()
+            await self._reading.aclose()
+
+    async def _send_counted(self, receive: Receive, send: Send) -> None:
         reading = self._reading
         reason: LeaveReason = "error"
         try:
@@ -243,8 +261,6 @@ class EventStream(Response):
                 reason = await self._send_until_over(receive, send)
         finally:
             self._metrics.left.labels("sse", reason).inc()
-            await self._viewer.aclose()
-            await reading.aclose()
 
     async def _send_until_over(self, receive: Receive, send: Send) -> LeaveReason:
         sending = asyncio.create_task(self._send_events(send), name="send events")

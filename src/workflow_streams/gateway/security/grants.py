@@ -45,6 +45,11 @@ class Grant:
         """Whether answers may not be kept by caches that serve others, too."""
         return self.source != "anonymous" or self.expires_at is not None
 
+    @property
+    def client(self) -> str:
+        """What live connections are counted by; empty if nobody said whose they are."""
+        return f"subject {self.subject}" if self.subject else ""
+
     def seconds_left(self, now: float) -> float | None:
         """Return how long the permission holds from ``now`` (Unix time); None for ever."""
         return None if self.expires_at is None else max(0.0, self.expires_at - now)
