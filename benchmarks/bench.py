@@ -7,21 +7,28 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from workflow_streams.embedded import EmbeddedServer
 
-from .children import Child, ChildError
+from .children import Child, ChildError, cpu_seconds
 from .sides import SIDES, Side, connect, host_of
 
 Size = Literal["full", "quick", "tiny"]
 
 READY_SECONDS = 60
 BATCH_BYTES = 448 * 1024
+
+_SENT_BACK = (
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+)
 
 
 @dataclass
@@ -40,7 +47,6 @@ class Reading:
     latencies: list[float] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
     peak_rss: int = 0
-    cpu_seconds: float = 0
 
     @property
     def whole(self) -> bool:
@@ -75,7 +81,6 @@ class Reading:
         self.latencies += message["latencies"]
         self.progress = self.progress or [tuple(point) for point in message["progress"]]
         self.peak_rss = max(self.peak_rss, child.peak_rss)
-        self.cpu_seconds += child.cpu_seconds()
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -111,6 +116,10 @@ class Readers:
                 self._early[child] = message
                 everyone = False
         return everyone
+
+    def cpu_seconds(self) -> float:
+        """Return how long they have kept a core busy."""
+        return sum(child.cpu_seconds() for child in self._children)
 
     async def result(self) -> Reading:
         """Wait for the end of all."""
@@ -160,18 +169,19 @@ class Stream:
         description = (await self.handle.describe()).raw_description
         return max(1, description.pending_workflow_task.attempt)
 
-    async def failed_tasks(self) -> int:
-        """Count the workflow tasks that failed or timed out, over all runs.
+    async def failed_tasks(self) -> tuple[int, int]:
+        """Count the workflow tasks that failed, over all runs, and those that were sent back.
 
-        One that the server sends back because a signal came while it continued as new is none.
+        The server sends a task back when signals come while the workflow continues as new, and
+        when more than it likes to hold come while the task runs. That is no fault of the workflow.
         """
-        count = 0
-        unhandled = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+        failed = sent_back = 0
         async for event in self._events():
             if event.HasField("workflow_task_failed_event_attributes"):
-                count += event.workflow_task_failed_event_attributes.cause != unhandled
-            count += event.HasField("workflow_task_timed_out_event_attributes")
-        return count
+                back = event.workflow_task_failed_event_attributes.cause in _SENT_BACK
+                failed, sent_back = failed + (not back), sent_back + back
+            failed += event.HasField("workflow_task_timed_out_event_attributes")
+        return failed, sent_back
 
     async def runs(self) -> int:
         """Count the runs of the workflow's chain."""
@@ -199,11 +209,22 @@ class Stream:
                 run_id = attributes.new_execution_run_id or run_id
                 yield event
 
+    async def ended(self) -> str | None:
+        """Say how the workflow ended by itself; None while it runs, as it should."""
+        description = await self.handle.describe()
+        if description.status is None or description.status == WorkflowExecutionStatus.RUNNING:
+            return None
+        last = ""
+        async for event in self._events():
+            last = event.workflow_execution_terminated_event_attributes.reason or last
+        return f"{description.status.name.lower()} {last}".strip()
+
     async def close(self) -> None:
         """End all its processes."""
         for child in self._children:
             await child.stop()
-        await self.handle.terminate("measured")
+        if await self.ended() is None:
+            await self.handle.terminate("measured")
 
     async def _child(self, role: str, **options: Any) -> Child:
         child = await Child.start(
@@ -233,9 +254,9 @@ class Worker:
         """Highest memory of the process so far, in bytes."""
         return self._child.peak_rss
 
-    def output(self) -> str:
-        """Return the end of what the process logged."""
-        return self._child.output()
+    def cpu_seconds(self) -> float:
+        """Return how long the process has kept a core busy."""
+        return self._child.cpu_seconds()
 
     @asynccontextmanager
     async def stream(self, *, rolls: bool = False) -> AsyncIterator[Stream]:
@@ -271,6 +292,14 @@ class Bench:
     def pick(self, full: int, quick: int) -> int:
         """Return how much to do: all, for a quick look, or hardly anything."""
         return {"full": full, "quick": quick, "tiny": max(1, quick // 10)}[self.size]
+
+    def server_cpu_seconds(self) -> float:
+        """Return how long the server has kept a core busy."""
+        return sum(
+            cpu_seconds(process)
+            for process in psutil.Process().children(recursive=True)
+            if Path(process.name()).name.startswith("temporal")
+        )
 
     @asynccontextmanager
     async def worker(self, side: Side) -> AsyncIterator[Worker]:

@@ -85,8 +85,7 @@ class Child:
     def cpu_seconds(self) -> float:
         """Return how long it has kept a core busy since it was started."""
         with contextlib.suppress(psutil.Error):
-            times = psutil.Process(self._process.pid).cpu_times()
-            return times.user + times.system
+            return cpu_seconds(psutil.Process(self._process.pid))
         return 0
 
     def output(self, characters: int = 2_000) -> str:
@@ -114,3 +113,9 @@ class Child:
             while True:
                 self.peak_rss = max(self.peak_rss, process.memory_info().rss)
                 await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return how long a process has kept a core busy."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -22,8 +22,11 @@ class _Burst:
     seconds: float
     publish_seconds: float | None
     failed_tasks: int
+    sent_back: int
     attempt: int
     began: int
+    cpu_seconds: dict[str, float]
+    ended: str | None
 
     @property
     def rate(self) -> float:
@@ -76,6 +79,16 @@ async def measure(bench: Bench) -> Result:
                 f"The floor is {signals} raw signals of {BATCH_BYTES // 1024} KiB and a raw "
                 "history loop, nothing encoded or decoded."
             ),
+            (
+                f"Tasks that the server sent back because more signals came than it likes to hold: "
+                f"ours {ours.sent_back}, contrib {contrib.sent_back}, floor {floor.sent_back}."
+            ),
+            *(
+                f"{side}: the workflow ended: {b.ended}."
+                for side, b in (("ours", ours), ("contrib", contrib))
+                if b.ended
+            ),
+            f"Seconds that ours kept a core busy: {_busy(ours)}; the floor: {_busy(floor)}.",
         ],
         {
             side: {
@@ -83,7 +96,9 @@ async def measure(bench: Bench) -> Result:
                 "seconds": b.seconds,
                 "publish_seconds": b.publish_seconds,
                 "failed_tasks": b.failed_tasks,
+                "sent_back": b.sent_back,
                 "received": b.reading.received,
+                "cpu_seconds": b.cpu_seconds,
                 "progress": [
                     ((at - b.began) / 1e9, n * items // b.reading.items)
                     for at, n in b.reading.progress
@@ -109,19 +124,34 @@ async def _run(bench: Bench, side: Side, items: int, counted: int) -> _Burst:
             seconds=90,
         )
         await readers.attach()
+        busy = {
+            "server": bench.server_cpu_seconds,
+            "worker": worker.cpu_seconds,
+            "reader": readers.cpu_seconds,
+        }
+        before = {name: seconds() for name, seconds in busy.items()}
         publishing = asyncio.create_task(stream.publish(publisher))
         reading = await readers.result()
-        attempt, failed = await stream.task_attempt(), await stream.failed_tasks()
+        cpu_seconds = {name: seconds() - before[name] for name, seconds in busy.items()}
+        attempt, (failed, back) = await stream.task_attempt(), await stream.failed_tasks()
+        ended = await stream.ended()
         if not reading.whole:
             publishing.cancel()
         [published] = await asyncio.gather(publishing, return_exceptions=True)
         if isinstance(published, dict):
             began = published["began"]
+            cpu_seconds["publisher"] = published["cpu_seconds"]
             publish_seconds = (published["ended"] - began) / 1e9
         else:
             began, publish_seconds = reading.began, None
         seconds = (reading.ended - began) / 1e9
-        return _Burst(reading, seconds, publish_seconds, failed, attempt, began)
+        return _Burst(
+            reading, seconds, publish_seconds, failed, back, attempt, began, cpu_seconds, ended
+        )
+
+
+def _busy(burst: _Burst) -> str:
+    return ", ".join(f"{name} {seconds:.1f}" for name, seconds in burst.cpu_seconds.items())
 
 
 def _stuck(burst: _Burst) -> str:

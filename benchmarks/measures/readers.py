@@ -11,7 +11,7 @@ from ..sides import Side
 
 INTERVAL_MS = 100
 COUNTS = (1, 10, 100, 1_000)
-CONTRIB_SECONDS = 25
+CONTRIB_SECONDS = 20
 
 
 @dataclass
@@ -118,7 +118,7 @@ async def _run(bench: Bench, side: Side, count: int, batches: int) -> _Run:
         readers = await stream.readers(
             items=batches, readers=count, stall_seconds=15, seconds=seconds
         )
-        attached = await readers.attach()
+        attached = await readers.attach(20 if side == "ours" else 5)
         before = await stream.history_length()
         publishing = asyncio.create_task(stream.publish(publisher))
         reading = await readers.result()

@@ -52,7 +52,7 @@ async def run(
     talk.say(ready=True)
     at_ns = int(await talk.word() or 0)
     await asyncio.sleep(max(0, at_ns - time.monotonic_ns()) / 1e9)
-    began = time.monotonic_ns()
+    began, busy = time.monotonic_ns(), time.process_time()
     rpc: list[float] = []
     share = items // publishers
     if side == "floor":
@@ -75,7 +75,12 @@ async def run(
                 for k in range(publishers)
             )
         )
-    talk.say(began=began, ended=time.monotonic_ns(), rpc_ms=rpc)
+    talk.say(
+        began=began,
+        ended=time.monotonic_ns(),
+        cpu_seconds=time.process_time() - busy,
+        rpc_ms=rpc,
+    )
 
 
 async def _publish(
