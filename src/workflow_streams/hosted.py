@@ -6,11 +6,13 @@ only keeps it open: it rolls over by itself and ends when the stream is closed o
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.exceptions import FailureError
 from temporalio.worker import Worker
 
 from .plugin import WorkflowStreamsPlugin
@@ -24,8 +26,19 @@ SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
 """Memo field with the :class:`HostSetup`, set when the workflow is started."""
 EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
 """Memo field that is set right before the workflow ends because its time is over."""
+DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
+"""Memo field of a stream that has been deleted, but has forks: only they know it any more."""
+FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
+"""Memo field with the number of a stream's forks."""
+
 TOUCH_SIGNAL = "__temporal_workflow_stream_touch"
 """Signal that tells of a read, which keeps a stream with a time to live alive."""
+FORK_GONE_SIGNAL = "__temporal_workflow_stream_fork_gone"
+"""Signal that tells a stream that a fork of it is no more. Argument: the fork's workflow id."""
+FORK_UPDATE = "__temporal_workflow_stream_fork"
+"""Update that tells a stream of a fork. Argument: its workflow id."""
+DELETE_UPDATE = "__temporal_workflow_stream_delete"
+"""Update that deletes a stream which has forks; false if it has none, and goes on."""
 
 # A year: longer than any timer that is worth setting; it is set anew then.
 _LONGEST_WAIT = timedelta(days=365)
@@ -41,8 +54,8 @@ class HostSetup:
         expires_at: It expires at this time, RFC 3339.
         closed: Whether it was made to be closed at once.
         initial: Whether it was made with content.
-        forked_from: The stream that it was forked from.
-        fork_offset: Where it was forked, with ``forked_from``.
+        forked_from: Workflow id of the stream that it was forked from.
+        fork_offset: Where it was forked, if that was said.
         fork_sub_offset: How far past that, in messages or bytes.
         deleted: It has been deleted; this run only says so.
     """
@@ -71,6 +84,10 @@ class HostInput:
     stream_state: WorkflowStreamState | None = None
     used_at: float | None = None
     """When the stream was last read or written before this run, in Unix seconds."""
+    forks: list[str] = field(default_factory=list[str])
+    """Its forks that are still there."""
+    deleted: bool = False
+    """Whether it has been deleted, and is here for its forks only."""
 
 
 @workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
@@ -87,6 +104,8 @@ class WorkflowStreamHost:
         used = host.used_at
         self._used_at = now if used is None else datetime.fromtimestamp(used, timezone.utc)
         self._seen = 0
+        self._forks = set(host.forks)
+        self._deleted = host.deleted
 
     @workflow.run
     async def run(self, host: HostInput) -> None:
@@ -98,23 +117,62 @@ class WorkflowStreamHost:
                 await workflow.wait_condition(self._stirs, timeout=self._time_left())
             except TimeoutError:
                 if (self._time_left() or _LONGEST_WAIT) <= timedelta(0):
-                    workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+                    await self._vanish()
                     return
             if self.stream.rollover_due and not self.stream.closed:
                 await self.stream.continue_as_new(self._next_input)
+        if self._deleted:
+            await self._vanish()
 
     @workflow.signal(name=TOUCH_SIGNAL)
     def touch(self) -> None:
         """Note that the stream has been read."""
         self._used_at = workflow.now()
 
+    @workflow.update(name=FORK_UPDATE)
+    def fork(self, workflow_id: str) -> bool:
+        """Note a fork; false if the stream has been deleted, and takes none."""
+        if not self._deleted:
+            self._forks.add(workflow_id)
+            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+        return not self._deleted
+
+    @workflow.signal(name=FORK_GONE_SIGNAL)
+    def fork_gone(self, workflow_id: str) -> None:
+        """Forget a fork."""
+        self._forks.discard(workflow_id)
+        workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+
+    @workflow.update(name=DELETE_UPDATE)
+    def delete(self) -> bool:
+        """Delete the stream, if it has forks; return whether it has."""
+        if self._forks:
+            self._deleted = True
+            workflow.upsert_memo({DELETED_MEMO_KEY: True})
+        return bool(self._forks)
+
     def _next_input(self, state: WorkflowStreamState) -> list[HostInput]:
-        return [HostInput(self._setup, state, self._used_at.timestamp())]
+        used = self._used_at.timestamp()
+        return [HostInput(self._setup, state, used, sorted(self._forks), self._deleted)]
+
+    async def _vanish(self) -> None:
+        """Let it be seen that the stream is no more; tell the one that it was forked from."""
+        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+        if self._setup.forked_from is not None:
+            source = workflow.get_external_workflow_handle(self._setup.forked_from)
+            with suppress(FailureError):  # it may be gone itself
+                await source.signal(FORK_GONE_SIGNAL, workflow.info().workflow_id)
 
     def _over(self) -> bool:
-        """Whether the workflow may end: a closed stream that expires has to be there until then."""
+        """Whether the workflow may end.
+
+        A closed stream that expires is there until then, and one that is closed or deleted
+        until its last fork is gone.
+        """
+        if self._forks:
+            return False
         expires = self._setup.ttl_seconds is not None or self._setup.expires_at is not None
-        return self.stream.closed and not expires
+        return self._deleted or (self.stream.closed and not expires)
 
     def _stirs(self) -> bool:
         # Evaluated after each batch of signals, so this is where writes are noticed.
@@ -124,6 +182,8 @@ class WorkflowStreamHost:
         return self._over() or (self.stream.rollover_due and not self.stream.closed)
 
     def _time_left(self) -> timedelta | None:
+        if self._deleted:
+            return None
         if self._setup.ttl_seconds is not None:
             end = self._used_at + timedelta(seconds=self._setup.ttl_seconds)
         elif self._setup.expiry is not None:

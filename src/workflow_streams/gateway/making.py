@@ -14,14 +14,16 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from .. import wire
 from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
 from ..hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
 from .appends import Append, append
 from .bodies import entries_of
+from .forks import Source, deleted_for_forks, find_source, fork_is_gone
 from .frames import media_type, shape_of
 from .offsets import token_of
-from .problems import ConflictError, InvalidRequestError, NotOfferedError
-from .requests import DEFAULT_TOPIC, Lifetime, is_closing, parse_lifetime
+from .problems import ConflictError, GoneError, InvalidRequestError, NotOfferedError
+from .requests import DEFAULT_TOPIC, ForkQuery, Lifetime, is_closing, parse_fork, parse_lifetime
 from .security import authorize
 from .sessions import Gateway, gateway_of
 from .streams import Stream, is_gone, setup_of
@@ -40,32 +42,68 @@ async def put(request: Request, workflow_id: str) -> Response:
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
     lifetime = parse_lifetime(request.headers)
+    fork = parse_fork(request.headers)
     body = await request.body()
-    content_type = request.headers.get("content-type") or _DEFAULT_TYPE
-    setup = setup_for(content_type, lifetime, closed=is_closing(request.headers))
-    entries = entries_of(body, shape_of(content_type), DEFAULT_TOPIC) if body else []
+    source = None if fork is None else await find_source(request, gateway, fork)
+    setup = _setup(request, lifetime, fork, source)
+    entries = (
+        [] if source is None else [wire.entry_json(*item) for item in await source.inherited()]
+    )
+    if body:
+        entries += entries_of(body, shape_of(setup.content_type), DEFAULT_TOPIC)
     setup = replace(setup, initial=bool(entries))
-    made = await _start(gateway, workflow_id, setup)
-    first = Append(entries, _MAKER, 1, close=setup.closed)
+    is_new = await _start(gateway, workflow_id, setup)
+    if is_new and source is not None:
+        await source.note(workflow_id)
     head, closed = 0, False
-    if made is None or entries or setup.closed:
-        stream = await gateway.find(workflow_id)
-        async with stream.held():
-            if made is None:
-                head, closed = await _existing(stream, setup, first)
-            else:
-                appended = await append(stream, first)
-                head, closed = appended.head, setup.closed
+    if entries or setup.closed or not is_new:
+        head, closed = await _settle(gateway, workflow_id, setup, entries, is_new=is_new)
     headers = {
-        "content-type": content_type,
+        "content-type": setup.content_type,
         "stream-next-offset": token_of(head),
         "cache-control": "no-store",
     }
     if closed:
         headers["stream-closed"] = "true"
-    if made is not None:
+    if is_new:
         headers["location"] = str(request.url.replace(query=""))
-    return Response(status_code=200 if made is None else 201, headers=headers)
+    return Response(status_code=201 if is_new else 200, headers=headers)
+
+
+def _setup(
+    request: Request, lifetime: Lifetime, fork: ForkQuery | None, source: Source | None
+) -> HostSetup:
+    """Return the setup of a stream; a fork takes after its source where nothing else is said."""
+    closed = is_closing(request.headers)
+    content_type = request.headers.get("content-type")
+    if fork is None or source is None:
+        return setup_for(content_type or _DEFAULT_TYPE, lifetime, closed=closed)
+    own = source.setup
+    if lifetime == Lifetime():
+        lifetime = Lifetime(own.ttl_seconds, own.expires_at)
+    setup = setup_for(content_type or own.content_type, lifetime, closed=closed)
+    return replace(
+        setup,
+        forked_from=fork.source,
+        fork_offset=fork.offset,
+        fork_sub_offset=fork.sub_offset,
+    )
+
+
+async def _settle(
+    gateway: Gateway, workflow_id: str, setup: HostSetup, entries: list[str], *, is_new: bool
+) -> tuple[int, bool]:
+    """Bring the first content in, or compare with what is there; return head and whether closed."""
+    first = Append(entries, _MAKER, 1, close=setup.closed)
+    try:
+        stream = await gateway.find(workflow_id)
+    except GoneError:
+        raise ConflictError("The stream of this name has been deleted, but has forks.") from None
+    async with stream.held():
+        if not is_new:
+            return await _existing(stream, setup, first)
+        appended = await append(stream, first)
+        return appended.head, setup.closed
 
 
 def setup_for(content_type: str, lifetime: Lifetime, *, closed: bool) -> HostSetup:
@@ -85,10 +123,8 @@ def setup_for(content_type: str, lifetime: Lifetime, *, closed: bool) -> HostSet
     )
 
 
-async def _start(
-    gateway: Gateway, workflow_id: str, setup: HostSetup
-) -> WorkflowHandle[object, object] | None:
-    """Start the host of a new stream; None if there is a workflow of this name."""
+async def _start(gateway: Gateway, workflow_id: str, setup: HostSetup) -> bool:
+    """Start the host of a new stream; false if there is a workflow of this name."""
     reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
     for _ in range(_TRIES):
         start = gateway.link.client.start_workflow(
@@ -101,13 +137,13 @@ async def _start(
             memo={SETUP_MEMO_KEY: setup},
         )
         try:
-            handle: WorkflowHandle[object, object] = await gateway.link.call(start, workflow_id)
+            await gateway.link.call(start, workflow_id)
         except WorkflowAlreadyStartedError:
             if not await _is_free_again(gateway, workflow_id):
-                return None
+                return False
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
         else:
-            return handle
+            return True
     raise ServerUnavailableError("The stream is being deleted and made again at the same time")
 
 
@@ -152,10 +188,12 @@ async def _existing(stream: Stream, setup: HostSetup, first: Append) -> tuple[in
 
 def same_setup(one: HostSetup, other: HostSetup) -> bool:
     """Whether two requests to make a stream ask for the same, content aside."""
-    return media_type(one.content_type) == media_type(other.content_type) and (
-        one.ttl_seconds,
-        one.expires_at,
-    ) == (other.ttl_seconds, other.expires_at)
+    return _essence(one) == _essence(other)
+
+
+def _essence(setup: HostSetup) -> HostSetup:
+    content_type = media_type(setup.content_type)
+    return replace(setup, content_type=content_type, closed=False, initial=False)
 
 
 async def delete(request: Request, workflow_id: str) -> Response:
@@ -165,7 +203,8 @@ async def delete(request: Request, workflow_id: str) -> Response:
     stream = await gateway.find(workflow_id)
     if stream.setup is None:
         raise NotOfferedError("A workflow's stream goes with its workflow; it is not deleted here.")
-    await Deletion(gateway, stream, stream.setup).run()
+    if not await deleted_for_forks(gateway, stream):
+        await Deletion(gateway, stream, stream.setup).run()
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
@@ -200,6 +239,8 @@ class Deletion:
         self.stream.feed.stop()
         for old in [*self._runs(), run_id]:
             await self._delete_run(old)
+        if self.setup.forked_from is not None:
+            await fork_is_gone(self.gateway, workflow_id, self.setup.forked_from)
 
     def _runs(self) -> list[str]:
         chain = self.stream.feed.chain

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
 from ..publisher_ids import Producer
-from .offsets import Place, parse_cursor, parse_place
+from .offsets import Place, parse_cursor, parse_offset, parse_place
 from .problems import InvalidRequestError
 
 Live = Literal["long-poll", "sse"]
@@ -196,6 +196,42 @@ def parse_lifetime(headers: Headers) -> Lifetime:
     if expires_at is not None:
         return Lifetime(expires_at=parse_time(expires_at).isoformat())
     return Lifetime()
+
+
+@dataclass(frozen=True, slots=True)
+class ForkQuery:
+    """The headers of a fork.
+
+    Attributes:
+        source: Workflow id of the stream to fork.
+        offset: Where; None for its head.
+        sub_offset: How far past that: messages of a JSON stream, else bytes.
+    """
+
+    source: str
+    offset: int | None = None
+    sub_offset: int = 0
+
+
+def parse_fork(headers: Headers) -> ForkQuery | None:
+    """Read ``Stream-Forked-From`` and what goes with it; None if it is not there.
+
+    Raises:
+        InvalidRequestError: One is malformed, or needs another that is not there.
+    """
+    source = headers.get("stream-forked-from")
+    offset, sub_offset = headers.get("stream-fork-offset"), headers.get("stream-fork-sub-offset")
+    if source is None:
+        if offset is not None or sub_offset is not None:
+            raise InvalidRequestError("A fork needs Stream-Forked-From.")
+        return None
+    target = parse_path(source.partition("?")[0].partition(STREAM_PATH)[2])
+    if not target.workflow_id or target.reserved or target.cancel:
+        raise InvalidRequestError("Stream-Forked-From is not the path of a stream.")
+    past = 0 if sub_offset is None else parse_integer(sub_offset, "Stream-Fork-Sub-Offset")
+    if past and offset is None:
+        raise InvalidRequestError("Stream-Fork-Sub-Offset needs Stream-Fork-Offset.")
+    return ForkQuery(target.workflow_id, None if offset is None else parse_offset(offset), past)
 
 
 def parse_time(text: str) -> datetime:

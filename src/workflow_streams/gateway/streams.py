@@ -17,10 +17,10 @@ from temporalio.client import (
 from .. import wire
 from ..errors import StreamNotFoundError
 from ..events import End
-from ..hosted import EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
+from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from ..reader.hub import Feed, feed_of
 from .frames import ENVELOPES, Shape, shape_of
-from .problems import NoStreamError, UnavailableError
+from .problems import GoneError, NoStreamError, UnavailableError
 from .settings import GatewaySettings
 from .temporal import TemporalLink
 
@@ -156,6 +156,7 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
 
     Raises:
         NoStreamError: There is none of this name, or not any more.
+        GoneError: It has been deleted, and has forks.
         ServerUnavailableError: Temporal does not answer.
     """
     client = link.client
@@ -163,8 +164,11 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
     handle = client.get_workflow_handle(workflow_id)
     described = await link.call(handle.describe(), workflow_id)
     setup = await setup_of(described)
-    if setup is not None and await is_gone(described, setup):
-        raise NoStreamError
+    if setup is not None:
+        if await is_gone(described, setup):
+            raise NoStreamError
+        if await described.memo_value(DELETED_MEMO_KEY, False):
+            raise GoneError("The stream has been deleted; only forks of it are left.")
     return Stream(feed, setup, described, settings, link)
 
 
