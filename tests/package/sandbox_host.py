@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.machinery
 import json
+import os
 import sys
 from collections import Counter
 from typing import Any
@@ -70,3 +71,6 @@ async def main(address: str, queue: str, how: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(*sys.argv[1:]))
+    sys.stdout.flush()
+    # Threads of the SDK that still answer can abort an interpreter that is ending.
+    os._exit(0)

