@@ -41,6 +41,7 @@ from .security.signing import sign_endpoint
 from .sessions import Gateway
 from .settings import GatewaySettings
 from .temporal import Connect, TemporalLink
+from .viewer import ViewerPage
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -88,6 +89,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
             Route("/readyz", readyz),
             Route("/metrics", metrics_endpoint),
             Route("/openapi.json", openapi),
+            *ViewerPage().routes(),
         ],
         middleware=[
             Middleware(AccessMiddleware, metrics),

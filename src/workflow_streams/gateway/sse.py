@@ -34,6 +34,7 @@ from .metrics import LeaveReason, Metrics
 from .offsets import next_cursor
 from .parts import Part, Reading, Waiting, live_parts
 from .requests import ReadQuery
+from .runs import RunNews
 from .security import Grant
 from .sessions import Gateway
 from .streams import Stream
@@ -68,6 +69,7 @@ async def respond(
         stream.shape,
         grant.topics,
         metrics,
+        RunNews(stream.feed, query.place if isinstance(query.place, int) else 0),
         cursor=query.cursor,
     )
     life = Life.of(settings.sse_seconds, grant.seconds_left(time.time()))
@@ -102,6 +104,7 @@ class Viewer:
         shape: Shape,
         topics: Topics,
         metrics: Metrics,
+        runs: RunNews,
         *,
         cursor: int | None,
     ) -> None:
@@ -112,12 +115,14 @@ class Viewer:
             shape: How the items look.
             topics: Which of them the client gets; None for all.
             metrics: Counts what is sent.
+            runs: Where the workflow's runs began.
             cursor: The client's cursor.
         """
         self._waiting = Waiting(parts)
         self.shape = shape
         self._topics = topics
         self._metrics = metrics
+        self._runs = runs
         self._cursor = cursor
         self._position = 0
         self._told: tuple[int, bool] | None = None
@@ -194,6 +199,7 @@ class Viewer:
         return event
 
     def _control(self, fields: dict[str, Any]) -> bytes:
+        fields = {**fields, **self._runs.fields()}
         if "streamClosed" not in fields:
             cursor = next_cursor(self._cursor, time.time())
             fields = {"streamCursor": cursor, **fields}

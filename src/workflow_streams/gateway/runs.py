@@ -1,0 +1,35 @@
+"""Where the runs of a stream's workflow began, for clients that show it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..reader.hub import Feed
+from ..wire import RunRef
+from .offsets import token_of
+
+_MOST = 100
+
+
+class RunNews:
+    """What one client has not been told of the runs."""
+
+    def __init__(self, feed: Feed, start: int) -> None:
+        """Tell of the runs of ``feed`` that began at ``start`` or after it."""
+        self._feed = feed
+        self._start = start
+        self._told: set[str] = set()
+        self._newest = ""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the field for a control event; nothing if there is no news."""
+        chain = self._feed.chain
+        if chain is None or chain.polled or chain.fold is None or chain.run_id == self._newest:
+            return {}
+        self._newest = chain.run_id
+        runs = [*chain.runs, RunRef(chain.run_id, chain.first_offset)][-_MOST:]
+        news = [r for r in runs if r.first_offset >= self._start and r.run_id not in self._told]
+        self._told = {run.run_id for run in runs}
+        if not news:
+            return {}
+        return {"runs": [{"id": r.run_id, "firstOffset": token_of(r.first_offset)} for r in news]}

@@ -1,0 +1,59 @@
+"""The page to look at streams with: files served as they are; all the work is the browser's."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..problems import NoStreamError
+
+_PAGE = "index.html"
+# Not the system's table of types, which may say anything of .js, and browsers insist on it.
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class ViewerPage:
+    """Serves the page at ``/`` and its files below ``/viewer/``."""
+
+    def __init__(self) -> None:
+        """Read the files."""
+        self._files = {
+            entry.name: (entry.read_bytes(), _TYPES[suffix])
+            for entry in files(__package__).joinpath("static").iterdir()
+            if (suffix := entry.name[entry.name.rfind(".") :]) in _TYPES
+        }
+        # One tag for all of them: a page is never put together from two versions.
+        content = b"".join(body for _, (body, _) in sorted(self._files.items()))
+        self._etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        return [
+            Route("/", self._page),
+            Route("/viewer/{name}", self._file),
+        ]
+
+    async def _page(self, request: Request) -> Response:
+        return self._answer(request, _PAGE)
+
+    async def _file(self, request: Request) -> Response:
+        return self._answer(request, request.path_params["name"])
+
+    def _answer(self, request: Request, name: str) -> Response:
+        if name not in self._files:
+            raise NoStreamError("There is nothing at this path.")
+        request.state.is_page = True  # as `headers.as_page` marks whole applications
+        headers = {"etag": self._etag, "cache-control": "no-cache"}
+        if self._etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        body, content_type = self._files[name]
+        return Response(body, headers={**headers, "content-type": content_type})

@@ -1,0 +1,94 @@
+/** The gateway's HTTP interface, as far as this page needs it. */
+
+// This file stands one folder below the gateway's root, wherever the gateway is mounted.
+const ROOT = new URL("..", import.meta.url);
+const TIMEOUT_MS = 30_000;
+
+/** An answer other than what was asked for; `status` 0 means that none came. */
+export class ApiError extends Error {
+  constructor(status, message, { retryAfter = 0, slug = "" } = {}) {
+    super(message);
+    this.status = status;
+    this.retryAfterMs = retryAfter * 1000;
+    this.slug = slug;
+  }
+
+  /** Whether the same request may succeed later without anybody doing anything. */
+  get passes() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 502;
+  }
+}
+
+export class Api {
+  /** `token()` returns the bearer token to send, or an empty string. */
+  constructor(token) {
+    this._token = token;
+  }
+
+  /** Return `{streams, next_page}`. */
+  async list({ state, page = "", limit, signal }) {
+    const query = new URLSearchParams({ state, limit: String(limit) });
+    if (page) query.set("page", page);
+    const response = await this._ask(`v1/streams?${query}`, { signal });
+    return response.json();
+  }
+
+  /** Return what is known of a stream without reading it. */
+  async describe(id, signal) {
+    const { headers } = await this._ask(streamPath(id), { method: "HEAD", signal });
+    const offset = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
+    return {
+      contentType: headers.get("content-type") ?? "",
+      head: offset("stream-next-offset") ?? 0,
+      base: offset("stream-base-offset") ?? 0,
+      closed: headers.get("stream-closed") === "true",
+      outcome: headers.get("stream-outcome"),
+    };
+  }
+
+  /** Open the stream's events from an offset on; the response's body is still to be read. */
+  follow(id, { offset, topics, signal }) {
+    const query = new URLSearchParams({ offset: String(offset).padStart(20, "0"), live: "sse" });
+    for (const topic of topics) query.append("topic", topic);
+    return this._ask(`${streamPath(id)}?${query}`, { signal, limitMs: 0 });
+  }
+
+  /** Ask the stream's workflow to cancel. */
+  async cancel(id) {
+    await this._ask(`${streamPath(id)}/cancel`, { method: "POST" });
+  }
+
+  async _ask(path, { method = "GET", signal = null, limitMs = TIMEOUT_MS } = {}) {
+    const headers = {};
+    if (this._token()) headers.authorization = `Bearer ${this._token()}`;
+    const signals = [signal, limitMs ? AbortSignal.timeout(limitMs) : null].filter(Boolean);
+    const init = { method, headers, cache: "no-store", credentials: "same-origin" };
+    let response;
+    try {
+      response = await fetch(new URL(path, ROOT), { ...init, signal: AbortSignal.any(signals) });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new ApiError(0, "The gateway does not answer.");
+    }
+    if (!response.ok) throw await refusalIn(response);
+    return response;
+  }
+}
+
+function streamPath(id) {
+  // A lone surrogate, which no id holds, would make this throw.
+  return `v1/stream/${encodeURIComponent(id.toWellFormed())}`;
+}
+
+async function refusalIn(response) {
+  let problem = {};
+  try {
+    problem = await response.json();
+  } catch {
+    // HEAD has no body, and a proxy's answer is no JSON: the status has to do.
+  }
+  const retryAfter = Number(response.headers.get("retry-after")) || 0;
+  const message = problem.detail ?? problem.title ?? `The gateway answered ${response.status}.`;
+  const slug = String(problem.type ?? "").replace("urn:workflow-streams:", "");
+  return new ApiError(response.status, String(message), { retryAfter, slug });
+}

@@ -1,0 +1,38 @@
+/** How many items per second: a count for each of the last seconds. */
+
+export const SECONDS = 60;
+
+export class Rates {
+  constructor() {
+    this._counts = new Array(SECONDS).fill(0);
+    this._second = 0;
+  }
+
+  /** Count an item that came at `at`, in milliseconds; one from before the window is left out. */
+  add(at, now, n = 1) {
+    this._advance(now);
+    const second = Math.min(Math.floor(at / 1000), this._second);
+    if (second > this._second - SECONDS) this._counts[second % SECONDS] += n;
+  }
+
+  /** Return the counts, oldest first; the last is of the second that is not over yet. */
+  series(now) {
+    this._advance(now);
+    const first = (this._second + 1) % SECONDS;
+    return [...this._counts.slice(first), ...this._counts.slice(0, first)];
+  }
+
+  /** Return items per second, over the last full seconds. */
+  now(now, seconds = 5) {
+    const full = this.series(now).slice(-1 - seconds, -1);
+    return full.reduce((sum, n) => sum + n, 0) / seconds;
+  }
+
+  _advance(now) {
+    const second = Math.floor(now / 1000);
+    if (second <= this._second) return;
+    const passed = Math.min(second - this._second, SECONDS);
+    for (let i = 0; i < passed; i++) this._counts[(second - i) % SECONDS] = 0;
+    this._second = second;
+  }
+}

@@ -1,0 +1,125 @@
+/** A list of rows of one height, of which only those in view are in the page. */
+
+const OVERSCAN = 8;
+// A browser that has scrolled to the end may be a fraction of a pixel off.
+const AT_END_PX = 2;
+
+/**
+ * Draws rows into `canvas`, which lies in `scroller`.
+ *
+ * `draw(row)` makes a row's element and `redraw(element, row)` brings it up to date;
+ * `looked(first, last, atEnd)` hears which rows are in view after each drawing and scrolling.
+ */
+export class VirtualList {
+  constructor({ scroller, canvas, draw, redraw, looked }) {
+    Object.assign(this, { scroller, canvas, _draw: draw, _redraw: redraw, _looked: looked });
+    this.rows = [];
+    this._elements = new Map();
+    this._anchor = null;
+    this._height = 0;
+    this._following = true;
+    scroller.addEventListener("scroll", () => this._scrolled(), { passive: true });
+    new ResizeObserver(() => this._resized()).observe(scroller);
+  }
+
+  /** Show these rows; stays at the end when `following`, else at the row that was on top. */
+  show(rows, following) {
+    const before = this.rows;
+    this.rows = rows;
+    this._following = following;
+    this._measure();
+    this.canvas.style.height = `${rows.length * this._height}px`;
+    if (following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    else if (this._anchor !== null) this._keepPlace(before);
+    this._paint();
+  }
+
+  /** Scroll so that a row is in view: on top, in the middle, or by as little as it takes. */
+  reveal(row, where = "nearest") {
+    const index = this.rows.indexOf(row);
+    if (index < 0) return;
+    const { scroller, _height: height } = this;
+    const [top, room] = [index * height, scroller.clientHeight];
+    if (where === "middle") scroller.scrollTop = top - (room - height) / 2;
+    else if (top < scroller.scrollTop) scroller.scrollTop = top;
+    else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
+    this._following = false;
+    this._scrolled();
+  }
+
+  /** Return the element of a row, or null if it is not in view. */
+  elementOf(row) {
+    return this._elements.get(row) ?? null;
+  }
+
+  /** Return the first and last index in view. */
+  get span() {
+    const { scroller, _height: height, rows } = this;
+    const first = Math.floor(scroller.scrollTop / height) || 0;
+    const last = Math.ceil((scroller.scrollTop + scroller.clientHeight) / height) || 0;
+    return [Math.max(0, Math.min(first, rows.length - 1)), Math.min(last, rows.length) - 1];
+  }
+
+  get atEnd() {
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    return scrollTop + clientHeight >= scrollHeight - AT_END_PX;
+  }
+
+  _scrolled() {
+    this._following = this.atEnd;
+    this._paint();
+  }
+
+  _resized() {
+    this._height = 0;
+    for (const element of this._elements.values()) element.remove();
+    this._elements.clear();
+    this.show(this.rows, this._following);
+  }
+
+  _measure() {
+    if (this._height) return;
+    this._height = parseFloat(getComputedStyle(this.scroller).getPropertyValue("--row-height"));
+  }
+
+  _keepPlace(before) {
+    const { row, delta } = this._anchor;
+    let index = this.rows.indexOf(row);
+    // The row on top may have been folded away or dropped: the next one that is left, then.
+    for (let i = before.indexOf(row) + 1; index < 0 && i > 0 && i < before.length; i++) {
+      index = this.rows.indexOf(before[i]);
+    }
+    if (index >= 0) this.scroller.scrollTop = index * this._height - delta;
+  }
+
+  _paint() {
+    const { rows, _elements: elements } = this;
+    const [first, last] = this.span;
+    const [from, to] = [Math.max(0, first - OVERSCAN), Math.min(rows.length, last + 1 + OVERSCAN)];
+    const wanted = new Set(rows.slice(from, to));
+    for (const [row, element] of elements) {
+      if (wanted.has(row)) continue;
+      element.remove();
+      elements.delete(row);
+    }
+    for (let i = from; i < to; i++) this._place(rows[i], i);
+    const top = rows[first];
+    this._anchor = top ? { row: top, delta: first * this._height - this.scroller.scrollTop } : null;
+    this._looked(first, last, this._following);
+  }
+
+  _place(row, index) {
+    let element = this._elements.get(row);
+    if (element === undefined) {
+      element = this._draw(row);
+      this._elements.set(row, element);
+      this.canvas.append(element);
+    } else {
+      this._redraw(element, row);
+    }
+    if (element.rowIndex_ === index) return;
+    element.rowIndex_ = index;
+    element.style.transform = `translateY(${index * this._height}px)`;
+    element.setAttribute("aria-posinset", index + 1);
+  }
+}
