@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -35,7 +36,7 @@ def settings_of(told: dict[str, Any]) -> GatewaySettings:
 
 
 async def main(address: str, told: str) -> None:
-    configure_logging(level="WARNING", style="text")
+    configure_logging(level=os.environ.get("LOG_LEVEL", "WARNING"), style="text")
     settings = settings_of(json.loads(told))
     app = create_app(partial(connect, target_host=address, tls=False, api_key=None), settings)
     with listen("127.0.0.1", 0, settings) as listening:

@@ -1,0 +1,149 @@
+"""Items as bytes: nothing is changed on the way, and nothing can pose as something else."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
+
+from workflow_streams import Gap, Rewind, wire
+from workflow_streams.gateway.frames import (
+    ENVELOPES,
+    control_event,
+    gap_fields,
+    media_type,
+    rewind_fields,
+    shape_of,
+)
+from workflow_streams.reader.walk import Slice
+
+from .events import parse_events
+
+NOON = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=timezone.utc)
+JSON = shape_of("application/json; charset=utf-8")
+TEXT = shape_of("text/plain")
+BINARY = shape_of("image/png")
+
+
+def slice_of(*payloads: Payload, topic: str = "t", offset: int = 0) -> Slice:
+    entries = [(topic, wire.encode_payload(payload)) for payload in payloads]
+    return Slice(offset, entries, NOON)
+
+
+def raw(data: bytes) -> Payload:
+    return Payload(metadata={"encoding": b"binary/plain"}, data=data)
+
+
+@pytest.mark.parametrize(
+    "value", [b"1.10", b"1e2", b'{"b" : 1,\n "a":"\xc3\xa9"}', b'"' + b"x" * 70_000 + b'"']
+)
+def test_json_comes_out_as_the_bytes_that_went_in(value: bytes) -> None:
+    part = slice_of(wire.json_payload(value), offset=7)
+    assert JSON.body(JSON.pieces(part, None)) == b"[" + value + b"]"
+    [envelope] = ENVELOPES.pieces(part, None)
+    assert envelope == (
+        b'{"offset":7,"topic":"t","time":"2026-11-24T12:00:00.250000Z","data":' + value + b"}"
+    )
+
+
+def test_what_is_not_json_says_how_it_is_encoded() -> None:
+    proto = Payload(metadata={"encoding": b"json/protobuf", "messageType": b"M"}, data=b'{"a":1}')
+    payloads = [
+        raw(b"\x00\xff"),
+        DataConverter.default.payload_converter.to_payload(None),
+        proto,
+        wire.json_payload(b""),
+    ]
+    items = json.loads(ENVELOPES.body(ENVELOPES.pieces(slice_of(*payloads), None)))
+    assert [(i["data"], i.get("encoding")) for i in items] == [
+        ("AP8=", "binary/plain"), (None, None), ({"a": 1}, None), ("", "json/plain"),
+    ]  # fmt: skip
+
+
+def test_an_item_that_is_no_payload_spoils_no_other() -> None:
+    part = Slice(0, [("t", base64.b64encode(b"\xff\xff").decode()), ("t", "")], NOON)
+    items = json.loads(ENVELOPES.body(ENVELOPES.pieces(part, None)))
+    assert [i["offset"] for i in items] == [0, 1]
+    assert items[0]["data"] is None
+    assert items[0]["encoding"] == "unreadable"
+
+
+def test_a_filter_keeps_offsets() -> None:
+    payload = wire.encode_payload(wire.json_payload(b"1"))
+    part = Slice(5, [("a", payload), ("b", payload), ("a", payload)], NOON)
+    items = json.loads(ENVELOPES.body(ENVELOPES.pieces(part, {"a"})))
+    assert [i["offset"] for i in items] == [5, 7]
+    assert ENVELOPES.pieces(part, frozenset()) == []
+
+
+texts = st.text(st.sampled_from('a :{}"\n\r\x00é') | st.characters(codec="utf-8"), max_size=40)
+
+
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_no_text_can_pose_as_an_event(parts: list[str]) -> None:
+    """Line ends are all alike to an event stream; all else arrives as it was."""
+    contents = [raw(part.encode()) for part in parts]
+    sent = TEXT.event(TEXT.pieces(slice_of(*contents), None), 9)
+    sent += control_event({"upToDate": True}, 9)
+    data, control = parse_events(sent)
+    expected = "".join(parts).replace("\r\n", "\n").replace("\r", "\n")
+    assert (data.kind, data.text, data.id) == ("data", expected, f"{9:020d}")
+    assert json.loads(control.text) == {"streamNextOffset": f"{9:020d}", "upToDate": True}
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+def test_bytes_go_as_base64(contents: list[bytes]) -> None:
+    assert BINARY.base64_events
+    part = slice_of(*map(raw, contents))
+    [event] = parse_events(BINARY.event(BINARY.pieces(part, None), 1))
+    assert base64.b64decode(event.text, validate=True) == b"".join(contents)
+    assert BINARY.body(BINARY.pieces(part, None)) == b"".join(contents)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) |
+    st.dictionaries(st.text(), inner), max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.lists(json_values, min_size=1), st.sampled_from([None, 2]), st.text())
+def test_events_of_json_are_json(values: list[Any], indent: int | None, topic: str) -> None:
+    payloads = [wire.json_payload(json.dumps(v, indent=indent).encode()) for v in values]
+    part = slice_of(*payloads, topic=topic, offset=3)
+    [event] = parse_events(JSON.event(JSON.pieces(part, None), 4))
+    assert json.loads(event.text) == values
+    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), 4))
+    items = json.loads(event.text)
+    assert [i["data"] for i in items] == values
+    assert {i["topic"] for i in items} == {topic}
+
+
+def test_notices_have_tokens() -> None:
+    assert gap_fields(Gap(1, 3, "truncated")) == {
+        "start": f"{1:020d}", "end": f"{3:020d}", "reason": "truncated",
+    }  # fmt: skip
+    rewind = Rewind((range(2, 4), range(6, 7)), "attempt", 9, "activity", 2)
+    assert rewind_fields(rewind) == {
+        "ranges": [
+            {"start": f"{2:020d}", "end": f"{4:020d}"},
+            {"start": f"{6:020d}", "end": f"{7:020d}"},
+        ],
+        "reason": "attempt",
+        "nextOffset": f"{9:020d}",
+        "attempt": 2,
+    }
+
+
+def test_types_are_compared_without_case_and_parameters() -> None:
+    assert media_type("Application/JSON; charset=utf-8") == "application/json"
+    assert JSON.json
+    assert not JSON.envelopes
+    assert JSON.content_type == "application/json; charset=utf-8"

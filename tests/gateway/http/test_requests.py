@@ -1,0 +1,208 @@
+"""What a request asks for is either understood or refused, whatever it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers, QueryParams
+
+from workflow_streams import errors, wire
+from workflow_streams.gateway.bodies import entries_of, json_values
+from workflow_streams.gateway.frames import shape_of
+from workflow_streams.gateway.problems import InternalError, InvalidRequestError, refusal_of
+from workflow_streams.gateway.reads import accepts_gzip
+from workflow_streams.gateway.refusals import RefusedError
+from workflow_streams.gateway.requests import (
+    Target,
+    is_closing,
+    parse_fork,
+    parse_lifetime,
+    parse_path,
+    parse_producer_headers,
+    parse_read,
+    parse_target,
+)
+
+JSON = shape_of("application/json")
+names = st.sampled_from(
+    ["offset", "live", "cursor", "topic", "producer-id", "producer-epoch", "producer-seq",
+     "stream-ttl", "stream-expires-at", "stream-closed", "stream-forked-from",
+     "stream-fork-offset", "stream-fork-sub-offset", "last-event-id"]
+)  # fmt: skip
+latin = st.characters(max_codepoint=255)
+values = st.text(latin, max_size=20) | st.sampled_from(
+    ["-1", "now", "sse", "long-poll", "true", "0", "1", "/v1/stream/a", "2026-01-01T00:00:00Z"]
+)
+
+
+@given(st.lists(st.tuples(names, values), max_size=6))
+def test_any_parameters_and_headers_are_understood_or_refused(pairs: list[tuple[str, str]]) -> None:
+    headers = Headers(dict(pairs))
+    for parse in (parse_producer_headers, parse_lifetime, parse_fork, is_closing):
+        with contextlib.suppress(RefusedError):
+            parse(headers)
+    with contextlib.suppress(RefusedError):
+        query = parse_read(QueryParams(pairs), headers)
+        assert query.live in (None, "sse", "long-poll")
+
+
+@given(st.text(min_size=1))
+def test_an_id_is_found_in_its_path_again(workflow_id: str) -> None:
+    try:
+        path = quote(workflow_id, safe="")
+    except UnicodeEncodeError:
+        return
+    if workflow_id.split("/", 1)[0] == "__ds":
+        return
+    assert parse_path(path) == Target(workflow_id)
+    assert parse_path(path + "/cancel") == Target(workflow_id, cancel=True)
+
+
+def test_a_slash_in_an_id_may_be_sent_either_way_but_not_before_cancel() -> None:
+    assert parse_path("a/b") == parse_path("a%2Fb") == Target("a/b")
+    assert parse_path("a/cancel") == Target("a", cancel=True)
+    assert parse_path("a%2Fcancel") == Target("a/cancel")
+    assert parse_path("cancel") == Target("cancel")
+    assert parse_path("__ds/subscriptions/x").reserved
+    assert not parse_path("__dsx").reserved
+
+
+def test_a_mounted_gateway_finds_the_id_behind_its_prefix() -> None:
+    scope = {"raw_path": b"/gate/v1/stream/a%20b", "path": "/gate/v1/stream/a b"}
+    assert parse_target(scope) == Target("a b")
+    assert parse_target({"path": "/v1/stream/a b"}) == Target("a b")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"producer-id": "a"},
+        {"producer-id": "", "producer-epoch": "0", "producer-seq": "0"},
+        {"producer-id": "a", "producer-epoch": "01", "producer-seq": "0"},
+        {"producer-id": "a", "producer-epoch": "0", "producer-seq": str(2**53)},
+        {"producer-id": "a", "producer-epoch": "²", "producer-seq": "0"},
+    ],
+)
+def test_malformed_producers_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_producer_headers(Headers(headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"stream-ttl": "1", "stream-expires-at": "2030-01-01T00:00:00Z"},
+        {"stream-ttl": "01"},
+        {"stream-ttl": "-1"},
+        {"stream-expires-at": "2030-01-01"},
+        {"stream-expires-at": "2030-13-01T00:00:00Z"},
+        {"stream-expires-at": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_malformed_lifetimes_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_lifetime(Headers(headers))
+
+
+def test_a_time_is_kept_as_utc() -> None:
+    lifetime = parse_lifetime(Headers({"stream-expires-at": "2030-01-01T02:00:00.5+02:00"}))
+    assert lifetime.expires_at == "2030-01-01T00:00:00.500000+00:00"
+
+
+def test_only_the_word_true_closes() -> None:
+    assert is_closing(Headers({"stream-closed": "TRUE"}))
+    for other in ("false", "yes", "1", ""):
+        assert not is_closing(Headers({"stream-closed": other}))
+
+
+any_json: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+    | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10,
+)  # fmt: skip
+
+
+@given(any_json, st.sampled_from([None, 1]), st.booleans())
+def test_a_body_is_flattened_by_one_level_and_not_changed(
+    value: Any, indent: int | None, ascii_only: bool
+) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    found = json_values(b" \n" + body + b"\t")
+    assert [json.loads(v) for v in found] == (value if isinstance(value, list) else [value])
+    assert all(v in body for v in found)
+
+
+@given(
+    st.binary(max_size=30)
+    | st.text(st.sampled_from('[]{},:"12e.-ntf \\'), max_size=12).map(str.encode)
+)
+def test_what_is_not_json_is_refused(body: bytes) -> None:
+    try:
+        expected = json.loads(body.decode(), parse_constant=lambda _: json.loads(""))
+    except ValueError:
+        with pytest.raises(InvalidRequestError):
+            json_values(body)
+    else:
+        values = [json.loads(v) for v in json_values(body)]
+        assert values == (expected if isinstance(expected, list) else [expected])
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"NaN", b"[Infinity]", b"1 2", b"[1,]", b"\xff", b"\xef\xbb\xbf1", b"[" * 100_000]
+)
+def test_things_that_are_nearly_json_are_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        json_values(body)
+
+
+def test_numbers_of_any_length_pass() -> None:
+    number = b"9" * 10_000
+    assert json_values(b"[" + number + b"]") == [number]
+
+
+@given(st.binary(min_size=1))
+def test_other_content_is_one_item(body: bytes) -> None:
+    [entry] = entries_of(body, shape_of("text/plain"), "topic")
+    item = json.loads(entry)
+    assert item["topic"] == "topic"
+    assert wire.decode_payload(item["data"]).data == body
+
+
+def test_every_error_of_the_package_has_an_answer() -> None:
+    """And none but the unknown ends as a fault of the gateway's own."""
+
+    def make(kind: type[errors.WorkflowStreamError]) -> errors.WorkflowStreamError:
+        error = kind.__new__(kind)
+        Exception.__init__(error, "secret detail of the inside")
+        return error
+
+    kinds = [
+        value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.WorkflowStreamError)
+        and not name.startswith("_")
+    ]  # fmt: skip
+    internal = set()
+    for kind in kinds:
+        refusal = refusal_of(make(kind))
+        assert 400 <= refusal.status < 600
+        assert "secret" not in refusal.detail
+        if isinstance(refusal, InternalError):
+            internal.add(kind.__name__)
+    assert internal == {
+        "WorkflowStreamError", "UsageError", "TopicTypeError", "ItemError", "ConnectionFailedError"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("", False),
+     ("deflate", False), ("GZIP", True)],
+)  # fmt: skip
+def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
+    assert accepts_gzip(header) is takes
