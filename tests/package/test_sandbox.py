@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from workflow_streams import WorkflowStreamClient
+from workflow_streams import Item, WorkflowStreamClient
 from workflow_streams.testing.fixtures import StreamServer
 
 HOST = Path(__file__).with_name("sandbox_host.py")
@@ -23,51 +23,59 @@ FOREIGN = {
 }  # fmt: skip
 
 
-def run_host(server: StreamServer, queue: str, how: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Told:
+    """What a worker process told of itself, and the workflows that it ran."""
+
+    workflow_ids: list[str]
+    modules: set[str]
+    imported: dict[str, int]
+    by_worker: dict[str, int]
+    by_starts: list[dict[str, int]]
+
+
+@pytest.fixture(scope="module", params=["plain", "plugin"])
+def told(stream_server: StreamServer, request: pytest.FixtureRequest) -> Told:
+    queue = f"sandbox-{request.param}-{uuid.uuid4().hex[:8]}"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(HOST), server.address, queue, how],
+        [sys.executable, "-W", "error", str(HOST), stream_server.address, queue, request.param],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    told = json.loads(done.stdout)
+    ids = [f"{queue}-{i}" for i in range(3)]
+    return Told(ids, set(told["modules"]), told["import"], told["worker"], told["starts"])
 
 
-async def words(client: Client, workflow_id: str) -> list[tuple[int, object]]:
-    stream = WorkflowStreamClient.create(client, workflow_id)
-    return [(item.offset, item.data) async for item in stream.subscribe("words")]
+with_the_plugin = pytest.mark.parametrize("told", ["plugin"], indirect=True)
+without_the_plugin = pytest.mark.parametrize("told", ["plain"], indirect=True)
 
 
-@pytest.mark.parametrize("how", ["plain", "plugin"])
-async def test_a_worker_imports_no_web_command_line_or_test_package(
-    stream_server: StreamServer, client: Client, unique: Callable[[str], str], how: str
-) -> None:
-    queue = unique("sandbox")
-    told = run_host(stream_server, queue, how)
-    assert set(told["modules"]) & FOREIGN == set()
-    assert {"temporalio", "workflow_streams"} <= set(told["modules"])
-    # It is a stream for all that.
-    for i in range(3):
-        assert await words(client, f"{queue}-{i}") == [(0, "from the sandbox")]
+def test_a_worker_imports_no_web_command_line_or_test_package(told: Told) -> None:
+    assert told.modules & FOREIGN == set()
+    assert {"temporalio", "workflow_streams"} <= told.modules
 
 
-def test_with_the_plugin_no_start_imports_the_package_again(
-    stream_server: StreamServer, unique: Callable[[str], str]
-) -> None:
-    told = run_host(stream_server, unique("sandbox"), "plugin")
-    assert "workflow_streams.workflow" in told["import"]
-    assert set(told["import"].values()) == {1}
-    assert told["worker"] == {}
-    assert told["starts"] == [{}, {}, {}]
+async def test_streams_work_in_the_default_sandbox(client: Client, told: Told) -> None:
+    for workflow_id in told.workflow_ids:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        items = [item async for item in stream.subscribe()]
+        assert items == [Item("words", "from the sandbox", 0)]
 
 
-def test_without_the_plugin_a_start_runs_one_small_file_of_the_package(
-    stream_server: StreamServer, unique: Callable[[str], str]
-) -> None:
-    told = run_host(stream_server, unique("sandbox"), "plain")
-    assert told["starts"] == [{"workflow_streams": 1}] * 3
+@with_the_plugin
+def test_with_the_plugin_no_start_imports_the_package_again(told: Told) -> None:
+    assert "workflow_streams.workflow" in told.imported
+    assert set(told.imported.values()) == {1}
+    assert told.by_worker == {}
+    assert told.by_starts == [{}, {}, {}]
+
+
+@without_the_plugin
+def test_without_the_plugin_a_start_runs_one_small_file_of_the_package(told: Told) -> None:
+    assert told.by_starts == [{"workflow_streams": 1}] * 3
 
 
 @pytest.mark.parametrize("module", ["workflow_streams", "workflow_streams.workflow"])

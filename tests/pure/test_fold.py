@@ -324,6 +324,10 @@ def test_after_the_batch_that_closes_a_stream_nothing_is_taken() -> None:
     assert fold.batch("a", 3, 1) == Closed(by_this=False)
     assert fold.batch("b", 1, 0) == Closed(by_this=False)
     assert fold.head == 3
+    # Nobody in particular cannot tell that it was itself.
+    fold = Fold(closable=True)
+    assert fold.batch("", 0, 1, close=True) == Accepted(0, 1)
+    assert fold.batch("", 0, 1, close=True) == Closed(by_this=False)
 
 
 def test_a_stream_that_its_workflow_ends_cannot_be_closed_by_a_batch() -> None:

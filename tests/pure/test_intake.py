@@ -111,3 +111,17 @@ def test_half_sent_batches_are_held_within_bounds_and_the_oldest_goes_first(
     verdicts = [judged.verdict for t in "abcd" if (judged := own.take(parts[t][1])) is not None]
     assert verdicts == [Torn(), Accepted(0, 1), Accepted(1, 1), Accepted(2, 1)]
     assert not own.waiting
+
+
+def test_batches_that_were_completed_no_longer_count_against_the_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "MAX_PENDING_BYTES", 250)
+    own = Intake(Fold())
+    for number in range(10):
+        first, last = cut(batch(f"p{number}", 1, "A" * 80), f"p{number}", 2)
+        assert own.take(first) is None
+        assert own.take(first) is None  # begun anew
+        judged = own.take(last)
+        assert judged is not None
+        assert judged.verdict == Accepted(number, 1)
