@@ -21,6 +21,7 @@ from workflow_streams.gateway.refusals import (
     InvalidCredentialsError,
     RefusedError,
 )
+from workflow_streams.gateway.requests import parse_path
 from workflow_streams.gateway.security import Authority, Secret, sign_url
 from workflow_streams.gateway.security.claims import Action
 from workflow_streams.gateway.security.signed_urls import UrlVerifier
@@ -53,6 +54,14 @@ async def test_a_signed_url_reads_its_stream_without_a_header() -> None:
     grant = await gate().authorize(request(url), "read", "order-1")
     assert (grant.topics, grant.subject, grant.expires_at) == (None, "ann", int(SOON))
     assert grant.is_private
+
+
+def test_an_id_that_ends_like_a_command_is_still_an_id() -> None:
+    for workflow_id, path in [("a/b", "a/b"), ("a/cancel", "a%2Fcancel"), ("a/b?c", "a/b%3Fc")]:
+        url = sign_url(workflow_id, key=KEY, expires_at=SOON)
+        assert urlsplit(url).path == f"/v1/stream/{path}"
+        assert parse_path(path).workflow_id == workflow_id
+        assert not parse_path(path).cancel
 
 
 async def test_it_reads_on_from_any_place_of_the_stream() -> None:

@@ -58,7 +58,9 @@ def sign_url(
         payload["sub"] = subject
     token = jwt.encode(payload, key.reveal(), "HS256", headers={"typ": SIGNED_URL_TYPE})
     parameters = urlencode([*query, (ACCESS_PARAMETER, token)])
-    return f"{base}{_STREAM_PATH}{quote(workflow_id)}?{parameters}"
+    # Proxies like plain slashes better, but a path that ends with /cancel means something else.
+    kept = "" if workflow_id.endswith("/cancel") else "/"
+    return f"{base}{_STREAM_PATH}{quote(workflow_id, safe=kept)}?{parameters}"
 
 
 class UrlVerifier:

@@ -9,12 +9,13 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..offsets import parse_place
 from ..problems import InvalidRequestError
 from ..refusals import BodyTooLargeError
 from .authority import Authority
 
 _MAX_BYTES = 64 * 1024
-_FIELDS = frozenset({"workflow_id", "topics", "seconds", "live"})
+_FIELDS = frozenset({"workflow_id", "topics", "seconds", "live", "offset"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,21 @@ class SignRequest:
         topics: Read these topics only; empty for all that the token allows.
         seconds: How long the URL shall hold; None for the gateway's default.
         live: ``sse`` or ``long-poll``, to stand in the URL; None for a URL without it.
+        offset: Where the URL begins to read: an offset that the gateway gave out, ``-1`` or
+            ``now``.
     """
 
     workflow_id: str
     topics: tuple[str, ...] = ()
     seconds: float | None = None
     live: str | None = None
+    offset: str = "-1"
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """What stands in the URL beside the permission."""
+        fields = [("offset", self.offset), *(("topic", topic) for topic in self.topics)]
+        return fields if self.live is None else [("live", self.live), *fields]
 
 
 async def sign_endpoint(request: Request) -> Response:
@@ -47,7 +57,7 @@ async def sign_endpoint(request: Request) -> Response:
         wanted.workflow_id,
         seconds=wanted.seconds,
         base=request.scope.get("root_path", ""),
-        query=() if wanted.live is None else (("live", wanted.live),),
+        query=wanted.query,
     )
     answer = {"url": url, "expires_at": expires_at}
     return JSONResponse(answer, headers={"cache-control": "no-store"})
@@ -76,8 +86,17 @@ def parse_sign_request(body: bytes) -> SignRequest:
         raise InvalidRequestError("seconds is a number, at least 1.")
     if live not in (None, "sse", "long-poll"):
         raise InvalidRequestError("live is 'sse' or 'long-poll'.")
-    names = tuple(cast("list[str]", topics))
-    return SignRequest(workflow_id, names, seconds if seconds is None else float(seconds), live)
+    offset = fields.get("offset", "-1")
+    if not isinstance(offset, str):
+        raise InvalidRequestError("offset is a string.")
+    parse_place(offset)
+    return SignRequest(
+        workflow_id,
+        tuple(cast("list[str]", topics)),
+        None if seconds is None else float(seconds),
+        live,
+        offset,
+    )
 
 
 async def _body(request: Request) -> bytes:
