@@ -12,6 +12,7 @@
     ├── StreamClosedError                  the workflow has ended and takes no more items
     ├── StreamCorruptedError               a run does not go on where the run before ended
     │   └── CodecError                     the client's payload codec cannot read the stream
+    ├── HostUnavailableError               a contrib's stream, and no worker to read it from
     ├── BufferFullError                    more was published than could be sent
     ├── FencedError                        a newer attempt of the same activity publishes
     ├── PublishError                       items were not delivered; says how many and why
@@ -123,6 +124,13 @@ class CodecError(StreamCorruptedError):
 
     Publishers, worker and readers need the same codec and keys. ``__cause__`` is what the
     codec raised; there is none if the client has no codec and needs one.
+    """
+
+
+class HostUnavailableError(_OfWorkflow):
+    """No worker answers, and the stream stands in a worker's memory only.
+
+    So it is with streams that the contrib hosts; others are read without any worker.
     """
 
 

@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-GapReason = Literal["truncated", "expired"]
+GapReason = Literal["truncated", "expired", "unserved"]
 RewindReason = Literal["attempt", "retry", "cron", "reset"]
 Outcome = Literal["completed", "failed", "canceled", "terminated", "timed_out"]
 
@@ -39,8 +39,9 @@ Item = WorkflowStreamItem
 class Gap:
     """The offsets ``start`` to ``end - 1`` are lost to this reader.
 
-    ``reason`` is "truncated" (the stream dropped them) or "expired" (the namespace's
-    retention deleted the run that held them).
+    ``reason`` is "truncated" (the stream dropped them), "expired" (the namespace's
+    retention deleted the run that held them) or "unserved" (hosted by a contrib that answers
+    no reads once it has ended).
     """
 
     start: int

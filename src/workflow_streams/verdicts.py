@@ -57,7 +57,7 @@ async def offset_of(
         FencedError: A newer attempt of the activity has published.
         StreamClosedError: The stream was closed before the batch.
     """
-    await feed.wait(lambda: sequence in verdicts or feed.done)
+    await feed.wait(lambda: sequence in verdicts)
     match verdicts.get(sequence):
         case Accepted(offset):
             return offset + index

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,12 +14,15 @@ from temporalio.service import RPCError, ServiceClient
 
 from .. import wire
 from ..codec import converter_of, record_in
+from ..errors import CodecError
+from ..events import Last
 from ..fold import Duplicate, Verdict
 from ..rpc import connect_failure, translate
 from .chain import Chain
-from .moments import Moment
+from .moments import BEFORE_ALL, Moment, Place
+from .ring import Ring
+from .runs import first_run_of
 
-logger = logging.getLogger("workflow_streams")
 T = TypeVar("T")
 
 RING_BYTES = 8 * 1024 * 1024
@@ -40,71 +43,87 @@ class Feed:
     """Reads one stream into a ring of recent moments, bounded in bytes.
 
     Subscribers hold cursors into the ring. One whose cursor fell out reads the history by
-    itself until it meets the ring again (see :mod:`.subscription`); it costs nobody else
-    anything. A feed with a single subscriber waits for it instead.
+    itself until it meets the ring again (see :mod:`.walk`); it costs nobody else anything. A
+    feed with a single subscriber waits for it instead.
+
+    Attributes:
+        first_run_id: First run of the chain that it reads; empty until it is known.
+        base: Lowest retained offset.
+        floor: Offset from which the ring has everything; None before the stream has opened.
+        done: It reads no more: at the end, after an error, or since nobody used it.
+        error: What stopped it, if something did.
     """
 
     def __init__(self, client: Client, workflow_id: str, run_id: str | None) -> None:
-        """Prepare; the feed starts to read when somebody is :meth:`attached <attach>`."""
+        """Prepare; reading begins with the first :meth:`retain`."""
         self.client = client
         self.workflow_id = workflow_id
         self.pinned_run_id = run_id
         self.chain: Chain | None = None
+        self.first_run_id = ""
         self.base = 0
         self.head = 0
         self.run_id = ""
-        self.event_id = 0
-        self.seen_id = 0
+        self.place: Place = BEFORE_ALL
         self.done = False
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.watchers: dict[str, dict[int, Verdict]] = {}
         self.tagged: dict[str, asyncio.Future[tuple[Verdict, int]]] = {}
-        self.ring: deque[Moment] = deque()
-        self.start = 0
+        self.ring = Ring()
         self.join_index = 0
         self.floor: int | None = None
-        self.keeps_last = False
-        self._dropped: Moment | None = None
-        self._bytes = 0
+        self._ring_buffer = False
+        self._passed: set[str] = set()
+        self.seen_id = 0
         self._cursors: set[Cursor] = set()
         self._users = 0
         self._progress = asyncio.Event()
         self._room = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
+        # The chain was the current one at this time; see confirm.
+        self._confirmed = self._loop.time()
+        self._confirming = asyncio.Lock()
 
     @property
-    def stop_index(self) -> int:
-        """Index after the newest moment."""
-        return self.start + len(self.ring)
+    def keeps_last(self) -> bool:
+        """Whether a ring buffer moves the base on with each item, so that only its tip tells."""
+        fold = self.chain.fold if self.chain is not None else None
+        return self._ring_buffer if fold is None else fold.keep_last is not None
 
-    def retain(self, offset: int) -> None:
-        """Keep the feed running; pair with :meth:`release`."""
+    def retain(self, start: int | Last = 0) -> None:
+        """Keep the feed running; pair with :meth:`release`.
+
+        A stream that has to be polled is read from the ``start`` of who comes first.
+        """
         self._users += 1
-        self._room.set()  # a feed waits for a single user only
+        self._room.set()
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
         if self._task is None:
+            self._confirmed = self._loop.time()
             name = f"follow {self.workflow_id}"
-            self._task = asyncio.create_task(self._run(offset), name=name)
+            self._task = self._loop.create_task(self._run(start), name=name)
 
     def release(self) -> None:
         """Undo one :meth:`retain`; the last one stops the feed a little later."""
         self._users -= 1
         if self._users == 0:
-            loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(LINGER_SECONDS, self.stop)
+            self._linger = self._loop.call_later(LINGER_SECONDS, self.stop)
 
     def stop(self) -> None:
         """Stop reading; a later subscriber gets a new feed."""
         self.done = True
+        forget(self)
         if self._task is not None:
             self._task.cancel()
 
     def attach(self, cursor: Cursor) -> None:
         """Let ``cursor`` count as a subscriber that the feed may have to wait for."""
         self._cursors.add(cursor)
+        self._room.set()
 
     def detach(self, cursor: Cursor) -> None:
         """Undo :meth:`attach`."""
@@ -113,9 +132,9 @@ class Feed:
 
     def advance(self, cursor: Cursor) -> Moment | None:
         """Return the moment under ``cursor`` and step on; None if there is none yet."""
-        if cursor.index >= self.stop_index:
+        if cursor.index >= self.ring.stop:
             return None
-        moment = self.ring[cursor.index - self.start]
+        moment = self.ring[cursor.index]
         cursor.index += 1
         if not self._room.is_set():
             self._room.set()
@@ -123,23 +142,18 @@ class Feed:
 
     def lost(self, cursor: Cursor) -> bool:
         """Whether the ring no longer holds what the cursor is to read next."""
-        return cursor.index < self.start
+        return cursor.index < self.ring.start
 
-    def index_after(self, run_id: str, event_id: int) -> int | None:
-        """Return the index of the first moment after this place, if the ring covers it."""
-        dropped = self._dropped
-        if dropped is not None and dropped.run_id == run_id and dropped.event_id > event_id:
-            return None
-        for index, moment in enumerate(self.ring, self.start):
-            if moment.run_id == run_id and moment.event_id > event_id:
-                return index
-        return self.stop_index if self.run_id == run_id else None
+    def index_after(self, run_id: str, place: Place) -> int | None:
+        """Return the ring's index of what comes after this place, if it has all of that."""
+        return self.ring.index_after(run_id, place, reading=self.run_id)
 
     async def wait(self, met: Callable[[], bool]) -> None:
         """Wait until ``met``; raise what stopped the feed, if something did."""
         while not met():
             if self.error is not None:
-                raise self.error
+                # One error for all subscribers: its traceback must not grow with each.
+                raise self.error.with_traceback(None)
             if self.done:
                 return
             progress = self._progress
@@ -147,37 +161,77 @@ class Feed:
 
     async def wait_past(self, index: int) -> None:
         """Wait for a moment at ``index``, or for the feed's end."""
-        await self.wait(lambda: self.stop_index > index)
+        await self.wait(lambda: self.ring.stop > index)
 
-    async def wait_level(self, run_id: str, event_id: int) -> None:
-        """If the feed reads this run, wait until it is not behind ``event_id`` any more."""
-        await self.wait(lambda: self.run_id != run_id or self.event_id >= event_id)
+    async def wait_level(self, run_id: str, place: Place) -> None:
+        """If the feed reads this run, wait until it is not behind ``place`` any more."""
+        await self.wait(
+            lambda: self.error is not None or self.run_id != run_id or self.place >= place
+        )
 
     async def wait_other_run(self, run_id: str) -> None:
         """Wait until the feed has left this run."""
         await self.wait(lambda: self.run_id != run_id)
 
+    def has_read(self, run_id: str, event_id: int) -> bool:
+        """Whether the feed is past this event."""
+        if self.run_id == run_id:
+            return self.seen_id >= event_id
+        return run_id in self._passed
+
+    def polls(self, run_id: str) -> bool:
+        """Whether the feed has come to this run, and has to poll it."""
+        chain = self.chain
+        return chain is not None and chain.polled and chain.run_id == run_id
+
     async def describe(self) -> WorkflowExecutionDescription:
         """Ask the server about the run; raises this package's errors."""
-        handle = self.client.get_workflow_handle(self.workflow_id, run_id=self.pinned_run_id)
+        return await self._describe(self.pinned_run_id)
+
+    async def current_run(self) -> str | None:
+        """Return the run that the chain has come to; None if the id is another chain's by now."""
+        described = await self._describe(None)
+        same = self.first_run_id in ("", first_run_of(described))
+        return described.run_id if same else None
+
+    async def confirm(self, since: float) -> bool:
+        """Whether the workflow id still was this chain's at the time ``since``, or after it.
+
+        Those who ask at once share the answer.
+        """
+        async with self._confirming:
+            if self.pinned_run_id is None and self._confirmed < since:
+                now = self._loop.time()
+                if await self.current_run() is None:
+                    return False
+                self._confirmed = now
+        return True
+
+    async def _describe(self, run_id: str | None) -> WorkflowExecutionDescription:
+        handle = self.client.get_workflow_handle(self.workflow_id, run_id=run_id)
         return await rpc(handle.describe(), self.workflow_id)
 
-    async def _run(self, offset: int) -> None:
+    async def _run(self, start: int | Last) -> None:
         try:
             described = await self.describe()
-            self.base, self.keeps_last = await self._known_base(described)
-            self.chain = Chain(self.client, self.workflow_id, described.run_id, offset=offset)
-            async for page in self.chain.pages():
-                for moment in page:
-                    await self._take(moment)
-                self.run_id, self.seen_id = self.chain.run_id, self.chain.seen_id
-                self._announce()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as err:
+            self.first_run_id = first_run_of(described)
+            self.base, self._ring_buffer = await self._known_base(described)
+            chain = Chain(
+                self.client, self.workflow_id, described.run_id, offset=start, or_before=True
+            )
+            self.chain = chain
+            async with aclosing(chain.pages()) as pages:
+                async for page in pages:
+                    for moment in page:
+                        await self._take(moment)
+                    self._enter(chain.run_id)
+                    self.seen_id = chain.seen_id
+                    self._announce()
+        except Exception as err:
             self.error = err
         finally:
             self.done = True
+            forget(self)
             self._announce()
 
     async def _known_base(self, described: WorkflowExecutionDescription) -> tuple[int, bool]:
@@ -186,11 +240,15 @@ class Feed:
         if wire.MEMO_KEY not in fields:
             return 0, False
         converter = converter_of(self.client, self.workflow_id)
-        record = await record_in(converter, fields[wire.MEMO_KEY], self.workflow_id)
+        try:
+            record = await record_in(converter, fields[wire.MEMO_KEY], self.workflow_id)
+        except CodecError:
+            # The history says so in its place, after what comes before it.
+            return 0, False
         return record.base, record.ring
 
     async def _take(self, moment: Moment) -> None:
-        while self._bytes > RING_BYTES and self._waits():
+        while self.ring.size > RING_BYTES and self._waits():
             self._announce()
             self._room.clear()
             await self._room.wait()
@@ -204,32 +262,32 @@ class Feed:
                 future.set_result((judged.verdict, moment.head))
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
-        if moment.run_id != self.run_id:
-            self.seen_id = 0
-        self.run_id, self.event_id = moment.run_id, moment.event_id
+        self._enter(moment.run_id)
+        self.place = moment.place
         self.head, self.base = moment.head, max(self.base, moment.base)
         self.ring.append(moment)
-        self._bytes += moment.size
         if moment.rewind is not None and moment.rewind.reason != "attempt":
             self.base = moment.base
-            self.join_index, self.floor = self.stop_index, moment.rewind.next_offset
-        while self._bytes > RING_BYTES and len(self.ring) > 1 and not self._waits():
+            self.join_index, self.floor = self.ring.stop, moment.rewind.next_offset
+        while self.ring.size > RING_BYTES and len(self.ring) > 1 and not self._waits():
             self._drop()
+
+    def _enter(self, run_id: str) -> None:
+        if run_id != self.run_id:
+            self._passed.add(self.run_id)
+            self.run_id, self.place, self.seen_id = run_id, BEFORE_ALL, 0
 
     def _waits(self) -> bool:
         """Whether to wait for the one and only subscriber, who is at the ring's end."""
         if self._users != 1 or self.watchers or self.tagged or len(self._cursors) != 1:
             return False
         [cursor] = self._cursors
-        return cursor.index <= self.start
+        return cursor.index <= self.ring.start
 
     def _drop(self) -> None:
-        moment = self.ring.popleft()
-        self.start += 1
-        self._bytes -= moment.size
-        self._dropped = moment
-        if self.start > self.join_index:
-            self.join_index = self.start
+        moment = self.ring.drop()
+        if self.ring.start > self.join_index:
+            self.join_index = self.ring.start
             self.floor = max(self.floor or 0, moment.head)
 
     def _announce(self) -> None:
@@ -239,19 +297,29 @@ class Feed:
 
 _Feeds = dict[tuple[asyncio.AbstractEventLoop, str, str, str | None, int], Feed]
 _feeds: WeakKeyDictionary[ServiceClient, _Feeds] = WeakKeyDictionary()
+_feeds_lock = threading.Lock()
 
 
 def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
-    """Return the process's feed of this stream, made anew if there is none that runs."""
-    feeds = _feeds.setdefault(client.service_client, {})
+    """Return this event loop's feed of the stream, made anew if there is none that runs."""
     loop = asyncio.get_running_loop()
     key = (loop, client.namespace, workflow_id, run_id, id(client.data_converter))
-    feed = feeds.get(key)
-    if feed is None or feed.done:
+    with _feeds_lock:
+        feeds = _feeds.setdefault(client.service_client, {})
         for old in [k for k, f in feeds.items() if f.done or k[0].is_closed()]:
             del feeds[old]
-        feed = feeds[key] = Feed(client, workflow_id, run_id)
-    return feed
+        feed = feeds.get(key)
+        if feed is None:
+            feed = feeds[key] = Feed(client, workflow_id, run_id)
+        return feed
+
+
+def forget(feed: Feed) -> None:
+    """Have the next subscriber make another feed; who reads this one may go on."""
+    with _feeds_lock:
+        feeds = _feeds.get(feed.client.service_client, {})
+        for key in [k for k, f in feeds.items() if f is feed]:
+            del feeds[key]
 
 
 async def rpc(call: Awaitable[T], workflow_id: str) -> T:

@@ -9,10 +9,19 @@ from ..events import End, Gap, Rewind
 from ..intake import Judged
 from ..wire import Entry
 
+Place = tuple[int, int]
+"""Where a moment stands in its run: event id, and which of the moments of that event."""
+
+BEFORE_ALL: Place = (0, -1)
+
+# What a moment and an item of it take in memory beside their text.
+_MOMENT_BYTES = 300
+_ENTRY_BYTES = 170
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Items that came together, the first at ``offset``."""
+    """Items that came together, the first at ``offset``; ``size`` is that of their text."""
 
     offset: int
     entries: list[Entry]
@@ -29,8 +38,9 @@ class Chunk:
 class Moment:
     """What one record did to the stream.
 
-    ``rewind`` comes before ``chunk``. ``run_id`` and ``event_id`` are the record's place;
-    on a polled stream the event id is the offset after the page.
+    ``rewind`` comes before ``chunk``. ``run_id``, ``event_id`` and ``nth`` are the record's
+    place; on a polled stream the event id is the offset after the page. ``opened`` begins a
+    run, ``midway`` says that the reading of the run began here, not at its first item.
     """
 
     run_id: str
@@ -43,8 +53,18 @@ class Moment:
     end: End | None = None
     judged: Judged | None = None
     opened: bool = False
+    midway: bool = False
+    nth: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in its run."""
+        return self.event_id, self.nth
 
     @property
     def size(self) -> int:
         """Bytes that it holds, roughly."""
-        return 300 + (self.chunk.size if self.chunk else 0)
+        chunk = self.chunk
+        if chunk is None:
+            return _MOMENT_BYTES
+        return _MOMENT_BYTES + chunk.size + _ENTRY_BYTES * len(chunk.entries)

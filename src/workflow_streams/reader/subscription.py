@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
-from ..errors import DecodeError, WorkflowStreamError
+from ..errors import DecodeError
 from ..events import Gap, Item, Last
 from .hub import Feed
 from .walk import Slice, Step, Walk, check_offset
@@ -43,6 +42,7 @@ class Subscription(Generic[T]):
         self._slice: Slice | None = None
         self._index = 0
         self._steps: AsyncGenerator[Step] | None = None
+        self._closed = False
 
     def __aiter__(self) -> Subscription[T]:
         """Return itself."""
@@ -50,19 +50,13 @@ class Subscription(Generic[T]):
 
     async def __anext__(self) -> T:
         """Return what comes next; wait for it if need be."""
-        if self._steps is None:
-            self._steps = self._begin()
         while True:
             if self._slice is not None:
                 found = self._next_in_slice(self._slice)
                 if found is not None:
                     return cast("T", found)
                 self._slice = None
-            try:
-                step = await anext(self._steps)
-            except (asyncio.CancelledError, WorkflowStreamError):
-                self._steps = None
-                raise
+            step = await self._step()
             if isinstance(step, Slice):
                 self._slice, self._index = step, 0
             elif isinstance(step, Gap):
@@ -74,28 +68,36 @@ class Subscription(Generic[T]):
 
     async def aclose(self) -> None:
         """Stop following."""
-        if self._steps is None:
-            self._steps = self._begin()
-        await self._steps.aclose()
+        self._closed = True
+        self._slice = None
+        if self._steps is not None:
+            await self._steps.aclose()
 
-    def _begin(self) -> AsyncGenerator[Step]:
+    async def _step(self) -> Step:
+        if self._closed:
+            raise StopAsyncIteration
         if self._walk is None:
             self._walk = Walk(self._make_feed(), self._from)
-        elif self._walk.feed.done:
-            self._walk.go_on_with(self._make_feed())
-        return self._walk.steps()
+        if self._steps is None:
+            self._steps = self._walk.steps()
+        try:
+            return await anext(self._steps)
+        except StopAsyncIteration:
+            self._closed = True
+            raise
+        except BaseException:
+            # The generator is over. The walk is not: the next step goes on with it.
+            self._steps = None
+            raise
 
     def _next_in_slice(self, part: Slice) -> Item[Any] | Gap | None:
         assert self._walk is not None
-        feed = self._walk.feed
         entries, topics, count = part.entries, self._topics, len(part.entries)
         while (index := self._index) < count:
             offset = part.offset + index
             # A slow reader may find that the base has overtaken it in mid-chunk.
-            if offset < feed.base:
-                base = min(feed.base, part.offset + count)
-                self._index = base - part.offset
-                gap = Gap(offset, base, "truncated")
+            if offset < self._walk.feed.base and (gap := self._walk.overtaken(offset)) is not None:
+                self._index = min(count, gap.end - part.offset)
                 self._skipped += gap.count
                 if not self._items_only:
                     return gap
@@ -104,10 +106,10 @@ class Subscription(Generic[T]):
             topic, data = entries[index]
             if topics and topic not in topics:
                 continue
-            skipped, self._skipped = self._skipped, 0
             try:
                 value = self._decode(topic, data)
             except Exception as err:
                 raise DecodeError(topic, offset, err) from err
+            skipped, self._skipped = self._skipped, 0
             return Item(topic, value, offset, skipped, part.time)
         return None

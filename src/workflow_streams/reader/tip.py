@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from .. import wire
-from .hub import Feed, rpc
-
-# The last events of a history, of a task that is being tried, may be transient, and not be
-# counted alike by the two calls.
-_TRANSIENT_EVENTS = 2
-_LONGEST_SILENCE_SECONDS = 2.0
+from .history import newest_event_id
+from .hub import Feed
+from .polling import head_of
 
 
 async def wait_for_tip(feed: Feed) -> int:
-    """Wait until ``feed`` has read all that stood in the history at the call; return its head."""
+    """Wait until ``feed`` has read all that stood in the history at the call; return its head.
+
+    Raises:
+        HostUnavailableError: A contrib hosts the stream, and no worker answers.
+    """
     await feed.wait(lambda: feed.floor is not None)
-    if feed.chain is not None and feed.chain.polled:
-        handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=feed.pinned_run_id)
-        return await rpc(handle.query(wire.OFFSET_QUERY, result_type=int), feed.workflow_id)
-    described = await feed.describe()
-    run_id, length = described.run_id, described.history_length
-
-    def passed(seen: int) -> bool:
-        return feed.done or (feed.run_id == run_id and feed.seen_id >= seen)
-
-    while not passed(length):
-        # A silence is the end of the history, unless the server is away or slow.
-        if await _silent(feed) and (feed.run_id != run_id or passed(length - _TRANSIENT_EVENTS)):
-            break
-    return feed.head
-
-
-async def _silent(feed: Feed) -> bool:
-    """Wait until the feed reads something more, or does not for some time."""
-    run_id, seen_id = feed.run_id, feed.seen_id
-    try:
-        async with asyncio.timeout(_LONGEST_SILENCE_SECONDS):
-            await feed.wait(lambda: feed.done or (feed.run_id, feed.seen_id) != (run_id, seen_id))
-    except TimeoutError:
-        return True
-    return False
+    run_id = await feed.current_run()
+    if run_id is None:
+        # The id is another chain's by now; of this one, everything stands already.
+        await feed.wait(lambda: False)
+        return feed.head
+    newest = await newest_event_id(feed.client, feed.workflow_id, run_id)
+    await feed.wait(lambda: feed.polls(run_id) or feed.has_read(run_id, newest))
+    if not feed.polls(run_id) or feed.done:
+        return feed.head
+    handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=run_id)
+    return await head_of(handle, wait=False)
 
 
 async def wait_whether_polled(feed: Feed) -> bool:
     """Return whether the current run's stream has to be polled."""
     await feed.wait(lambda: feed.floor is not None)
-    while feed.chain is not None and feed.chain.polled:
+    while feed.chain is not None and feed.chain.polled and not feed.done:
         polled_run = feed.chain.run_id
-        if (await feed.describe()).run_id == polled_run or feed.done:
+        if await feed.current_run() in (None, polled_run):
             return True
         await feed.wait_other_run(polled_run)
     return False

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
 from ..errors import InvalidOffsetError, StreamNotFoundError
 from ..events import End, Gap, GapReason, Last, Rewind
-from ..wire import Entry, RunRef
-from .chain import Chain
-from .hub import Cursor, Feed
-from .moments import Chunk, Moment
+from ..wire import Entry
+from .catch_up import catch_up, find_run
+from .hub import Cursor, Feed, feed_of, forget
+from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .tip import wait_for_tip
 
 
@@ -25,13 +27,14 @@ class Slice:
     time: datetime | None
 
 
-Step = Slice | Gap | Rewind | End
+Step: TypeAlias = Slice | Gap | Rewind | End
 
 
 class Walk:
     """Goes through one stream from a start on, by the feed's ring or the history itself.
 
     Attributes:
+        feed: Feed that it uses; another one after that has stopped.
         position: Offset of what comes next.
     """
 
@@ -40,170 +43,203 @@ class Walk:
         self.feed = feed
         self.position = 0
         self._from = from_offset
-        self._cursor = Cursor(feed.start)
-        self._started = False
-        self._catching_up = False
-        self._place: tuple[str, int] | None = None
+        # Who asked for no certain offset has lost nothing before the first item.
+        self._expects = isinstance(from_offset, int) and from_offset > 0
+        self._forgiven = 0
+        self._steps: deque[Step] = deque()
+        self._ended = False
+        self._retained = False
+        self._first_run_id = ""
+        self._place: tuple[str, Place] | None = None
+        self._cursor = Cursor(0)
+        self._history: AsyncGenerator[Moment] | None = None
+
+    @property
+    def base(self) -> int:
+        """Offset below which items are gone for this reader.
+
+        Whoever is level with the feed when that reads a truncation has the items as well.
+        """
+        return self.feed.base if self.feed.base > self._forgiven else 0
 
     @property
     def level(self) -> bool:
         """Whether it has passed all that the feed has read so far."""
-        if not self._started or self._catching_up:
-            return False
-        return self._cursor.index >= self.feed.stop_index
-
-    def go_on_with(self, feed: Feed) -> None:
-        """Take another feed for the next :meth:`steps`, in place of one that has stopped."""
-        self.feed = feed
-        self._cursor = Cursor(feed.start)
-        self._catching_up = self._started
+        ahead = self._place is None or self._history is not None or bool(self._steps)
+        return not ahead and self._cursor.index >= self.feed.ring.stop
 
     async def steps(self) -> AsyncGenerator[Step]:
         """Yield what comes, to the end; ``aclose()`` it to leave early.
 
         When a step is cancelled or fails, which ends the generator, another one goes on there.
         """
-        feed, cursor = self.feed, self._cursor
-        feed.attach(cursor)
-        feed.retain(self._from if isinstance(self._from, int) else 0)
         try:
-            await feed.wait(lambda: feed.floor is not None)
-            if not self._started:
-                gap = await self._resolve_start(feed)
-                self._started = True
-                self._catching_up = self.position < (feed.floor or 0)
-                cursor.index = max(feed.join_index, feed.start)
-                if gap is not None:
-                    yield gap
             while True:
-                if self._catching_up or feed.lost(cursor):
-                    self._catching_up = True
-                    cursor.index = feed.stop_index
-                    feed.detach(cursor)
-                    async with aclosing(self._catch_up(feed, cursor, self._place)) as moments:
-                        async for moment in moments:
-                            for step in self._deliver(feed, moment):
-                                yield step
-                            if moment.end is not None:
-                                return
-                    self._catching_up = False
-                    feed.attach(cursor)
-                    continue
-                arrived = feed.advance(cursor)
-                if arrived is None:
-                    at = cursor.index
-                    await feed.wait_past(at)
-                    if feed.stop_index <= at:
-                        return
-                    continue
-                for step in self._deliver(feed, arrived):
-                    yield step
-                if arrived.end is not None:
+                while self._steps:
+                    yield self._steps.popleft()
+                if self._ended:
                     return
+                if not self._retained:
+                    await self._attach()
+                elif (moment := await self._next(self.feed)) is not None:
+                    self._deliver(moment)
         finally:
-            feed.detach(cursor)
-            feed.release()
+            await self._leave()
 
-    async def _resolve_start(self, feed: Feed) -> Gap | None:
-        start = self._from
-        if isinstance(start, Last):
-            head = await self._tip(feed)
-            self.position = max(feed.base, head - start.n)
+    def overtaken(self, offset: int) -> Gap | None:
+        """Return what is lost from ``offset`` on, if the base has come past it."""
+        base = self.base
+        if offset >= base:
             return None
-        if feed.keeps_last:
-            await self._tip(feed)
-        self.position = max(start, feed.base)
-        if 0 < start < self.position:
-            return Gap(start, self.position, "truncated")
-        return None
+        self.position = max(self.position, base)
+        return Gap(offset, base, "truncated")
 
-    async def _tip(self, feed: Feed) -> int:
-        # A full ring would wait for this cursor, which goes on when the feed has read all.
-        feed.detach(self._cursor)
-        try:
-            return await wait_for_tip(feed)
-        finally:
+    async def _attach(self) -> None:
+        """Find the way to the next moment, through the feed or apart from it."""
+        since = asyncio.get_running_loop().time()
+        feed = self.feed
+        if feed.done:
+            feed = self.feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
+        feed.retain(self._from if self._place is None else self.position)
+        self._retained = True
+        if self._place is None and isinstance(self._from, int):
+            # From here on, a feed without other subscribers does not run ahead.
+            self._cursor.index = feed.ring.start
+            feed.attach(self._cursor)
+        if self._place is None and not await feed.confirm(since):
+            forget(feed)
+            await self._leave()
+            self.feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
+            return
+        await feed.wait(lambda: feed.floor is not None)
+        if feed.floor is None:
+            self._ended = True
+        elif self._place is None:
+            await self._start(feed)
+        elif self._first_run_id != feed.first_run_id:
+            # The workflow id has been used again; this reader stays with its own chain.
+            await self._leave()
+            self.feed = feed_of(feed.client, feed.workflow_id, self._place[0])
+        else:
+            self._go_on(feed, *self._place)
+
+    async def _start(self, feed: Feed) -> None:
+        start = self._from
+        if isinstance(start, Last) or feed.keeps_last:
+            # While this waits for the feed, the feed must not wait for this.
+            feed.detach(self._cursor)
+            head = await wait_for_tip(feed)
+            start = max(0, head - start.n) if isinstance(start, Last) else start
+        base, floor = feed.base, feed.floor or 0
+        gap: Gap | None = None
+        if max(start, base) < floor:
+            feed.detach(self._cursor)
+            run_id, gap = await find_run(feed, max(start, base))
+            place = run_id, BEFORE_ALL
+        else:
+            place = feed.ring.place_before(max(feed.join_index, feed.ring.start))
+        # Nothing is awaited any more: a cancelled start begins anew.
+        self.position, self._forgiven = start, base
+        self._first_run_id = feed.first_run_id
+        self._miss(base, "truncated")
+        if gap is not None:
+            self._miss(gap.end, gap.reason)
+        self._go_on(feed, *place)
+
+    def _go_on(self, feed: Feed, run_id: str, place: Place) -> None:
+        """Go on after a place in the history: in the ring if that has what comes after it."""
+        self._place = run_id, place
+        index = feed.index_after(run_id, place)
+        if index is None:
+            feed.detach(self._cursor)
+            self._history = catch_up(feed, self._cursor, run_id, place, self.position)
+        else:
+            self._cursor.index = index
             feed.attach(self._cursor)
 
-    async def _catch_up(
-        self, feed: Feed, cursor: Cursor, place: tuple[str, int] | None
-    ) -> AsyncGenerator[Moment]:
-        """Read the history apart from the feed, up to where the feed's ring takes over."""
-        if place is not None:
-            run_id, after = place
-        else:
-            (run_id, lost), after = await self._find_run(feed), 0
-            if lost is not None:
-                yield lost
-        chain = Chain(feed.client, feed.workflow_id, run_id, offset=self.position)
-        async for page in chain.pages():
-            for moment in page:
-                # Several moments may share an event, and only some of them have been delivered.
-                if moment.run_id != run_id or (moment.event_id, moment.head) > (
-                    after,
-                    self.position,
-                ):
-                    yield moment
-            here, event_id = chain.run_id, chain.event_id
-            await feed.wait_level(here, event_id)
-            joined = feed.index_after(here, event_id)
-            if joined is not None and (not page or page[-1].end is None):
-                cursor.index = joined
-                return
+    async def _next(self, feed: Feed) -> Moment | None:
+        """Return what comes next; None if the way to it has changed."""
+        if self._history is not None:
+            return await self._from_history(feed, self._history)
+        if feed.lost(self._cursor):
+            assert self._place is not None
+            self._go_on(feed, *self._place)
+            return None
+        moment = feed.advance(self._cursor)
+        if moment is None:
+            await feed.wait_past(self._cursor.index)
+            # A feed without a next moment has been stopped.
+            self._ended = feed.ring.stop <= self._cursor.index
+            self._forgiven = feed.base
+        return moment
 
-    async def _find_run(self, feed: Feed) -> tuple[str, Moment | None]:
-        """Return the run that holds the position, or the first after it that still exists."""
-        assert feed.chain is not None
-        runs = [*feed.chain.runs, RunRef(feed.chain.run_id, feed.chain.first_offset)]
-        if feed.chain.polled:
-            return feed.chain.run_id, None
-        while runs[0].first_offset > self.position:
-            opening = await _opening_of(feed, runs[0].run_id)
-            if opening is None or not opening.runs:
-                break
-            runs = [*opening.runs, *runs]
-        first = max(
-            (i for i, run in enumerate(runs) if run.first_offset <= self.position), default=0
-        )
-        for run in runs[first:]:
-            if run.run_id == feed.chain.run_id or await _opening_of(feed, run.run_id) is not None:
-                if run.first_offset <= self.position:
-                    return run.run_id, None
-                start, self.position = self.position, run.first_offset
-                gap = Gap(start, run.first_offset, "expired")
-                # Only who asked for a certain place has lost something.
-                return run.run_id, _gap_moment(run, gap) if self._from else None
-        raise StreamNotFoundError(feed.workflow_id, "none of its runs is left")
+    async def _from_history(self, feed: Feed, history: AsyncGenerator[Moment]) -> Moment | None:
+        assert self._place is not None
+        try:
+            moment = await anext(history, None)
+        except StreamNotFoundError:
+            # The namespace's retention has deleted a run in the meantime.
+            run_id, gap = await find_run(feed, self.position)
+            if run_id == self._place[0]:
+                raise
+            self._miss(gap.end if gap is not None else 0, "expired")
+            self._go_on(feed, run_id, BEFORE_ALL)
+            return None
+        if moment is None:
+            self._history = None
+            feed.attach(self._cursor)
+        return moment
 
-    def _deliver(self, feed: Feed, moment: Moment) -> list[Step]:
-        self._place = (moment.run_id, moment.event_id)
-        steps: list[Step] = []
-        if moment.gap is not None and moment.gap.end > moment.gap.start:
-            steps.append(moment.gap)
-            self.position = max(self.position, moment.gap.end)
+    async def _leave(self) -> None:
+        history, self._history = self._history, None
+        if self._retained:
+            self._retained = False
+            self.feed.detach(self._cursor)
+            self.feed.release()
+        if history is not None:
+            await history.aclose()
+
+    def _deliver(self, moment: Moment) -> None:
+        self._place = moment.run_id, moment.place
+        if moment.gap is not None:
+            self._miss(moment.gap.end, moment.gap.reason)
         if moment.rewind is not None:
-            steps.append(moment.rewind)
-            if moment.rewind.reason != "attempt":
-                self.position = moment.rewind.next_offset
+            self._rewind(moment.rewind)
         if moment.chunk is not None and moment.chunk.end > self.position:
-            steps += self._slices(feed, moment.chunk)
+            self._slice(moment.chunk)
         if moment.end is not None:
-            steps.append(moment.end)
-        return steps
+            self._steps.append(moment.end)
+            self._ended = True
 
-    def _slices(self, feed: Feed, chunk: Chunk) -> list[Step]:
-        steps: list[Step] = []
-        start = max(chunk.offset, feed.base)
-        if self.position < start:
-            reason: GapReason = "truncated"
-            steps.append(Gap(self.position, start, reason))
-            self.position = start
+    def _miss(self, end: int, reason: GapReason) -> None:
+        """Move on to ``end``: what comes before it is lost."""
+        if end > self.position:
+            if self._expects:
+                self._steps.append(Gap(self.position, end, reason))
+            self.position = end
+
+    def _rewind(self, rewind: Rewind) -> None:
+        """Pass on a rewind, unless all that it concerns lies away from the position."""
+        if rewind.reason == "attempt":
+            # Who is past it had it, or started behind it.
+            if rewind.next_offset >= self.position:
+                self._steps.append(rewind)
+            return
+        self._forgiven = min(self._forgiven, self.feed.base)
+        head = rewind.ranges[-1].stop if rewind.ranges else rewind.next_offset
+        # Who waits for an offset that the stream had not come to waits on.
+        if self.position <= head:
+            self._steps.append(rewind)
+            self.position = rewind.next_offset
+
+    def _slice(self, chunk: Chunk) -> None:
+        self._miss(max(chunk.offset, self.base), "truncated")
         if chunk.end > self.position:
             skip = self.position - chunk.offset
             entries = chunk.entries[skip:] if skip else chunk.entries
-            steps.append(Slice(self.position, entries, chunk.time))
+            self._steps.append(Slice(self.position, entries, chunk.time))
             self.position = chunk.end
-        return steps
+            self._expects = True
 
 
 def check_offset(offset: int | Last) -> int | Last:
@@ -218,22 +254,3 @@ def check_offset(offset: int | Last) -> int | Last:
     if number < 0:
         raise InvalidOffsetError(offset, "must not be negative; Last(n) starts n items back")
     return offset
-
-
-def _gap_moment(run: RunRef, gap: Gap) -> Moment:
-    return Moment(run.run_id, 0, gap.end, gap.end, gap=gap)
-
-
-async def _opening_of(feed: Feed, run_id: str) -> Chain | None:
-    """Read a run's opening; None if the namespace's retention has deleted the run."""
-    chain = Chain(feed.client, feed.workflow_id, run_id)
-    pages = chain.pages()
-    try:
-        async for page in pages:
-            if any(moment.opened for moment in page) or chain.polled:
-                return chain
-    except StreamNotFoundError:
-        return None
-    finally:
-        await pages.aclose()
-    return chain

@@ -1,0 +1,78 @@
+"""The newest moments of a stream, bounded in bytes. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .moments import BEFORE_ALL, Moment, Place
+
+
+class Ring:
+    """Moments by an index that counts on, however many have been dropped.
+
+    Attributes:
+        start: Index of the oldest moment.
+        size: Bytes that the moments hold, roughly.
+    """
+
+    def __init__(self) -> None:
+        """Start empty, at index 0."""
+        self.start = 0
+        self.size = 0
+        self._moments: deque[Moment] = deque()
+        self._dropped: Moment | None = None
+
+    def __len__(self) -> int:
+        """How many moments there are."""
+        return len(self._moments)
+
+    def __getitem__(self, index: int) -> Moment:
+        """Return the moment at an index from ``start`` on; -1 is the newest."""
+        return self._moments[index - self.start if index >= 0 else index]
+
+    @property
+    def stop(self) -> int:
+        """Index after the newest moment."""
+        return self.start + len(self._moments)
+
+    def append(self, moment: Moment) -> None:
+        """Add the newest moment."""
+        self._moments.append(moment)
+        self.size += moment.size
+
+    def drop(self) -> Moment:
+        """Give up the oldest moment."""
+        self._dropped = moment = self._moments.popleft()
+        self.start += 1
+        self.size -= moment.size
+        return moment
+
+    def index_after(self, run_id: str, place: Place, *, reading: str) -> int | None:
+        """Return the index of what comes after this place; None if not all of that is here.
+
+        ``reading`` is the run that the next moment comes from.
+        """
+        index = self.stop
+        found = index if reading == run_id else None
+        for moment in reversed(self._moments):
+            if moment.run_id == run_id:
+                if moment.place <= place:
+                    return index
+                if moment.midway:
+                    return None
+                found = index - 1
+            elif found is not None:
+                return found
+            index -= 1
+        before = self._dropped
+        if before is not None and before.run_id == run_id and before.place > place:
+            return None
+        return found
+
+    def place_before(self, index: int) -> tuple[str, Place]:
+        """Return the run and place right before the moment at ``index``, which has come."""
+        before = self[index - 1] if index > self.start else self._dropped
+        if before is not None:
+            return before.run_id, before.place
+        first = self[index]
+        return first.run_id, first.place if first.midway else BEFORE_ALL

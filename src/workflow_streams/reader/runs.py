@@ -1,0 +1,95 @@
+"""The runs of a stream's workflow: which one to begin with, which one comes next."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from temporalio.client import Client, WorkflowExecutionDescription
+
+from .. import wire
+from ..errors import StreamNotFoundError
+from .history import history_pages, until_answered
+
+
+async def describe(
+    client: Client, workflow_id: str, run_id: str | None
+) -> WorkflowExecutionDescription:
+    """Describe a run, or the current one; wait while the server does not answer."""
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    return await until_answered(handle.describe, workflow_id)
+
+
+def first_run_of(described: WorkflowExecutionDescription) -> str:
+    """Return the first run of the chain that a run belongs to, through retry, cron and reset."""
+    return described.raw_description.workflow_execution_info.first_run_id
+
+
+async def exists(client: Client, workflow_id: str, run_id: str) -> bool:
+    """Whether a run is still there; the namespace's retention deletes closed ones."""
+    try:
+        await describe(client, workflow_id, run_id)
+    except StreamNotFoundError:
+        return False
+    return True
+
+
+async def opened_run(client: Client, workflow_id: str, run_id: str) -> str | None:
+    """Return the last run up to ``run_id`` that has opened a stream in its history.
+
+    None if there is none left, or if it is a contrib's, whose runs carry their log along.
+    """
+    candidate = run_id
+    while candidate:
+        before = ""
+        try:
+            pages = history_pages(client, workflow_id, candidate)
+            async with aclosing(pages):
+                async for events in pages:
+                    for event in events:
+                        if event.HasField("workflow_execution_started_event_attributes"):
+                            started = event.workflow_execution_started_event_attributes
+                            before = started.continued_execution_run_id
+                        elif event.HasField("workflow_properties_modified_event_attributes"):
+                            modified = event.workflow_properties_modified_event_attributes
+                            if wire.MEMO_KEY in modified.upserted_memo.fields:
+                                return candidate
+                    if any(e.HasField("workflow_task_completed_event_attributes") for e in events):
+                        return None
+        except StreamNotFoundError:
+            return None
+        candidate = before
+    return None
+
+
+async def reset_run(client: Client, workflow_id: str, run_id: str) -> str | None:
+    """Return the run that took the place of a terminated one, if that was reset.
+
+    The server notes the new run on the one that was reset. A reset of an earlier run ends the
+    current one as well; then the new run is the first reset one that began after it.
+    """
+    described = await describe(client, workflow_id, run_id)
+    noted: str = described.raw_description.workflow_extended_info.reset_run_id
+    if noted:
+        return noted
+    later = await describe(client, workflow_id, None)
+    if first_run_of(later) != first_run_of(described):
+        return None
+    found = None
+    while later.start_time > described.start_time:
+        if later.raw_description.workflow_extended_info.HasField("last_reset_time"):
+            found = later.run_id
+        before = await _continued_from(client, workflow_id, later.run_id)
+        if not before or not await exists(client, workflow_id, before):
+            break
+        later = await describe(client, workflow_id, before)
+    return found
+
+
+async def _continued_from(client: Client, workflow_id: str, run_id: str) -> str:
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+
+    async def started() -> str:
+        first = await anext(handle.fetch_history_events(page_size=1))
+        return first.workflow_execution_started_event_attributes.continued_execution_run_id
+
+    return await until_answered(started, workflow_id)
