@@ -42,11 +42,13 @@ def test_a_producers_id_tells_producer_and_session(producer_id: str, epoch: int)
 @example("wfs1/run//2/nonce/activity")
 @example("wfs2/run/1/2/nonce/activity")
 @example(f"wfs1/run/{'9' * 5_000}/1/nonce/activity")
+@example(f"wfs1/run/1/{'1' * 21}/nonce/activity")
 @example("wfp1/1")
 @example("wfp1/-1/producer")
 @example("wfp1//producer")
 @example("wfp1/²/producer")
 @example(f"wfp1/{'9' * 5_000}/producer")
+@example(f"wfp1/{'1' * 21}/producer")
 def test_ids_of_any_other_shape_say_nothing(publisher_id: str) -> None:
     assert parse_publisher_id(publisher_id) is None
     assert parse_producer(publisher_id) is None
