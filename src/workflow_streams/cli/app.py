@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import dev, inspection, ls, publish, tail
+from . import demo, dev, gateway, inspection, ls, publish, tail
 from .help import Command
 
 app = typer.Typer(
@@ -21,7 +21,9 @@ app.command(cls=Command, epilog=tail.EPILOG)(tail.tail)
 app.command(cls=Command, epilog=publish.EPILOG)(publish.publish)
 app.command(cls=Command, epilog=ls.EPILOG)(ls.ls)
 app.command(cls=Command, epilog=inspection.EPILOG)(inspection.inspect)
-app.command(cls=Command)(dev.dev)
+app.command(cls=Command, epilog=demo.EPILOG)(demo.demo)
+app.command(cls=Command, epilog=gateway.EPILOG)(gateway.gateway)
+app.command(cls=Command, epilog=dev.EPILOG)(dev.dev)
 
 
 def _show_version(value: bool) -> None:

@@ -1,70 +1,73 @@
-"""``workflow-streams dev``: a server of one's own."""
+"""``workflow-streams dev``: everything on one's own machine."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..embedded import EmbeddedServer
-from ..errors import WorkflowStreamError
+from .exits import epilog
+from .session import run
+
+EPILOG = epilog(
+    """\
+workflow-streams dev
+workflow-streams dev --db streams.db
+workflow-streams dev --port 0 --gateway-port 0 --headless --no-workers"""
+)
 
 
 def dev(
     *,
-    port: Annotated[int, typer.Option(help="Port to serve on; 0 for a free one.")] = 7233,
-    ui_port: Annotated[int, typer.Option(help="Port of the web page; 0 for a free one.")] = 8233,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of the server; 0 for a free one.")
+    ] = 7233,
+    ui_port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of Temporal's own web page.")
+    ] = 8233,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Without Temporal's web page.")
+    ] = False,
+    gateway_port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of the gateway and its viewer.")
+    ] = 8080,
+    gateway: Annotated[
+        bool, typer.Option("--gateway/--no-gateway", help="Whether to run the gateway.")
+    ] = True,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Whether to run the samples' workers.")
+    ] = True,
     db: Annotated[
-        Path | None, typer.Option(help="SQLite file to keep everything in. Default: memory.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep everything in this SQLite file, not in memory."),
     ] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Without the web page.")] = False,
-    namespace: Annotated[str, typer.Option(help="Namespace to create.")] = "default",
+    namespace: Annotated[str, typer.Option(metavar="NAME", help="Namespace to create.")] = (
+        "default"
+    ),
 ) -> None:
-    """Run a Temporal server on this machine until Ctrl-C.
+    """Run all that streams need on this machine, until Ctrl-C.
 
-    Starts nothing if TEMPORAL_ADDRESS names a server already.
+    A Temporal server with its web page, the gateway with the page that
+    shows streams, and the workers of the samples: start their runners
+    (samples/run_*.py) and watch. A worker that is killed is started
+    again, so that one can see what readers are told of it.
 
-    Example: workflow-streams dev --db streams.db
+    If TEMPORAL_ADDRESS names a server already, that one is used.
     """
-    address = os.environ.get("TEMPORAL_ADDRESS")
-    if address:
-        typer.echo(f"TEMPORAL_ADDRESS is set: using {address}; nothing is started.")
-        return
-    try:
-        server = EmbeddedServer(
-            port=port,
-            ui=not headless,
-            ui_port=ui_port,
-            db_filename=db,
-            namespace=namespace,
-        )
-        asyncio.run(_serve(server))
-    except WorkflowStreamError as err:
-        typer.echo(f"workflow-streams: {err}", err=True)
-        raise typer.Exit(1) from None
 
+    async def work() -> int:
+        from .actions.dev import Dev, dev
 
-async def _serve(server: EmbeddedServer) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    # The signals above are all that cancels this; a second one cuts the shutdown short.
-    with suppress(asyncio.CancelledError):
-        async with server:
-            typer.echo(f"Temporal server   {server.address}")
-            if server.ui_url:
-                typer.echo(f"Web page          {server.ui_url}")
-            typer.echo(f"Elsewhere         export TEMPORAL_ADDRESS={server.address}")
-            typer.echo("Ctrl-C ends it.")
-            output = await server.wait()
-        typer.echo(
-            f"workflow-streams: the server has ended by itself.\n{output}".rstrip(), err=True
+        return await dev(
+            Dev(
+                port=port,
+                ui_port=None if headless else ui_port,
+                db=db,
+                namespace=namespace,
+                gateway_port=gateway_port if gateway else None,
+                workers=workers,
+            )
         )
-        raise typer.Exit(1)
+
+    run(work, orderly_interrupt=True)

@@ -51,8 +51,8 @@ def ls(
     may be a second behind. Streams that were written under temporalio's
     contrib package do not stand out there: name their workflow types.
 
-    A line shows a stream's workflow, not each of its runs. "events" and
-    "size" are those of the current run's history.
+    A line is a stream, not each of its workflow's runs. The size of the
+    last run's history is known when the workflow has ended.
     """
     if running + closed + everything > 1:
         raise typer.BadParameter("give one of them", param_hint="--running, --closed, --all")

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import FrameType
@@ -14,6 +15,9 @@ from typing import Any, NoReturn
 
 from .exits import Exit
 from .output import OutputClosedError, is_terminal, say
+
+_LIBRARY = "workflow_streams"
+_SILENCE_SECONDS = 30.0
 
 
 class ActionError(Exception):
@@ -38,12 +42,16 @@ def run(
     if not orderly_interrupt:
         signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(handlers=[_Log()], level=logging.WARNING)
+    logging.getLogger(_LIBRARY).setLevel(logging.INFO)
     try:
         status = _outcome_of(action)
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
         if is_terminal(sys.stderr):
             print(file=sys.stderr)  # the prompt is not to come in the middle of a line
+    except Exception:
+        traceback.print_exc()  # a fault of this program
+        status = Exit.FAULT
     end(status)
 
 
@@ -63,6 +71,7 @@ def end(status: int) -> NoReturn:
 def _outcome_of(action: Callable[[], Coroutine[Any, Any, int]]) -> int:
     from ..errors import WorkflowStreamError
 
+    _quieten_core()
     try:
         return asyncio.run(action())
     except OutputClosedError:
@@ -97,7 +106,37 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class _Log(logging.Handler):
-    """Warnings of the library and the SDK, told like the command's own messages."""
+    """Tells what the library and the SDK log as the command tells its own messages.
+
+    Of the library's own, outages that are being waited out are told as well; each kind of
+    message once in a while.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, object], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
+        if record.levelno < logging.WARNING and record.name != _LIBRARY:
+            return
+        kind = (record.name, record.msg)
+        if record.created - self._told.get(kind, 0) >= _SILENCE_SECONDS:
+            self._told[kind] = record.created
+            say(record.getMessage())
+
+
+def _quieten_core() -> None:
+    """Keep the SDK's core, whose logger writes to standard output, from doing so."""
+    from temporalio.runtime import (
+        LogForwardingConfig,
+        LoggingConfig,
+        Runtime,
+        TelemetryConfig,
+        TelemetryFilter,
+    )
+
+    errors = LoggingConfig(
+        TelemetryFilter(core_level="ERROR", other_level="ERROR"),
+        forwarding=LogForwardingConfig(logging.getLogger("temporalio")),
+    )
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=errors)))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from temporalio.client import WorkflowExecutionDescription
-
 from ...publisher_ids import parse_producer, parse_publisher_id
 from ..columns import Columns
 from ..exits import Exit
 from ..output import Output, say
 from ..text import shown, shown_json
 from .connection import open_client
-from .rendering import Style, causes, failure_of, iso
+from .executions import members_of, seconds, state_of
+from .rendering import Style, causes, failure_of
 from .report import Report, Run, examine
 
 
@@ -38,11 +37,10 @@ def members(report: Report) -> dict[str, Any]:
     """Return everything as one JSON object."""
     described, fold = report.described, report.chain.fold
     found: dict[str, Any] = {
-        "workflow_id": described.id,
-        "run_id": described.run_id,
-        "workflow_type": described.workflow_type,
+        "id": described.id,
+        "type": described.workflow_type,
         "task_queue": described.task_queue,
-        "status": _status(described),
+        **members_of(described),
         "host": report.host,
         "head": report.head,
         "base": report.base,
@@ -59,21 +57,21 @@ def members(report: Report) -> dict[str, Any]:
         found["keep_last"] = fold.keep_last
     if report.chain.rules is not None:
         found["content_type"] = report.chain.rules.content_type
-    if report.end is not None:
-        found["outcome"] = report.end.outcome
-        if report.end.failure is not None:
-            found["failure"] = failure_of(report.end.failure)
+    if report.end is not None and report.end.failure is not None:
+        found["failure"] = failure_of(report.end.failure)
+    if fold is not None and fold.closed:
+        found["closed_by_writer"] = True
     return found
 
 
 def text_of(report: Report, style: Style) -> str:
     """Return everything as lines and tables."""
-    described, chain, found = report.described, report.chain, members(report)
+    described, found = report.described, members(report)
     base = "not known" if report.base is None else str(report.base)
     if report.head is not None and report.base is not None:
         base += f", {report.head - report.base} item(s) retained"
     facts = {
-        "status": found["status"],
+        "state": state_of(found),
         "failure": shown(causes(report.end.failure)) if report.end and report.end.failure else "",
         "type": f"{shown(described.workflow_type)} on task queue {shown(described.task_queue)}",
         "host": report.host or "not known",
@@ -81,7 +79,7 @@ def text_of(report: Report, style: Style) -> str:
         "base": base,
         "keeps": f"the last {found['keep_last']} item(s)" if "keep_last" in found else "",
         "content": shown(found.get("content_type", "")),
-        "closed": "by a writer" if chain.fold is not None and chain.fold.closed else "",
+        "closed": "by a writer" if "closed_by_writer" in found else "",
         "batches": _listed(found["batches"]),
         "rewinds": str(report.rewinds) if report.rewinds else "",
     }
@@ -93,13 +91,15 @@ def text_of(report: Report, style: Style) -> str:
 
 def _tables(found: dict[str, Any], style: Style) -> list[str]:
     runs = Columns(
-        "RUN", "FROM", "STATUS", "EVENTS", "BYTES", "STARTED", right=["FROM", "EVENTS", "BYTES"]
+        "RUN", "FROM", "STATE", "EVENTS", "BYTES", "STARTED", right=["FROM", "EVENTS", "BYTES"]
     )
     run_rows = [
         [
             run["run_id"],
-            *(_cell(run.get(key)) for key in ("first_offset", "status", "events", "size_bytes")),
-            run.get("start_time", "-"),
+            _cell(run["first_offset"]),
+            state_of(run),
+            *(_cell(run.get(key)) for key in ("events", "size_bytes")),
+            seconds(run.get("started")),
         ]
         for run in found["runs"]
     ]
@@ -130,16 +130,9 @@ def _tables(found: dict[str, Any], style: Style) -> list[str]:
 
 def _run(run: Run) -> dict[str, Any]:
     known: dict[str, Any] = {"run_id": run.run_id, "first_offset": run.first_offset}
-    described = run.described
-    if described is None:
-        return known | {"status": "expired"}
-    return known | {
-        "status": _status(described),
-        "events": described.history_length,
-        "size_bytes": described.raw_description.workflow_execution_info.history_size_bytes,
-        "start_time": iso(described.start_time),
-        "close_time": None if described.close_time is None else iso(described.close_time),
-    }
+    if run.described is None:
+        return known | {"state": "expired", "outcome": None}
+    return known | members_of(run.described)
 
 
 def _publishers(report: Report) -> list[dict[str, Any]]:
@@ -187,10 +180,6 @@ def _described(publisher: dict[str, Any]) -> str:
             return "the workflow itself"
         case _:
             return "a client"
-
-
-def _status(described: WorkflowExecutionDescription) -> str:
-    return "unknown" if described.status is None else described.status.name.lower()
 
 
 def _listed(counts: dict[str, int]) -> str:

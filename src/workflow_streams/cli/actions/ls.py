@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from temporalio.client import WorkflowExecution, WorkflowExecutionAsyncIterator
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
 
 from ... import wire
+from ...hosted import EXPIRED_MEMO_KEY, HOST_WORKFLOW, SETUP_MEMO_KEY, HostSetup
 from ...rpc import explain
 from ..columns import Columns
 from ..exits import Exit
@@ -17,7 +19,8 @@ from ..output import Output, say
 from ..session import ActionError
 from ..text import shown
 from .connection import open_client
-from .rendering import iso, json_line, short_time
+from .executions import host_of, members_of, seconds, state_of
+from .rendering import json_line
 
 State = Literal["running", "closed", "all"]
 
@@ -27,7 +30,7 @@ _CONDITIONS: dict[State, str] = {
     "closed": "ExecutionStatus NOT IN ('Running', 'ContinuedAsNew')",
     "all": "ExecutionStatus != 'ContinuedAsNew'",
 }
-_TITLES = ("ID", "STATUS", "TYPE", "HOST", "STARTED", "ENDED", "EVENTS")
+_TITLES = ("ID", "STATE", "TYPE", "HOST", "STARTED", "CLOSED", "EVENTS")
 _LARGEST_PAGE = 1000
 
 
@@ -44,28 +47,46 @@ class Listing:
 
 async def list_streams(wanted: Listing) -> int:
     """Write a line for each stream; return the exit status."""
-    output, limit = Output(), wanted.limit
+    output, limit, count = Output(), wanted.limit, 0
     titles = [title for title in _TITLES if title != "HOST" or wanted.contrib]
     table = Columns(*titles, right=["EVENTS"])
     client = await open_client()
+    query = visibility_query(wanted.state, wanted.contrib, wanted.query)
     # One more than is shown tells whether there are more.
     page_size = _LARGEST_PAGE if limit is None else min(_LARGEST_PAGE, limit + 1)
-    query = visibility_query(wanted.state, wanted.contrib, wanted.query)
-    pages, count = client.list_workflows(query, page_size=page_size), 0
+    async with aclosing(_pages(client, query, page_size)) as pages:
+        async for page in pages:
+            streams = page if limit is None else page[: limit - count]
+            if wanted.as_json:
+                output.write("".join(json_line(**stream) for stream in streams))
+            elif streams:
+                rows = [[_row(stream)[title] for title in titles] for stream in streams]
+                output.write(table.lines(rows, head=not count, style=output.style))
+            count += len(streams)
+            if len(streams) < len(page):
+                say(f"there are more than {limit}; --limit shows more")
+                break
+    if not count and not wanted.as_json:
+        say("there are none")
+    return Exit.DONE
+
+
+async def _pages(
+    client: Client, query: str, page_size: int
+) -> AsyncGenerator[list[dict[str, Any]]]:
+    """Yield streams, a page of the server's at a time."""
+    found = client.list_workflows(query, page_size=page_size)
+    seen: set[str] = set()
     while True:
-        page = await _next_page(pages)
-        streams = page if limit is None else page[: limit - count]
-        if wanted.as_json:
-            output.write("".join(json_line(**_members(stream)) for stream in streams))
-        elif page or not count:
-            rows = [[_row(stream)[title] for title in titles] for stream in streams]
-            output.write(table.lines(rows, head=not count, style=output.style))
-        count += len(streams)
-        if len(streams) < len(page):
-            say(f"there are more than {limit}; --limit shows more")
-            return Exit.DONE
-        if not pages.next_page_token:
-            return Exit.DONE
+        page: list[dict[str, Any]] = []
+        for stream in await _next_page(found):
+            # An id may have been used before: its newest workflow is the stream.
+            if stream.id not in seen and not await _is_gone(stream):
+                page.append(_members(stream))
+            seen.add(stream.id)
+        yield page
+        if not found.next_page_token:
+            return
 
 
 async def _next_page(pages: WorkflowExecutionAsyncIterator) -> list[WorkflowExecution]:
@@ -91,37 +112,35 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+async def _is_gone(stream: WorkflowExecution) -> bool:
+    """Whether a stream made over HTTP has been deleted or has expired."""
+    if stream.workflow_type != HOST_WORKFLOW:
+        return False
+    try:
+        setup = await stream.memo_value(SETUP_MEMO_KEY, None, type_hint=HostSetup)
+        return (setup is not None and setup.deleted) or bool(
+            await stream.memo_value(EXPIRED_MEMO_KEY, False)
+        )
+    except (RuntimeError, KeyError, TypeError, ValueError):
+        return False  # not readable without the codec; it is shown
+
+
 def _members(stream: WorkflowExecution) -> dict[str, Any]:
+    about = {"id": stream.id, "type": stream.workflow_type, "task_queue": stream.task_queue}
+    found = about | members_of(stream) | {"host": host_of(stream)}
+    if found["state"] == "running":
+        # The visibility store learns of these at the end.
+        found |= {"events": None, "size_bytes": None}
+    return found
+
+
+def _row(found: dict[str, Any]) -> dict[str, str]:
     return {
-        "workflow_id": stream.id,
-        "run_id": stream.run_id,
-        "workflow_type": stream.workflow_type,
-        "status": _status(stream),
-        "host": _host(stream),
-        "task_queue": stream.task_queue,
-        "start_time": iso(stream.start_time),
-        "close_time": None if stream.close_time is None else iso(stream.close_time),
-        "events": stream.history_length,
-        "size_bytes": stream.raw_info.history_size_bytes,
+        "ID": shown(found["id"]),
+        "STATE": state_of(found),
+        "TYPE": shown(found["type"]),
+        "HOST": found["host"],
+        "STARTED": seconds(found["started"]),
+        "CLOSED": seconds(found["closed"]),
+        "EVENTS": "-" if found["events"] is None else str(found["events"]),
     }
-
-
-def _row(stream: WorkflowExecution) -> dict[str, str]:
-    return {
-        "ID": shown(stream.id),
-        "STATUS": _status(stream),
-        "TYPE": shown(stream.workflow_type),
-        "HOST": _host(stream),
-        "STARTED": short_time(stream.start_time),
-        "ENDED": short_time(stream.close_time) if stream.close_time else "-",
-        "EVENTS": str(stream.history_length),
-    }
-
-
-def _status(stream: WorkflowExecution) -> str:
-    return "unknown" if stream.status is None else stream.status.name.lower()
-
-
-def _host(stream: WorkflowExecution) -> str:
-    versions = stream.search_attributes.get("TemporalChangeVersion", [])
-    return "workflow_streams" if wire.PATCH_ID in versions else "contrib"

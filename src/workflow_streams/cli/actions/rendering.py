@@ -12,6 +12,7 @@ from ...reader.walk import Slice, Step
 from ...wire import Entry
 from ..output import TOPIC_STYLES
 from ..text import shown, shown_json
+from .executions import iso
 from .payloads import Undecodable, members_of, text_of
 
 Style: TypeAlias = Callable[..., str]
@@ -132,16 +133,6 @@ def quoted(text: str) -> str:
 def json_line(**members: Any) -> str:
     """Return a line that holds these members."""
     return shown_json(json.dumps(members, ensure_ascii=False, separators=(",", ":"))) + "\n"
-
-
-def short_time(time: datetime) -> str:
-    """Return a time in UTC to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def iso(time: datetime) -> str:
-    """Return a time in UTC as RFC 3339 has it."""
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _offsets(offsets: range) -> str:

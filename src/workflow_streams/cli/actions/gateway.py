@@ -1,0 +1,109 @@
+"""Serves the gateway, alone or beside other things."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from temporalio.envconfig import ClientConfig
+
+from ...errors import UsageError
+from ..exits import Exit
+from ..output import Output
+from ..session import ActionError
+from .connection import open_client
+
+try:
+    from ...gateway import GatewaySettings, SecuritySettings, create_app
+    from ...gateway.logs import configure_logging
+    from ...gateway.server import listen, server_of
+except ModuleNotFoundError as err:
+    if (err.name or "").startswith("workflow_streams"):
+        raise
+    raise ActionError(
+        f"{err.name} is not installed. Install the gateway with: "
+        "pip install 'workflow-streams[gateway]'"
+    ) from err
+
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """A gateway that serves; ``serving`` ends when it does."""
+
+    url: str
+    serving: asyncio.Task[None]
+
+
+def gateway_settings(*, with_worker: bool) -> GatewaySettings:
+    """Return the settings that options and environment say.
+
+    Raises:
+        ActionError: They cannot work.
+    """
+    try:
+        return GatewaySettings(security=SecuritySettings.from_env(), host_worker=with_worker)
+    except (UsageError, OSError, ValueError) as err:
+        raise ActionError(str(err), Exit.USAGE) from err
+
+
+@asynccontextmanager
+async def running_gateway(
+    host: str, port: int, settings: GatewaySettings
+) -> AsyncIterator[RunningGateway]:
+    """Serve a gateway within the block, and end it in order.
+
+    Raises:
+        ActionError: It cannot serve there.
+    """
+    app = create_app(open_client, settings)
+    try:
+        listening = listen(host, port, settings)
+    except OSError as err:
+        raise ActionError(f"Cannot listen on {host}, port {port}: {err.strerror}") from err
+    with listening:
+        server = server_of(app, settings)
+        # Signals are this process's business; uvicorn would raise them again when it has ended.
+        server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
+        serving = asyncio.create_task(server.serve([listening]), name="gateway server")
+        try:
+            # Nothing tells but asking.
+            while not (server.started or serving.done()):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            name = f"[{host}]" if ":" in host else host
+            yield RunningGateway(f"http://{name}:{listening.getsockname()[1]}", serving)
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+
+async def serve_gateway(
+    host: str, port: int, *, with_worker: bool, logs: Literal["text", "json"]
+) -> int:
+    """Serve until Ctrl-C or SIGTERM; return the exit status."""
+    output = Output()
+    settings = gateway_settings(with_worker=with_worker)
+    try:
+        ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError, OSError) as err:
+        # Connecting may be tried again; this would stay wrong.
+        raise ActionError(f"The configuration is not usable: {err}", Exit.NO_CONNECTION) from err
+    configure_logging(style=logs)
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    # The signals above are all that cancels this; a second one cuts the shutdown short.
+    with suppress(asyncio.CancelledError):
+        async with running_gateway(host, port, settings) as gateway:
+            output.line(f"Gateway           {gateway.url}")
+            output.line("Ctrl-C ends it.")
+            await asyncio.wait([gateway.serving])
+            gateway.serving.result()
+        return Exit.FAULT
+    return Exit.DONE
