@@ -140,14 +140,19 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     gateway: Gateway = app.state.gateway
-    working = asyncio.create_task(gateway.link.run(), name="gateway")
-    working.add_done_callback(_report)
+    working = {
+        asyncio.create_task(gateway.link.run(), name="gateway"),
+        asyncio.create_task(gateway.patrol.run(), name="patrol"),
+    }
+    for task in working:
+        task.add_done_callback(_report)
     try:
         yield
     finally:
         gateway.close_viewers()
-        working.cancel()
-        await asyncio.wait({working})
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
 
 
 def _report(task: asyncio.Task[None]) -> None:

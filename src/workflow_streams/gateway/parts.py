@@ -48,6 +48,7 @@ class Reading:
         self._steps = self._walk.steps()
         self._part_bytes = part_bytes
         self._pull: asyncio.Task[Step | None] | None = None
+        self._taken: list[Step] = []
 
     @property
     def position(self) -> int:
@@ -88,24 +89,33 @@ class Reading:
             StreamNotFoundError: The stream was deleted meanwhile.
             WorkflowStreamError: It cannot be read.
         """
-        steps: list[Step] = []
         size = 0
-        while not steps or (size < self._part_bytes and not self._nothing_more()):
-            self.begin()
-            assert self._pull is not None
-            await asyncio.wait({self._pull})
-            pull, self._pull = self._pull, None
-            step = pull.result()
+        while not self._taken or (size < self._part_bytes and not self._nothing_more()):
+            step = await self._next_step()
             if step is None:
                 raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
-            if self._is_old_news(step):
-                continue
-            steps.append(step)
+            self._taken.append(step)
             if isinstance(step, End):
-                return Part(steps, max(self.position, step.offset), True, step)
+                return self._part(max(self.position, step.offset), up_to_date=True, end=step)
             if isinstance(step, Slice):
                 size += sum(len(data) for _, data in step.entries)
-        return Part(steps, self.position, self.caught_up, None)
+        return self._part(self.position, up_to_date=self.caught_up, end=None)
+
+    def _part(self, position: int, *, up_to_date: bool, end: End | None) -> Part:
+        steps, self._taken = self._taken, []
+        return Part(steps, position, up_to_date, end)
+
+    async def _next_step(self) -> Step | None:
+        if self._pull is not None:
+            await asyncio.wait({self._pull})
+            pull, self._pull = self._pull, None
+            return pull.result()
+        try:
+            return await anext(self._steps, None)
+        except BaseException:
+            # That has ended the generator; another one goes on where it was.
+            self._steps = self._walk.steps()
+            raise
 
     def begin(self) -> None:
         """Begin to read; the feed runs from here on until :meth:`aclose`."""
@@ -130,21 +140,12 @@ class Reading:
         return self.caught_up and not self.feed.done
 
 
-async def live_parts(reading: Reading, first: Part) -> AsyncGenerator[Part]:
-    """Yield ``first`` and all that follows it, up to the part with the end."""
-    part = first
-    yield part
-    while part.end is None:
-        part = await reading.next_part()
-        yield part
-
-
 class Waiting:
-    """Waits for the next of some parts for a while, without giving up what is under way."""
+    """Waits for the next part of a reading for a while, without giving up what is under way."""
 
-    def __init__(self, parts: AsyncGenerator[Part]) -> None:
-        """Take ``parts`` one by one; close it with ``aclose()``."""
-        self._parts = parts
+    def __init__(self, reading: Reading) -> None:
+        """Take parts of ``reading``; close it with ``aclose()``, which leaves that open."""
+        self._reading = reading
         self._next: asyncio.Task[Part] | None = None
 
     async def next_within(self, seconds: float, over: asyncio.Future[None]) -> Part | None:
@@ -154,7 +155,7 @@ class Waiting:
             WorkflowStreamError: The stream cannot be read any more.
         """
         if self._next is None:
-            self._next = asyncio.create_task(_part(self._parts), name="next part")
+            self._next = asyncio.create_task(self._reading.next_part(), name="next part")
         either: set[asyncio.Future[Any]] = {self._next, over}
         await asyncio.wait(either, timeout=max(0, seconds), return_when=asyncio.FIRST_COMPLETED)
         if not self._next.done():
@@ -167,11 +168,6 @@ class Waiting:
         if self._next is not None:
             task, self._next = self._next, None
             await _end(task)
-        await self._parts.aclose()
-
-
-async def _part(parts: AsyncGenerator[Part]) -> Part:
-    return await anext(parts)
 
 
 async def _next(steps: AsyncGenerator[Step]) -> Step | None:

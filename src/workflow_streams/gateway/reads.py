@@ -21,7 +21,7 @@ from .frames import gap_fields, rewind_fields
 from .limits import ConnectionLimits
 from .metrics import Metrics
 from .offsets import next_cursor, token_of
-from .parts import Part, Reading, Waiting, live_parts
+from .parts import Part, Reading, Waiting
 from .problems import GoneError
 from .requests import ReadQuery, parse_read
 from .security import Grant, authorize
@@ -178,7 +178,7 @@ class _Answer:
         patience = self._stream.settings.long_poll_seconds
         until = loop.time() + (patience if permitted is None else min(patience, permitted))
         part = first
-        async with aclosing(Waiting(live_parts(self._reading, first))) as waiting:
+        async with aclosing(Waiting(self._reading)) as waiting:
             while part.end is None and not self._tells(part):
                 arrived = await waiting.next_within(until - loop.time(), gateway.closing)
                 if arrived is None:

@@ -21,6 +21,11 @@ class RunNews:
         self._told: set[str] = set()
         self._newest = ""
 
+    def pending(self) -> bool:
+        """Whether there may be news."""
+        chain = self._feed.chain
+        return chain is not None and not chain.polled and chain.run_id != self._newest
+
     def fields(self) -> dict[str, Any]:
         """Return the field for a control event; nothing if there is no news."""
         chain = self._feed.chain

@@ -8,7 +8,9 @@ import time
 from starlette.requests import Request
 
 from ..hosted import TOUCH_SIGNAL
+from .patrol import Patrol
 from .settings import GatewaySettings
+from .shared_frames import SharedFrames
 from .streams import Stream, find
 from .temporal import TemporalLink
 
@@ -20,6 +22,8 @@ class Gateway:
     """The state of a gateway application.
 
     Attributes:
+        frames: Events that viewers share.
+        patrol: Looks after the event streams.
         closing: Done when the process is about to end and viewers are to go elsewhere.
     """
 
@@ -27,6 +31,10 @@ class Gateway:
         """Share ``link`` among the handlers."""
         self.link = link
         self.settings = settings
+        self.frames = SharedFrames()
+        self.patrol = Patrol(
+            keep_alive_seconds=settings.keep_alive_seconds, write_seconds=settings.write_seconds
+        )
         self._closing: asyncio.Future[None] | None = None
         self._touched: dict[str, float] = {}
 
@@ -41,6 +49,7 @@ class Gateway:
         """Send each viewer away with a place to resume at; for the start of a shutdown."""
         if not self.closing.done():
             self.closing.set_result(None)
+        self.patrol.close()
 
     def readers(self) -> int:
         """How many histories this process follows for the gateway's client."""

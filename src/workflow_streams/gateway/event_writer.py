@@ -1,0 +1,154 @@
+"""Turns the parts of a stream into server-sent events for one client. No I/O."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..events import Gap, Rewind
+from ..reader.walk import Slice
+from .frames import KEEP_ALIVE, Shape, Topics, control_event, gap_fields, rewind_fields
+from .metrics import LeaveReason, Metrics
+from .offsets import next_cursor
+from .parts import Part
+from .runs import RunNews
+from .shared_frames import Frame, SharedFrames
+
+
+class EventWriter:
+    """Writes one client's events; what others are to get as well is encoded once for all."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        topics: Topics,
+        frames: SharedFrames,
+        metrics: Metrics,
+        runs: RunNews,
+        *,
+        cursor: int | None,
+    ) -> None:
+        """Begin with a client that knows nothing.
+
+        Args:
+            shape: How the items look.
+            topics: Which of them the client gets; None for all.
+            frames: Events that all viewers of the process share.
+            metrics: Counts what is sent.
+            runs: Where the workflow's runs began.
+            cursor: The client's cursor.
+        """
+        self.shape = shape
+        self._topics = topics if topics is None else frozenset(topics)
+        self._frames = frames
+        self._metrics = metrics
+        self._items = metrics.items.labels("sse")
+        self._bytes = metrics.bytes.labels("sse")
+        self._runs = runs
+        self._cursor = cursor
+        self._position = 0
+        self._told: tuple[int, bool] | None = None
+
+    def events(self, part: Part) -> bytes:
+        """Return the events of a part; empty if it changes nothing for the client."""
+        if self._may_share(part):
+            return b"".join([self._shared(part, step) for step in part.steps])
+        return b"".join(self._own(part))
+
+    def closing(self, reason: LeaveReason) -> bytes:
+        """Return the event that sends the client away, with a place to resume at."""
+        return self._control({"closing": reason})
+
+    def still_there(self) -> bytes:
+        """Return what breaks the silence: the place to resume at, if the client has an old one."""
+        if self._told is None or self._told[0] == self._position:
+            return KEEP_ALIVE
+        return self._control({"upToDate": True} if self._told[1] else {})
+
+    def _may_share(self, part: Part) -> bool:
+        """Whether the part looks the same to everybody: live items, and no news beside them."""
+        return (
+            self._told is not None
+            and self._told[1]
+            and part.up_to_date
+            and part.end is None
+            and self._cursor is None
+            and not self._runs.pending()
+            and all(isinstance(step, Slice) for step in part.steps)
+        )
+
+    def _shared(self, part: Part, step: Any) -> bytes:
+        last = step is part.steps[-1]
+        end = step.offset + len(step.entries)
+        # The slice of a viewer that came in between begins later in the same list.
+        kind = (self.shape, self._topics, last, step.offset, _interval())
+        frame = self._frames.get(step.entries, kind, lambda: self._frame(step, end, last=last))
+        self._position = end
+        if frame.items:
+            self._told = (end, True)
+            self._items.inc(frame.items)
+            self._bytes.inc(len(frame.data))
+        return frame.data
+
+    def _frame(self, step: Slice, end: int, *, last: bool) -> Frame:
+        pieces = self.shape.pieces(step, self._topics)
+        if not pieces:
+            return Frame(b"", 0)
+        fields: dict[str, Any] = {"streamCursor": next_cursor(None, time.time())}
+        if last:
+            fields["upToDate"] = True
+        return Frame(self.shape.event(pieces, end) + control_event(fields, end), len(pieces))
+
+    def _own(self, part: Part) -> list[bytes]:
+        events: list[bytes] = []
+        pieces: list[bytes] = []
+        for step in part.steps:
+            if isinstance(step, Slice):
+                pieces += self.shape.pieces(step, self._topics)
+                self._position = step.offset + len(step.entries)
+            elif isinstance(step, Gap | Rewind):
+                if pieces:
+                    events += [self._data(pieces), self._control({})]
+                    pieces = []
+                events.append(self._notice(step))
+        self._position = part.position
+        fields: dict[str, Any] = {"upToDate": True} if part.up_to_date else {}
+        if part.end is not None:
+            fields |= {"streamClosed": True, "outcome": part.end.outcome}
+        if pieces:
+            events.append(self._data(pieces))
+        if pieces or part.end is not None or self._is_news(part):
+            events.append(self._control(fields))
+        return events
+
+    def _is_news(self, part: Part) -> bool:
+        """Whether a part of which the client gets nothing changes what it knows."""
+        return self._told is None or self._told[1] != part.up_to_date
+
+    def _notice(self, step: Gap | Rewind) -> bytes:
+        if isinstance(step, Gap):
+            self._metrics.gaps.labels(step.reason).inc()
+            self._position = step.end
+            return self._control({"gap": gap_fields(step)})
+        self._metrics.rewinds.labels(step.reason).inc()
+        self._position = step.next_offset
+        return self._control({"rewind": rewind_fields(step)})
+
+    def _data(self, pieces: list[bytes]) -> bytes:
+        event = self.shape.event(pieces, self._position)
+        self._items.inc(len(pieces))
+        self._bytes.inc(len(event))
+        return event
+
+    def _control(self, fields: dict[str, Any]) -> bytes:
+        fields = {**fields, **self._runs.fields()}
+        if "streamClosed" not in fields:
+            cursor = next_cursor(self._cursor, time.time())
+            fields = {"streamCursor": cursor, **fields}
+        self._told = (self._position, bool(fields.get("upToDate")))
+        return control_event(fields, self._position)
+
+
+def _interval() -> str:
+    """Return what the shared cursor is now, so that no frame outlives it."""
+    return next_cursor(None, time.time())
