@@ -111,7 +111,8 @@ class Chain:
                 if unreadable is None:
                     close = events[-1] if is_close(events[-1]) else None
                     if self.fold is None and await self._is_elsewhere(events):
-                        yield []
+                        if self.polled:
+                            yield []
                         break
                     if close is not None and not self._closed:
                         unreadable = await self._close(close)
