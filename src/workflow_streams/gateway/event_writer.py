@@ -60,8 +60,9 @@ class EventWriter:
         return self._control({"closing": reason})
 
     def still_there(self) -> bytes:
-        """Return what breaks the silence: the place to resume at, if the client has an old one."""
-        if self._told is None or self._told[0] == self._position:
+        """Return what breaks the silence: news besides items, or the place to resume at."""
+        is_old = self._told is not None and self._told[0] != self._position
+        if self._told is None or not (is_old or self._runs.pending()):
             return KEEP_ALIVE
         return self._control({"upToDate": True} if self._told[1] else {})
 
