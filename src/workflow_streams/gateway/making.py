@@ -175,7 +175,7 @@ async def _existing(stream: Stream, setup: HostSetup, first: Append) -> tuple[in
     there = stream.setup
     if there is None or not same_setup(there, setup):
         raise ConflictError("There is a stream of this name that was made in another way.")
-    await (await stream.tip()).wait()
+    await stream.now()
     if there.initial and first.entries and stream.feed.head == 0 and stream.end is None:
         # The PUT that made it broke off before its content was in.
         await append(stream, first)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StreamNotFoundError
-from ..events import End, Rewind
+from ..events import End
 from ..reader.hub import Feed
 from ..reader.walk import Slice, Step, Walk
 from .streams import Tip
@@ -42,13 +42,18 @@ class Reading:
             start: Where to begin.
             part_bytes: About how much a part holds; always at least one step.
         """
-        self.feed = feed
         self.start = start
         self._walk = Walk(feed, start)
         self._steps = self._walk.steps()
         self._part_bytes = part_bytes
         self._pull: asyncio.Task[Step | None] | None = None
         self._taken: list[Step] = []
+        self._size = 0
+
+    @property
+    def feed(self) -> Feed:
+        """The feed that it uses now."""
+        return self._walk.feed
 
     @property
     def position(self) -> int:
@@ -61,24 +66,15 @@ class Reading:
         return self.position >= self.feed.head
 
     async def first_part(self, tip: Tip) -> Part:
-        """Return what is there, up to ``tip`` at least; a part without steps if there is nothing.
+        """Return what is there, up to ``tip`` at least if it fits in; no steps if nothing is.
 
         Raises:
             WorkflowStreamError: The stream cannot be read.
         """
-        self.begin()
-        assert self._pull is not None
-        waiting = asyncio.create_task(tip.wait(), name="wait for the tip")
-        try:
-            pair: set[asyncio.Task[Any]] = {self._pull, waiting}
-            await asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _end(waiting)
-        feed, start = self.feed, self.start
-        lost = 0 < start < feed.base
-        if self._pull.done() or feed.done or lost or max(start, feed.base) < feed.head:
-            return await self.next_part()
-        return Part([], max(start, feed.base), True, None)
+        while self._size < self._part_bytes and await self._more_before(tip):
+            if await self._take():
+                break
+        return self._part()
 
     async def next_part(self) -> Part:
         """Wait for something, and return it with all else that is there.
@@ -89,21 +85,50 @@ class Reading:
             StreamNotFoundError: The stream was deleted meanwhile.
             WorkflowStreamError: It cannot be read.
         """
-        size = 0
-        while not self._taken or (size < self._part_bytes and not self._nothing_more()):
-            step = await self._next_step()
-            if step is None:
-                raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
-            self._taken.append(step)
-            if isinstance(step, End):
-                return self._part(max(self.position, step.offset), up_to_date=True, end=step)
-            if isinstance(step, Slice):
-                size += sum(len(data) for _, data in step.entries)
-        return self._part(self.position, up_to_date=self.caught_up, end=None)
+        while not self._taken or (self._size < self._part_bytes and not self._nothing_more()):
+            if await self._take():
+                break
+        return self._part()
 
-    def _part(self, position: int, *, up_to_date: bool, end: End | None) -> Part:
-        steps, self._taken = self._taken, []
-        return Part(steps, position, up_to_date, end)
+    async def _take(self) -> bool:
+        """Take the next step; return whether it is the last one."""
+        step = await self._next_step()
+        if step is None:
+            raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
+        self._taken.append(step)
+        if isinstance(step, Slice):
+            self._size += sum(len(data) for _, data in step.entries)
+        return isinstance(step, End)
+
+    def _part(self) -> Part:
+        steps, self._taken, self._size = self._taken, [], 0
+        if not steps:
+            return Part([], max(self.start, self.feed.base), True, None)
+        if isinstance(last := steps[-1], End):
+            return Part(steps, max(self.position, last.offset), True, last)
+        return Part(steps, self.position, self.caught_up, None)
+
+    async def _more_before(self, tip: Tip) -> bool:
+        """Whether there is another step, once the feed has come by the tip."""
+        self.begin()
+        assert self._pull is not None
+        if not (self._pull.done() or self._is_behind()):
+            waiting = asyncio.create_task(tip.wait(), name="wait for the tip")
+            try:
+                either: set[asyncio.Task[Any]] = {self._pull, waiting}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if waiting.done() and not self._pull.done():
+                    waiting.result()
+            finally:
+                await _end(waiting)
+        # The end comes with what is last.
+        return self._pull.done() or self._is_behind() or self.feed.done
+
+    def _is_behind(self) -> bool:
+        """Whether something that the feed has read is still to be taken."""
+        feed, start = self.feed, self.start
+        lost = 0 < start < feed.base and not self._taken
+        return lost or max(start, self.position, feed.base) < feed.head
 
     async def _next_step(self) -> Step | None:
         if self._pull is not None:
@@ -128,12 +153,6 @@ class Reading:
             pull, self._pull = self._pull, None
             await _end(pull)
         await self._steps.aclose()
-
-    def _is_old_news(self, step: Step) -> bool:
-        """Whether it tells of an attempt that was over before the place where this begins."""
-        return (
-            isinstance(step, Rewind) and step.reason == "attempt" and step.next_offset < self.start
-        )
 
     def _nothing_more(self) -> bool:
         """Whether another step would have to be waited for; the end comes with what is last."""

@@ -8,24 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from temporalio.client import (
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
-)
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
-from .. import wire
-from ..errors import StreamNotFoundError
 from ..events import End
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
-from ..reader.hub import Feed, feed_of
+from ..reader.history import newest_event_id
+from ..reader.hub import Feed, feed_of, forget
+from ..reader.polling import head_of
+from ..reader.runs import first_run_of
 from .frames import ENVELOPES, Shape, shape_of
 from .problems import GoneError, NoStreamError, UnavailableError
 from .settings import GatewaySettings
 from .temporal import TemporalLink
 
-# The last events of a history may be transient, and not be counted alike by two calls.
-_LONGEST_WAIT_FOR_TIP_SECONDS = 2.0
+_PATIENCE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,53 +98,59 @@ class Stream:
         return self.feed.head
 
     async def tip(self) -> Tip:
-        """Return where the stream reached to when the request came.
-
-        Raises:
-            StreamNotFoundError: The workflow hosts no stream.
-        """
+        """Return where the stream reached to when the request came."""
         await self.ready()
-        if not self.polled:
-            return Tip(self)
-        handle = self.feed.client.get_workflow_handle(self.workflow_id)
-        query = handle.query(wire.OFFSET_QUERY, result_type=int)
-        try:
-            return Tip(self, await self.link.call(query, self.workflow_id))
-        except WorkflowQueryFailedError as err:
-            raise StreamNotFoundError(self.workflow_id, "hosts no stream") from err
+        return Tip(self)
 
 
 class Tip:
     """The place in the history that a read has to have come by, to see all that was written."""
 
-    def __init__(self, stream: Stream, polled_head: int | None = None) -> None:
-        """Take the place from the stream's description, or its head from its host's answer."""
-        self._feed = stream.feed
-        self._running = stream.running
-        self._run_id = stream.described.run_id
-        self._length = stream.described.history_length
-        self._polled_head = polled_head
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + _LONGEST_WAIT_FOR_TIP_SECONDS
-        self._loop = loop
-
-    def reached(self) -> bool:
-        """Whether the feed has come by it."""
-        feed = self._feed
-        if feed.done or self._loop.time() >= self._deadline:
-            return True
-        if self._polled_head is not None:
-            return self._running and feed.head >= self._polled_head
-        here = feed.run_id == self._run_id and feed.seen_id >= self._length
-        return self._running and here
+    def __init__(self, stream: Stream) -> None:
+        """Take the place from the stream's description."""
+        self._stream = stream
+        self._polled_head: int | None = None
+        self._passed = False
 
     async def wait(self) -> None:
-        """Wait until the feed has come by it."""
+        """Wait until the feed has come by it.
+
+        Raises:
+            UnavailableError: It does not get there.
+        """
+        if self._passed:
+            return
+        stream = self._stream
         try:
-            async with asyncio.timeout_at(self._deadline):
-                await self._feed.wait(self.reached)
+            async with asyncio.timeout(stream.settings.open_seconds):
+                if not stream.running:
+                    await stream.feed.wait(lambda: stream.feed.done)
+                elif stream.polled:
+                    await self._wait_polled()
+                else:
+                    await self._wait_read(stream.described.history_length)
         except TimeoutError:
-            pass  # what the feed has seen by now is what there is
+            raise UnavailableError("The stream's history is not there yet.") from None
+        self._passed = True
+
+    async def _wait_polled(self) -> None:
+        feed = self._stream.feed
+        if self._polled_head is None:
+            handle = feed.client.get_workflow_handle(feed.workflow_id)
+            self._polled_head = await self._stream.link.call(head_of(handle, wait=False))
+        head = self._polled_head
+        await feed.wait(lambda: feed.head >= head)
+
+    async def _wait_read(self, length: int) -> None:
+        feed, run_id = self._stream.feed, self._stream.described.run_id
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await feed.wait(lambda: feed.has_read(run_id, length))
+        except TimeoutError:
+            # The last of them may not stand in the history: tries of a task that has failed.
+            call = newest_event_id(feed.client, feed.workflow_id, run_id)
+            newest = await self._stream.link.call(call, feed.workflow_id)
+            await feed.wait(lambda: feed.has_read(run_id, newest))
 
 
 async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) -> Stream:
@@ -160,7 +162,6 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
         ServerUnavailableError: Temporal does not answer.
     """
     client = link.client
-    feed = feed_of(client, workflow_id, None)
     handle = client.get_workflow_handle(workflow_id)
     described = await link.call(handle.describe(), workflow_id)
     setup = await setup_of(described)
@@ -169,6 +170,10 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
             raise NoStreamError
         if await described.memo_value(DELETED_MEMO_KEY, False):
             raise GoneError("The stream has been deleted; only forks of it are left.")
+    feed = feed_of(client, workflow_id, None)
+    if feed.first_run_id not in ("", first_run_of(described)):
+        forget(feed)  # the id has been used again
+        feed = feed_of(client, workflow_id, None)
     return Stream(feed, setup, described, settings, link)
 
 

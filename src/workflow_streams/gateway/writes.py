@@ -170,7 +170,7 @@ async def cancel(request: Request, workflow_id: str) -> Response:
     gateway = gateway_of(request)
     stream = await gateway.find(workflow_id)
     async with stream.held():
-        await stream.tip()  # only what is a stream
+        await stream.now()  # which fails where there is no stream
     try:
         handle = gateway.link.client.get_workflow_handle(workflow_id)
         await gateway.link.call(handle.cancel(), workflow_id)

@@ -14,7 +14,8 @@ from .serving import GatewayProcess, running_gateway
 
 @pytest.fixture(scope="module")
 def gateway(stream_server: StreamServer) -> Iterator[GatewayProcess]:
-    with running_gateway(stream_server.address, long_poll_seconds=2.0) as gateway:
+    settings = {"long_poll_seconds": 2.0, "page_bytes": 256 * 1024}
+    with running_gateway(stream_server.address, **settings) as gateway:
         yield gateway
 
 
