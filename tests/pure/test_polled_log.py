@@ -91,6 +91,20 @@ class TestLog(Log.TestCase):
         patch.undo()
 
 
+def test_it_holds_a_tail_of_the_stream_and_gives_pages_of_topics() -> None:
+    log = PolledLog([("a", "0")], 5)
+    log.extend([("b", "1"), ("a", "2"), ("b", "3")])
+    assert (log.start, len(log)) == (5, 4)
+    assert log.page(PollInput(["a"], 6), 9).items == [WireItem("a", "2", 7)]
+    assert log.tail(4) == [WireItem("a", "2", 7), WireItem("b", "3", 8)]
+    log.bound(8)
+    assert (log.start, len(log)) == (5, 4)
+    log.bound(7)
+    assert (log.start, len(log)) == (7, 2)
+    log.drop_below(8)
+    assert log.page(PollInput(), 9).items == [WireItem("b", "3", 8)]
+
+
 @given(st.integers(1, 3))
 def test_an_item_that_fits_no_answer_is_told_when_it_comes_up(before: int) -> None:
     large = ("t", "A" * (MAX_ITEM_BYTES + 1))

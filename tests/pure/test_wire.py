@@ -102,6 +102,7 @@ def written(batch: Batch) -> Payload:
 
 
 @given(batches)
+@example(Batch([("t", "EgRudWxs")], "p", 1, tag="x", close=True, order="k"))
 def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
     assert parse_batch(written(batch)) == batch
 
@@ -152,6 +153,8 @@ def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
 
 
 @given(records())
+@example(Record(3, [("t", "EgRudWxs")], ring=True))
+@example(Record(3, [], Opening(5, 3, {"p": 1}, [RunRef("r", 0)], 9, Rules("text/plain"), "k")))
 def test_a_record_comes_back_as_it_was(record: Record) -> None:
     assert parse_record(record_payload(record)) == record
 
