@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
@@ -18,8 +17,10 @@ from temporalio.converter import DataConverter
 from . import wire
 from .capture import current_capture
 from .codec import converter_of
+from .delivery import signals_to
 from .errors import UsageError
 from .events import Event, Last, WorkflowStreamItem
+from .interpreter_exit import rest_at_exit
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
     DEFAULT_MAX_BUFFER_BYTES,
@@ -86,6 +87,8 @@ class WorkflowStreamClient:
         self._handle = handle
         self._capture = current_capture() if _activity is not None else None
         self._client: Client = client or cast("Client", getattr(handle, "_client", None))
+        if self._capture is None:
+            rest_at_exit(self._client)
         converter = converter_of(client, handle.id) if client else DataConverter.default
         self._converter = converter.payload_converter
         self._types = TopicTypes()
@@ -94,7 +97,7 @@ class WorkflowStreamClient:
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
         self._publisher = Publisher(
-            self._capture.take if self._capture is not None else functools.partial(_signal, handle),
+            self._capture.take if self._capture is not None else signals_to(handle),
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,
@@ -386,10 +389,6 @@ class WorkflowStreamClient:
             return known[1](decode_payload(data))
 
         return decode
-
-
-async def _signal(handle: WorkflowHandle[Any, Any], payload: Payload) -> None:
-    await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
 
 
 def _names(topics: Topics) -> list[str]:

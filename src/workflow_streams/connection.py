@@ -7,6 +7,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
+from .interpreter_exit import rest_at_exit
 from .plugin import WorkflowStreamsPlugin
 from .rpc import connect_failure
 
@@ -36,9 +37,11 @@ async def connect(**overrides: Any) -> Client:
         plugins.append(WorkflowStreamsPlugin())
     address = config["target_host"]
     try:
-        return await Client.connect(plugins=plugins, **config)
+        client = await Client.connect(plugins=plugins, **config)
     except RuntimeError as err:
         failure = connect_failure(err, address)
         if failure is None:
             raise
         raise failure from err
+    rest_at_exit(client)
+    return client

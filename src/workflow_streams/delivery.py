@@ -6,8 +6,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowHandle
+from temporalio.common import RawValue
 
 from . import wire
 from .batcher import Outgoing
@@ -18,6 +21,11 @@ logger = logging.getLogger("workflow_streams")
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0
+
+
+def signals_to(handle: WorkflowHandle[Any, Any]) -> Callable[[Payload], Awaitable[None]]:
+    """Return what delivers a batch to a workflow: as the argument of a publish signal."""
+    return lambda payload: handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
 
 
 class Delivery:

@@ -36,6 +36,7 @@ async def main():
         await stream.topic("t").send("sent")
         for value in range(3):
             stream.topic("t").publish(value)
+        print("published", flush=True)
         if "wait" in sys.argv:
             await asyncio.Event().wait()
 
@@ -50,6 +51,12 @@ def leaving(server: StreamServer, workflow_id: str, *args: str) -> subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+async def until_said(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    while (said := await asyncio.to_thread(process.stdout.readline)).strip() != line:
+        assert said, f"ended without saying {line!r}"
 
 
 async def items_of(client: Client, workflow_id: str) -> list[Any]:
@@ -73,8 +80,7 @@ async def test_interrupted_process_delivers_what_it_has_published(
 ) -> None:
     async with hosting(client, unique("host")) as workflow_id:
         process = leaving(stream_server, workflow_id, "wait")
-        assert process.stdout is not None
-        assert await asyncio.to_thread(process.stdout.readline) == "sent\n"
+        await until_said(process, "published")
         process.send_signal(signal.SIGINT)
         _, complaints = await asyncio.to_thread(process.communicate)
         assert process.returncode == -signal.SIGINT
