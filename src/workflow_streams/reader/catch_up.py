@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import pairwise
 
 from ..errors import StreamNotFoundError
 from ..events import Gap
@@ -15,21 +16,23 @@ from .runs import exists
 
 
 async def catch_up(
-    feed: Feed, cursor: Cursor, run_id: str, after: Place, position: int
+    feed: Feed, cursor: Cursor, runs: Sequence[RunRef], run_id: str, after: Place, position: int
 ) -> AsyncGenerator[Moment]:
     """Yield what comes after a place; end where the feed's ring takes over, at ``cursor``.
 
     Args:
         feed: Feed to meet.
         cursor: Set to where the ring goes on.
-        run_id: Run to begin with.
+        runs: Runs of the stream as it is now, in order.
+        run_id: Run to begin with; one that was started anew is not among ``runs``.
         after: Place in that run.
         position: Where to begin on a stream that has to be polled.
 
     Raises:
         StreamNotFoundError: A run has been deleted.
     """
-    chain = Chain(feed.client, feed.workflow_id, run_id, offset=position)
+    path = {run.run_id: after_it.run_id for run, after_it in pairwise(runs)}
+    chain = Chain(feed.client, feed.workflow_id, run_id, offset=position, path=path)
     async with aclosing(chain.pages()) as pages:
         async for page in pages:
             for moment in page:
@@ -44,20 +47,25 @@ async def catch_up(
                 return
 
 
-async def find_run(feed: Feed, position: int) -> tuple[str, Gap | None]:
-    """Return the run that holds ``position``, or the first after it that still exists.
+def runs_of(feed: Feed) -> list[RunRef]:
+    """Return the runs that the feed knows of, in order; the record names a limited number."""
+    chain = feed.chain
+    if chain is None or chain.opened is None:
+        return []
+    return [*chain.runs, chain.opened]
+
+
+async def find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | None]:
+    """Return the runs, and which of them holds ``position`` or is the first left after it.
 
     With the latter comes the gap up to it: the namespace's retention has deleted the run.
 
     Raises:
         StreamNotFoundError: No run is left.
     """
-    client, workflow_id, chain = feed.client, feed.workflow_id, feed.chain
-    assert chain is not None
-    assert chain.opened is not None
-    runs = [*chain.runs, chain.opened]
-    while runs[0].first_offset > position:
-        # The record names a limited number of runs; that of the first of them names more.
+    client, workflow_id, runs = feed.client, feed.workflow_id, runs_of(feed)
+    while runs and runs[0].first_offset > position:
+        # The record of the first run that is named names those before.
         earlier = await _runs_before(feed, runs[0].run_id)
         if not earlier:
             break
@@ -66,7 +74,8 @@ async def find_run(feed: Feed, position: int) -> tuple[str, Gap | None]:
     for run in runs[first:]:
         if await exists(client, workflow_id, run.run_id):
             start = run.first_offset
-            return run.run_id, Gap(position, start, "expired") if start > position else None
+            gap = Gap(position, start, "expired") if start > position else None
+            return runs, run.run_id, gap
     raise StreamNotFoundError(workflow_id, "none of its runs is left")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timezone
 from typing import Any
@@ -31,8 +31,6 @@ _RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 class Chain:
     """Reads one stream from the start of run ``run_id`` to its end.
 
-    With ``or_before``, reading begins with the run before if ``run_id`` has opened no stream yet.
-
     Attributes:
         fold: State after the last moment; None before the run's opening record.
         run_id: The run being read.
@@ -52,8 +50,18 @@ class Chain:
         *,
         offset: int | Last = 0,
         or_before: bool = False,
+        path: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare to read; ``offset`` is where to begin on a stream that has to be polled."""
+        """Prepare to read.
+
+        Args:
+            client: Temporal client.
+            workflow_id: Workflow that hosts the stream.
+            run_id: Run to begin with.
+            offset: Where to begin on a stream that has to be polled.
+            or_before: Whether to begin with the run before if this one has not opened yet.
+            path: For some runs, which one to go on with: past those that were started anew.
+        """
         self._client = client
         self._workflow_id = workflow_id
         self._offset = offset
@@ -72,6 +80,8 @@ class Chain:
         self._out: list[Moment] = []
         self._next_run: str | None = None
         self._may_go_back = or_before
+        self._path = path or {}
+        self._by_path = False
         self._continued_from = ""
         # How the run before ended, until this one has opened, and whether that was polled.
         self._carried: Fold | None = None
@@ -248,7 +258,7 @@ class Chain:
             started = event.workflow_execution_started_event_attributes
             self._continued_from = started.continued_execution_run_id
             # A reset run has this event from the one that was reset.
-            if self._restart is None:
+            if self._restart is None and not self._by_path:
                 self._restart = restart_of(started.initiator)
         elif kind == "workflow_task_failed_event_attributes":
             failed = event.workflow_task_failed_event_attributes
@@ -360,6 +370,10 @@ class Chain:
 
     async def _follow(self, close: HistoryEvent) -> None:
         """Note which run comes next, if one does."""
+        self._by_path = self.run_id in self._path
+        if self._by_path:
+            self._next_run, self._restart = self._path[self.run_id], None
+            return
         found = await next_run_of(self._client, self._workflow_id, self.run_id, close)
         self._next_run, self._restart = found if found is not None else (None, None)
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from ..errors import InvalidOffsetError, StreamNotFoundError
 from ..events import End, Gap, GapReason, Last, Rewind
-from ..wire import Entry
-from .catch_up import catch_up, find_run
+from ..wire import Entry, RunRef
+from .catch_up import catch_up, find_run, runs_of
 from .hub import Cursor, Feed, feed_of, forget
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .tip import wait_for_tip
@@ -121,7 +121,7 @@ class Walk:
             await self._leave()
             self.feed = feed_of(feed.client, feed.workflow_id, self._place[0])
         else:
-            self._go_on(feed, *self._place)
+            self._go_on(feed, runs_of(feed), *self._place)
 
     async def _start(self, feed: Feed) -> None:
         start = self._from
@@ -131,10 +131,10 @@ class Walk:
             head = await wait_for_tip(feed)
             start = max(0, head - start.n) if isinstance(start, Last) else start
         base, floor = feed.base, feed.floor or 0
-        gap: Gap | None = None
+        runs, gap = runs_of(feed), None
         if max(start, base) < floor:
             feed.detach(self._cursor)
-            run_id, gap = await find_run(feed, max(start, base))
+            runs, run_id, gap = await find_run(feed, max(start, base))
             place = run_id, BEFORE_ALL
         else:
             place = feed.ring.place_before(max(feed.join_index, feed.ring.start))
@@ -144,15 +144,15 @@ class Walk:
         self._miss(base, "truncated")
         if gap is not None:
             self._miss(gap.end, gap.reason)
-        self._go_on(feed, *place)
+        self._go_on(feed, runs, *place)
 
-    def _go_on(self, feed: Feed, run_id: str, place: Place) -> None:
+    def _go_on(self, feed: Feed, runs: list[RunRef], run_id: str, place: Place) -> None:
         """Go on after a place in the history: in the ring if that has what comes after it."""
         self._place = run_id, place
         index = feed.index_after(run_id, place)
         if index is None:
             feed.detach(self._cursor)
-            self._history = catch_up(feed, self._cursor, run_id, place, self.position)
+            self._history = catch_up(feed, self._cursor, runs, run_id, place, self.position)
         else:
             self._cursor.index = index
             feed.attach(self._cursor)
@@ -163,7 +163,7 @@ class Walk:
             return await self._from_history(feed, self._history)
         if feed.lost(self._cursor):
             assert self._place is not None
-            self._go_on(feed, *self._place)
+            self._go_on(feed, runs_of(feed), *self._place)
             return None
         moment = feed.advance(self._cursor)
         if moment is None:
@@ -179,11 +179,11 @@ class Walk:
             moment = await anext(history, None)
         except StreamNotFoundError:
             # The namespace's retention has deleted a run in the meantime.
-            run_id, gap = await find_run(feed, self.position)
+            runs, run_id, gap = await find_run(feed, self.position)
             if run_id == self._place[0]:
                 raise
             self._miss(gap.end if gap is not None else 0, "expired")
-            self._go_on(feed, run_id, BEFORE_ALL)
+            self._go_on(feed, runs, run_id, BEFORE_ALL)
             return None
         if moment is None:
             self._history = None
