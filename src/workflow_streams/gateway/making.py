@@ -23,7 +23,15 @@ from .forks import Source, deleted_for_forks, find_source, fork_is_gone
 from .frames import media_type, shape_of
 from .offsets import token_of
 from .problems import ConflictError, GoneError, InvalidRequestError, NotOfferedError
-from .requests import DEFAULT_TOPIC, ForkQuery, Lifetime, is_closing, parse_fork, parse_lifetime
+from .requests import (
+    DEFAULT_TOPIC,
+    ForkQuery,
+    Lifetime,
+    is_closing,
+    parse_fork,
+    parse_lifetime,
+    raw_path,
+)
 from .security import authorize
 from .sessions import Gateway, gateway_of
 from .streams import Stream, is_gone, setup_of
@@ -66,7 +74,7 @@ async def put(request: Request, workflow_id: str) -> Response:
     if closed:
         headers["stream-closed"] = "true"
     if is_new:
-        headers["location"] = str(request.url.replace(query=""))
+        headers["location"] = str(request.url.replace(path=raw_path(request.scope), query=""))
     return Response(status_code=201 if is_new else 200, headers=headers)
 
 

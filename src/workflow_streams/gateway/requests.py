@@ -50,8 +50,13 @@ class Target:
 
 def parse_target(scope: Scope) -> Target:
     """Read the path as it was sent, since only there ``/`` and ``%2F`` differ."""
+    return parse_path(raw_path(scope).partition(STREAM_PATH)[2])
+
+
+def raw_path(scope: Scope) -> str:
+    """Return a request's path as it was sent."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    return parse_path(raw.decode("latin-1").partition("?")[0].partition(STREAM_PATH)[2])
+    return raw.decode("latin-1").partition("?")[0]
 
 
 def parse_path(path: str) -> Target:

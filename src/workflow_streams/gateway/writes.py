@@ -171,6 +171,8 @@ async def cancel(request: Request, workflow_id: str) -> Response:
     stream = await gateway.find(workflow_id)
     async with stream.held():
         await stream.now()  # which fails where there is no stream
+    if not stream.running:
+        raise ConflictError("The workflow has ended.", headers=_CLOSED)
     try:
         handle = gateway.link.client.get_workflow_handle(workflow_id)
         await gateway.link.call(handle.cancel(), workflow_id)
