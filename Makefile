@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .setup-done .npm-done ## Set everything up in .venv (the other targets do it, too)
+setup: .setup-done .npm-done .browser-done ## Set everything up in .venv (the other targets do it, too)
 
 demo: .setup-done ## Run all five scenarios on a real server
 	@$(RUN) samples/demo.py
@@ -17,7 +17,7 @@ demo: .setup-done ## Run all five scenarios on a real server
 dev: .setup-done ## Run the embedded server, with its web page
 	@.venv/bin/workflow-streams dev
 
-test: .setup-done .npm-done ## Run all tests
+test: .setup-done .npm-done .browser-done ## Run all tests
 	@$(RUN) -m pytest
 
 check: .setup-done ## Lint, check the format and the types
@@ -40,7 +40,7 @@ lock: $(UV) ## Choose the newest dependencies anew and write requirements.lock
 	    --no-emit-package workflow-streams pyproject.toml -o requirements.lock
 
 clean: ## Remove what was set up and made
-	@rm -rf .venv .tools .setup-done .npm-done .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools .setup-done .npm-done .browser-done .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .setup-done: requirements.lock pyproject.toml | $(UV)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; this is " + sys.version.split()[0])'
@@ -57,3 +57,7 @@ clean: ## Remove what was set up and made
 .tools/bin/uv:
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/python -m pip install --quiet uv
+
+.browser-done: .setup-done
+	@$(RUN) tests/gateway/browser.py
+	@touch .browser-done
