@@ -121,6 +121,11 @@ class ConnectionLimits:
             if not self._by_client[client]:
                 del self._by_client[client]
 
+    @property
+    def clients(self) -> int:
+        """How many clients have connections now."""
+        return len(self._by_client)
+
     def count_of(self, client: str) -> int:
         """Return how many connections a client has."""
         return self._by_client.get(client, 0)

@@ -205,6 +205,14 @@ def test_connections_are_given_back_whatever_happens() -> None:
     assert limits.open == 0
 
 
+def test_clients_that_have_left_take_no_memory() -> None:
+    limits = ConnectionLimits(SMALL)
+    for i in range(1000):
+        with limits.connection(f"192.0.2.{i}"), limits.of_client(f"subject {i}"):
+            assert limits.clients == 2
+    assert limits.clients == 0
+
+
 def test_an_ipv6_client_is_its_network() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") == "2001:db8::/64"
     assert network_of("2001:db8:0:1::1") == "2001:db8:0:1::/64"
