@@ -18,6 +18,8 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
+# Bytes around a chunk of one byte: its size, two line ends, and room for leading zeros.
+_FRAMING = 16
 
 
 def server_options(limits: LimitSettings) -> dict[str, Any]:
@@ -105,26 +107,45 @@ def _httptools(limits: LimitSettings) -> type[asyncio.Protocol]:
     class Bounded(_HeadTimer, HttpToolsProtocol):  # type: ignore[misc]
         head_seconds = limits.head_seconds
         _in_head = False
-        _head_bytes = 0
+        _in_message = False
+        _beside = 0  # bytes of the head, or of what comes with the body and is no content
 
         def reading_head(self) -> bool:
             return self._in_head or self.cycle is None or self.cycle.response_complete
 
         def data_received(self, data: bytes) -> None:
-            in_head = self._in_head
+            self._beside += len(data)
             super().data_received(data)
-            # Bytes of a head that is not complete; a complete one is the application's to judge.
-            self._head_bytes = self._head_bytes + len(data) if in_head and self._in_head else 0
-            if self._head_bytes > most and not self.transport.is_closing():
+            if self._beside <= most or self.transport.is_closing():
+                return
+            if self._in_head:
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+            elif self._in_message:
+                self.transport.abort()
 
         def on_message_begin(self) -> None:
-            self._in_head = True
+            self._in_head = self._in_message = True
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
+            # A complete head is the application's to judge.
             self._in_head = False
+            self._beside = 0
             super().on_headers_complete()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if self._in_head:  # else it is a trailer, which nobody reads
+                super().on_header(name, value)
+
+        def on_body(self, body: bytes) -> None:
+            # Sizes of chunks may be longer than the chunks are.
+            self._beside = max(0, self._beside - (1 + _FRAMING) * len(body))
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._in_message = False
+            self._beside = 0
+            super().on_message_complete()
 
     return Bounded

@@ -161,6 +161,44 @@ async def test_a_head_without_end_is_cut_off_at_the_limit(options: Options) -> N
         assert answer == b"" or parse(answer).status in (400, 431)
 
 
+@pytest.mark.parametrize("trailer", [b"x: y\r\n" * 100, b"x" * 600, b"x: " + b"y" * 600])
+async def test_trailers_without_end_are_cut_off_at_the_limit(
+    options: Options, trailer: bytes
+) -> None:
+    small = LimitSettings(head_seconds=100, max_header_bytes=2000, max_url_bytes=1000)
+    async with (
+        serving(Layered().app, **options(small)) as port,
+        connected(port) as (reader, writer),
+    ):
+        closed = asyncio.create_task(until_closed(reader))
+        head = b"POST /items/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head + b"5\r\nhello\r\n0\r\n")
+        sent = 0
+        while not closed.done():
+            try:
+                writer.write(trailer)
+                await writer.drain()
+            except ConnectionError:
+                break
+            sent += len(trailer)
+            assert sent < 1_000_000
+            await asyncio.sleep(0.001)
+        answer = await closed
+        assert answer == b"" or parse(answer).status in (400, 431)
+
+
+async def test_a_body_of_the_smallest_chunks_is_taken(options: Options) -> None:
+    layered = Layered()
+    small = LimitSettings(max_header_bytes=2000, max_url_bytes=1000)
+    async with serving(layered.app, **options(small)) as port:
+        head = b"POST /items/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+        chunks = b"1\r\nx\r\n" * 20_000
+        trailers = b"0\r\nx-sum: 1\r\n\r\n"
+        answer = await exchange(port, head + b"connection: close\r\n\r\n" + chunks + trailers)
+    assert answer.status == 200
+    assert layered.bodies == [20_000]
+
+
 async def test_many_silent_clients_leave_room_for_one_that_asks(
     options: Options,
 ) -> None:
