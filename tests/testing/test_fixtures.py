@@ -37,6 +37,10 @@ def test_address(stream_server):
 """
 
 
+WITHOUT_PLUGIN = ("-p", "no:asyncio")
+WITH_PLUGIN = ("--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=function")
+
+
 def run_suite(
     folder: Path, test: str, *options: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
@@ -54,25 +58,25 @@ def run_suite(
 
 
 def test_they_serve_tests_without_any_plugin(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, SYNC, "-p", "no:asyncio")
-    assert "2 passed" in done.stdout, done.stdout
+    done = run_suite(tmp_path, SYNC, *WITHOUT_PLUGIN)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_they_serve_async_tests(tmp_path: Path) -> None:
-    done = run_suite(tmp_path, ASYNC, "--asyncio-mode=auto")
-    assert "2 passed" in done.stdout, done.stdout
+    done = run_suite(tmp_path, ASYNC, *WITH_PLUGIN)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_settings_for_other_servers_do_not_matter(tmp_path: Path) -> None:
     settings = {"TEMPORAL_NAMESPACE": "elsewhere", "TEMPORAL_API_KEY": "secret"}
-    done = run_suite(tmp_path, SYNC, **settings)
-    assert "2 passed" in done.stdout, done.stdout
+    done = run_suite(tmp_path, SYNC, *WITHOUT_PLUGIN, **settings)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_server_of_the_environment_is_used(tmp_path: Path) -> None:
     test = ADDRESS.format(address="temporal.example:7233")
-    done = run_suite(tmp_path, test, TEMPORAL_ADDRESS="temporal.example:7233")
-    assert "1 passed" in done.stdout, done.stdout
+    done = run_suite(tmp_path, test, *WITHOUT_PLUGIN, TEMPORAL_ADDRESS="temporal.example:7233")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_session_has_one_server(stream_server: StreamServer) -> None:
