@@ -20,7 +20,7 @@ from ..wire import Entry
 from .bodies import content_payload
 from .frames import media_type
 from .parts import Reading
-from .problems import ConflictError, GoneError, InvalidRequestError
+from .problems import ConflictError, ForbiddenError, GoneError, InvalidRequestError
 from .requests import ForkQuery
 from .security import authorize
 from .sessions import Gateway
@@ -72,7 +72,9 @@ async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> So
         RefusedError: The client may not read it, or there is none.
         ConflictError: It cannot be forked.
     """
-    await authorize(request, "read", fork.source)
+    grant = await authorize(request, "read", fork.source)
+    if grant.topics is not None:
+        raise ForbiddenError("A fork holds all topics; the credentials allow some of them only.")
     try:
         stream = await gateway.find(fork.source)
     except GoneError:

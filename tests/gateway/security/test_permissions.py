@@ -154,6 +154,25 @@ async def test_a_long_poll_ends_with_its_token(
     assert answer.headers["stream-next-offset"] == f"{6:020d}"
 
 
+async def test_a_fork_shows_no_more_than_may_be_read(
+    gateway: GatewayProcess, http: httpx.AsyncClient, stream: str
+) -> None:
+    own = {"ids": [f"fork-of-{stream}"], "actions": ["read", "write"]}
+    fork = {**JSON, "stream-forked-from": f"/v1/stream/{stream}"}
+    url = gateway.stream(f"fork-of-{stream}")
+    for of_source in (
+        {"ids": [stream], "actions": ["read"], "topics": ["a"]},
+        {"ids": [stream], "actions": ["write"]},
+        {"ids": ["other"], "actions": ["read"]},
+    ):
+        made = await http.put(url, headers={**bearer([own, of_source]), **fork})
+        problem(made, 403, "forbidden")
+    assert (await http.get(url, headers=bearer())).status_code == 404
+    whole = {"ids": [stream], "actions": ["read"]}
+    assert (await http.put(url, headers={**bearer([own, whole]), **fork})).status_code == 201
+    assert (await http.get(url, headers=bearer([own]))).json() == list(range(6))
+
+
 async def test_writing_and_cancelling_take_permissions_of_their_own(
     gateway: GatewayProcess, http: httpx.AsyncClient, stream: str
 ) -> None:
