@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class Host:
     @workflow.signal
     def truncate(self, up_to: int) -> None:
         self.stream.truncate(up_to)
+
+    @workflow.signal
+    def work(self, seconds: float) -> None:
+        """Hold the workflow task up."""
+        with workflow.unsafe.sandbox_unrestricted():
+            time.sleep(seconds)
 
     @workflow.signal
     def roll(self) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
 from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
 from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors, wire
 
@@ -63,22 +62,32 @@ async def test_item_over_the_limit_in_the_workflow_fails_it_and_the_reader_learn
         stream = WorkflowStreamClient.create(client, workflow_id)
         item, end = [event async for event in stream.follow()]
         assert isinstance(item, Item)
-        assert item.data == "fine"
+        assert (item.offset, item.data) == (0, "fine")
         assert isinstance(end, End)
-        assert end.outcome == "failed"
-        assert "2,000,0" in str(end.failure.__cause__ or end.failure) or end.failure is not None
+        assert (end.outcome, end.offset) == ("failed", 1)
+        assert isinstance(end.failure, ApplicationError)
+        assert end.failure.type == "ItemTooLargeError"
+        assert "topic 'large'" in str(end.failure)
+        assert f"the limit is {wire.MAX_ITEM_BYTES:,}" in str(end.failure)
 
 
 async def test_unknown_workflow(client: Client, unique: Any) -> None:
-    stream = WorkflowStreamClient.create(client, unique("nobody"))
-    with pytest.raises(errors.StreamNotFoundError):
-        await anext(aiter(stream.subscribe()))
-    with pytest.raises(errors.StreamNotFoundError):
-        await stream.get_offset()
+    workflow_id = unique("nobody")
+    stream = WorkflowStreamClient.create(client, workflow_id)
+    for reading in (
+        lambda: anext(aiter(stream.subscribe())),
+        lambda: anext(aiter(stream.follow(from_offset=Last(1)))),
+        stream.get_offset,
+        lambda: stream.topic("t").send("lost"),
+    ):
+        with pytest.raises(errors.StreamNotFoundError) as missing:
+            await reading()
+        assert missing.value.workflow_id == workflow_id
+        assert workflow_id in str(missing.value)
     with pytest.raises(errors.PublishError) as raised:
         async with stream:
             stream.topic("t").publish("lost")
-    assert raised.value.undelivered == 1
+    assert (raised.value.undelivered, raised.value.workflow_id) == (1, workflow_id)
     assert isinstance(raised.value.__cause__, errors.StreamNotFoundError)
 
 
@@ -91,25 +100,37 @@ async def test_closed_workflow_says_what_was_not_delivered_and_stays_readable(
         topic.publish("kept")
         await stream.flush()
         handle = client.get_workflow_handle(workflow_id)
+        await handle.signal(Host.publish, "its own")
         await handle.signal(Host.close)
         await handle.result()
         for value in range(3):
             topic.publish(value)
         with pytest.raises(errors.PublishError) as raised:
             await stream.flush()
-        assert raised.value.undelivered == 3
+        assert (raised.value.undelivered, raised.value.uncertain) == (3, 0)
         assert raised.value.workflow_id == workflow_id
+        assert workflow_id in str(raised.value)
         assert isinstance(raised.value.__cause__, errors.StreamClosedError)
-    events = [event async for event in stream.follow()]
-    assert [type(event) for event in events] == [Item, End]
-    assert events[1] == End("completed", 1, events[1].run_id)
+        with pytest.raises(errors.PublishError) as raised:
+            await topic.send("too late")
+        assert isinstance(raised.value.__cause__, errors.StreamClosedError)
+    first, second, end = [event async for event in stream.follow()]
+    assert (first.offset, first.data) == (0, "kept")
+    assert (second.offset, second.data) == (1, "its own")
+    assert end == End("completed", 2, end.run_id)
+    assert await stream.get_offset() == 2
+    assert [event async for event in stream.follow(from_offset=1)] == [second, end]
+    assert [event async for event in stream.follow(from_offset=7)] == [end]
 
 
 @pytest.mark.parametrize("offset", [-1, 1.0, "0", None, True, Last(-1)])
 async def test_offset_that_cannot_be(client: Client, offset: Any) -> None:
     stream = WorkflowStreamClient.create(client, "any")
-    with pytest.raises(errors.InvalidOffsetError):
-        stream.subscribe(from_offset=offset)
+    for start in (stream.subscribe, stream.follow, stream.topic("t").subscribe):
+        with pytest.raises(errors.InvalidOffsetError) as raised:
+            start(from_offset=offset)
+        assert raised.value.offset is offset
+        assert isinstance(raised.value, ValueError)
 
 
 async def test_offset_past_the_head_waits(client: Client, unique: Any) -> None:
@@ -135,9 +156,11 @@ async def test_truncated_offset_gets_a_gap_and_offset_0_does_not(
         await handle.signal(Host.close)
         await handle.result()
         assert await stream.get_offset() == 6
-    events = [event async for event in stream.follow(from_offset=1)]
-    assert events[0] == Gap(1, 4, "truncated")
-    assert [(e.offset, e.data) for e in events[1:-1]] == [(4, "e"), (5, "f")]
+    gap, *rest, end = [event async for event in stream.follow(from_offset=1)]
+    assert gap == Gap(1, 4, "truncated")
+    assert [(e.offset, e.data) for e in rest] == [(4, "e"), (5, "f")]
+    assert end == End("completed", 6, end.run_id)
+    assert [type(event) async for event in stream.follow()] == [Item, Item, End]
     items = [item async for item in stream.subscribe(from_offset=1)]
     assert [(item.offset, item.skipped) for item in items] == [(4, 3), (5, 0)]
     items = [item async for item in stream.subscribe()]
@@ -147,8 +170,10 @@ async def test_truncated_offset_gets_a_gap_and_offset_0_does_not(
 async def test_topic_bound_to_two_types(client: Client) -> None:
     stream = WorkflowStreamClient.create(client, "any")
     stream.topic("t", type=int)
-    with pytest.raises(errors.TopicTypeError):
+    with pytest.raises(errors.TopicTypeError) as raised:
         stream.topic("t", type=str)
+    assert (raised.value.topic, raised.value.bound, raised.value.asked) == ("t", int, str)
+    assert stream.topic("t", type=int).type is int
     with pytest.raises(RuntimeError):
         stream.topic("u", type=Payload)
     with pytest.raises(RuntimeError):
@@ -179,10 +204,10 @@ async def test_undecodable_item_raises_with_its_offset_and_iteration_goes_on(
             try:
                 seen.append((await anext(items)).data)
             except errors.DecodeError as err:
-                seen.append(err.offset)
+                seen.append((err.topic, err.offset))
             except StopAsyncIteration:
                 break
-        assert seen == ["good", 1, 2, "good"]
+        assert seen == ["good", ("t", 1), ("t", 2), "good"]
 
 
 async def test_malformed_publish_signals_are_ignored_and_counted(
@@ -212,67 +237,44 @@ async def test_malformed_publish_signals_are_ignored_and_counted(
         assert await offsets_and_data(stream) == [(0, "before"), (1, "after")]
 
 
-async def test_wrong_namespace(client: Client, stream_server: Any) -> None:
+async def test_wrong_namespace(stream_server: Any) -> None:
     elsewhere = await Client.connect(stream_server.address, namespace="no-such-namespace")
     stream = WorkflowStreamClient.create(elsewhere, "any")
-    with pytest.raises(errors.NamespaceNotFoundError):
-        await anext(aiter(stream.subscribe()))
+    for reading in (lambda: anext(aiter(stream.subscribe())), stream.get_offset):
+        with pytest.raises(errors.NamespaceNotFoundError, match="no-such-namespace"):
+            await reading()
     stream.topic("t").publish(1)
-    with pytest.raises(errors.PublishError) as raised:
+    with pytest.raises(errors.PublishError, match="no-such-namespace") as raised:
         await stream.flush()
+    assert raised.value.undelivered == 1
     assert isinstance(raised.value.__cause__, errors.NamespaceNotFoundError)
-
-
-async def test_full_buffer_refuses_the_item_and_loses_none(client: Client, unique: Any) -> None:
-    async with hosting(client, unique("host")) as workflow_id:
-        stream = WorkflowStreamClient(
-            client.get_workflow_handle(workflow_id), client=client, max_buffer_items=3
-        )
-        topic = stream.topic("t")
-        for value in range(3):
-            topic.publish(value)
-        with pytest.raises(errors.BufferFullError):
-            topic.publish("refused")
-        await stream.flush()
-        topic.publish(3)
-        await stream.flush()
-        await client.get_workflow_handle(workflow_id).signal(Host.close)
-        assert await offsets_and_data(stream) == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
 async def test_publishing_from_another_thread_is_refused(client: Client, unique: Any) -> None:
     async with hosting(client, unique("host")) as workflow_id:
-        caught: list[BaseException] = []
         async with WorkflowStreamClient.create(client, workflow_id) as stream:
+            topic = stream.topic("t")
+            with pytest.raises(errors.UsageError, match="call_soon_threadsafe"):
+                await asyncio.to_thread(topic.publish, "refused")
+            topic.publish("first")
+            loop = asyncio.get_running_loop()
+            publishing = asyncio.Event()
 
-            def elsewhere() -> None:
-                try:
-                    stream.topic("t").publish(1)
-                except errors.UsageError as err:
-                    caught.append(err)
+            def second() -> None:
+                topic.publish("second")
+                publishing.set()
 
-            thread = threading.Thread(target=elsewhere)
-            thread.start()
-            await asyncio.to_thread(thread.join)
-        assert len(caught) == 1
-
-
-def test_publishing_after_the_event_loop_has_closed(stream_server: Any) -> None:
-    async def start() -> WorkflowStreamClient:
-        stream = WorkflowStreamClient.create(await Client.connect(stream_server.address), "any")
-        async with stream:
-            pass
-        return stream
-
-    stream = asyncio.run(start())
-    with pytest.raises(errors.UsageError, match="closed"):
-        stream.topic("t").publish(1)
+            await asyncio.to_thread(loop.call_soon_threadsafe, second)
+            await publishing.wait()
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        assert await offsets_and_data(stream) == [(0, "first"), (1, "second")]
 
 
 async def test_published_but_never_sent_is_told(client: Client) -> None:
     stream = WorkflowStreamClient.create(client, "any")
     stream.topic("t").publish(1)
-    with pytest.warns(ResourceWarning, match="never sent"):
+    stream.topic("t").publish(2)
+    with pytest.warns(ResourceWarning, match=r"2 item\(s\) for workflow 'any' .* never sent"):
         del stream
 
 
@@ -285,6 +287,7 @@ async def test_ring_buffer_keeps_the_last(client: Client, unique: Any) -> None:
         await handle.signal(Host.close)
         await handle.result()
     assert await offsets_and_data(stream) == [(7, 7), (8, 8), (9, 9)]
-    assert (
-        json.dumps([e.count async for e in stream.follow(from_offset=2) if type(e) is Gap]) == "[5]"
-    )
+    gap, *items, end = [event async for event in stream.follow(from_offset=2)]
+    assert gap == Gap(2, 7, "truncated")
+    assert [(e.offset, e.data) for e in items] == [(7, 7), (8, 8), (9, 9)]
+    assert end == End("completed", 10, end.run_id)

@@ -1,0 +1,84 @@
+"""What is acknowledged stands in the stream, at the offset that is told, and is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio.client import Client
+
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.reader.hub import feed_of
+
+from .hosts import Host, HostInput, hosting
+
+BUSY_SECONDS = 0.5
+
+
+async def test_offset_counts_what_the_server_holds_back_while_a_task_runs(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        handle = client.get_workflow_handle(workflow_id)
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        assert await stream.topic("t").send("first") == 0
+        for head in (2, 3):
+            await handle.signal(Host.work, BUSY_SECONDS)
+            stream.topic("t").publish("held back")
+            await stream.flush()
+            assert await stream.get_offset() == head
+        await handle.signal(Host.close)
+
+
+async def test_offset_of_a_workflow_started_anew_under_the_same_id(
+    client: Client, unique: Any
+) -> None:
+    """The new one knows nothing of what the client has published to the old one."""
+    name = unique("host")
+    async with hosting(client, name):
+        stream = WorkflowStreamClient.create(client, name)
+        for value in range(3):
+            await stream.topic("t").send(value)
+        await client.get_workflow_handle(name).terminate()
+        await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
+        async with asyncio.timeout(10):
+            assert await WorkflowStreamClient.create(client, name).get_offset() == 0
+            assert await stream.get_offset() == 0
+            assert await stream.topic("t").send("anew") == 0
+        await client.get_workflow_handle(name).signal(Host.close)
+        assert [(i.offset, i.data) async for i in stream.subscribe()] == [(0, "anew")]
+
+
+async def test_sends_at_the_same_time_each_learn_their_own_offset(
+    client: Client, unique: Any
+) -> None:
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id, max_batch_size=7)
+        async with stream:
+            offsets = await asyncio.gather(*(stream.topic("t").send(n) for n in range(50)))
+            assert feed_of(client, workflow_id, None).watchers == {}
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        found = [(item.offset, item.data) async for item in stream.subscribe()]
+        assert found == [(offset, n) for n, offset in enumerate(offsets)]
+        assert offsets == list(range(50))
+
+
+async def test_verdicts_are_kept_no_longer_than_somebody_may_ask_for_them(
+    client: Client, unique: Any
+) -> None:
+    """At any time a send is under way; still verdicts do not pile up."""
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(client, workflow_id)
+        [publisher_id] = [stream._publisher_id]
+        kept: list[int] = []
+
+        async def send_on() -> None:
+            for value in range(20):
+                await stream.topic("t").send(value)
+                watchers = feed_of(client, workflow_id, None).watchers
+                kept.append(len(watchers.get(publisher_id, ())))
+
+        async with stream:
+            await asyncio.gather(send_on(), send_on(), send_on())
+        assert max(kept) <= 6
+        assert feed_of(client, workflow_id, None).watchers == {}
