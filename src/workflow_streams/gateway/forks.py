@@ -20,7 +20,8 @@ from ..wire import Entry
 from .bodies import content_payload
 from .frames import media_type
 from .parts import Reading
-from .problems import ConflictError, ForbiddenError, GoneError, InvalidRequestError
+from .problems import ConflictError, GoneError, InvalidRequestError
+from .refusals import ForbiddenError
 from .requests import ForkQuery
 from .security import authorize
 from .sessions import Gateway
