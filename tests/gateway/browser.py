@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
 DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 
 
@@ -28,6 +30,14 @@ def install() -> None:
     command = [sys.executable, "-m", "playwright", "install", "chromium"]
     if subprocess.run(command, check=False).returncode:
         print("No Chromium could be installed; the tests that need one are skipped.")
+
+
+def has_browser() -> bool:
+    """Whether there is a Chromium: Debian's, or the one that Playwright installed."""
+    if DEBIAN_CHROMIUM.exists():
+        return True
+    with sync_playwright() as playwright:
+        return Path(playwright.chromium.executable_path).exists()
 
 
 if __name__ == "__main__":
