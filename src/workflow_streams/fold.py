@@ -232,7 +232,7 @@ class Fold:
         if epoch is not None and producer.epoch < epoch:
             return Fenced(epoch)
         last = self.publishers.get(producer.publisher_id, 0)
-        if sequence > last + 1:
+        if sequence > last + 1 or sequence < 1:
             return OutOfSequence(last + 1, epoch is not None and producer.epoch > epoch)
         return None
 

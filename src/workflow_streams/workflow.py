@@ -55,7 +55,7 @@ _ROLLOVER_POLLS = 1_500
 
 
 class WorkflowStream:
-    """A durable stream hosted by the current workflow, constructed once::
+    """A durable stream hosted by the current workflow. Construct it once::
 
         @workflow.init
         def __init__(self, input: OrderInput) -> None:

@@ -163,7 +163,7 @@ class FoldModel:
         if epochs and max(epochs) > who.epoch:
             return Outcome("fenced", fact=max(epochs))
         due = max([0, *(s for w, s in sessions if w == who)]) + 1
-        if sequence > due:
+        if sequence > due or sequence < 1:
             newer = bool(epochs) and max(epochs) < who.epoch
             return Outcome("out of sequence", fact=(due, newer))
         return None
