@@ -19,7 +19,7 @@ from .capture import current_capture
 from .codec import converter_of
 from .delivery import signals_to
 from .errors import UsageError
-from .events import Event, Last, WorkflowStreamItem
+from .events import LATEST, Event, Last, WorkflowStreamItem
 from .interpreter_exit import rest_at_exit
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
@@ -29,7 +29,7 @@ from .publisher import (
     Publisher,
 )
 from .publisher_ids import ActivityPublisher, Attempt
-from .reader.hub import Feed, feed_of
+from .reader.hub import Feed, feed_of, hold
 from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
 from .topic_handle import TopicHandle
@@ -316,8 +316,7 @@ class WorkflowStreamClient:
         """
         if self._capture is not None:
             return self._capture.head
-        feed = self._feed()
-        feed.retain(0)
+        feed = await self._hold_feed()
         try:
             return await head_past(feed, lambda: self._seen(feed))
         finally:
@@ -328,8 +327,7 @@ class WorkflowStreamClient:
             number = self._publisher.publish(topic, value, force_flush=True)
             sequence, index = await self._publisher.delivered(number)
             return self._capture.offset_of(self._publisher_id, sequence, index, self._handle.id)
-        feed = self._feed()
-        feed.retain(0)
+        feed = await self._hold_feed()
         try:
             with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
                 if await wait_whether_polled(feed):
@@ -357,6 +355,9 @@ class WorkflowStreamClient:
         if self._capture is not None:
             raise UsageError("What is captured for a test is not read as a stream")
         return feed_of(self._client, self._handle.id, self._handle.run_id)
+
+    async def _hold_feed(self) -> Feed:
+        return await hold(self._client, self._handle.id, self._handle.run_id, LATEST)
 
     def _subscription(
         self, topics: Topics, from_offset: int | Last, result_type: Any, *, items_only: bool

@@ -20,7 +20,7 @@ from ..fold import Accepted, Fold
 from ..intake import Intake
 from ..wire import Opening, Rules, RunRef
 from .closing import end_of, next_run_of, restart_of
-from .history import close_event, history_pages, is_close, settled_id
+from .history import close_event, history_pages, is_close, newest_event_id, settled_id
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .polling import Poller, head_of
 from .runs import opened_run
@@ -154,13 +154,16 @@ class Chain:
     async def _is_elsewhere(self, events: Sequence[HistoryEvent]) -> bool:
         """Whether the stream of a run without opening record is to be read in another way.
 
-        With a first task that has left no such record, it is a contrib's. Without a first task,
-        reading begins with the run before.
+        With a first task that has left no such record, it is a contrib's. If no task has been
+        done yet, reading begins with the run before.
         """
         if any(e.HasField("workflow_task_completed_event_attributes") for e in events):
             self.polled = True
             return True
         if not self._may_go_back:
+            return False
+        newest = await newest_event_id(self._client, self._workflow_id, self.run_id)
+        if newest > settled_id(events):
             return False
         self._may_go_back = False
         self._next_run = await opened_run(self._client, self._workflow_id, self._continued_from)

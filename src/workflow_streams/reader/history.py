@@ -29,6 +29,7 @@ _ASK_AGAIN_SECONDS = 0.05
 # size to ask for follows from that of the page before.
 _PAGE_BYTES = 4 * 1024 * 1024
 _FIRST_PAGE_EVENTS = 64
+_FEWEST_PAGE_EVENTS = 16
 _MOST_PAGE_EVENTS = 1000
 
 # Refusals, one after the other, of a token that the server has only just given.
@@ -40,15 +41,16 @@ async def history_pages(
 ) -> AsyncGenerator[Sequence[HistoryEvent]]:
     """Yield the run's events, each once and in order, and end after its close event.
 
-    Waits for new events on the server (a long poll); needs no worker. Started and scheduled
-    events of workflow tasks may come that do not stand in the history (see :func:`settled_id`).
+    Waits for new events on the server (a long poll); needs no worker. Only started and
+    scheduled events of workflow tasks may come again, see :func:`settled_id`.
 
     Raises:
         WorkflowStreamError: For what waiting does not mend: not found, not permitted.
     """
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    last_id = skip_to = refusals = 0
+    seen_id = shown_id = refusals = 0
     page_size = _FIRST_PAGE_EVENTS
+    full = False
     token: bytes | None = None
     delay = _FIRST_RETRY_SECONDS
     while True:
@@ -58,10 +60,19 @@ async def history_pages(
                 page_size=page_size, wait_new_event=waits, next_page_token=token
             )
             await pages.fetch_next_page()
+            page: Sequence[HistoryEvent] = pages.current_page or ()
+            events = [event for event in page if event.event_id > seen_id]
+            # The server may have a limit of its own, above the first size that is asked for.
+            is_full = len(page) >= min(page_size, _FIRST_PAGE_EVENTS)
+            skips = bool(events) and events[0].event_id not in (seen_id + 1, shown_id + 1)
+            ends = pages.next_page_token is None and waits
+            if skips or (full and not is_full) or (ends and not _closes(events)):
+                # The last page of several may leave out what was written while it was read.
+                events = await _events_after(client, workflow_id, run_id, seen_id)
         except Exception as err:
             if token is not None and refusals < _MOST_REFUSALS and _refuses_token(err):
                 # One of before the server's restart: read anew, without what was seen.
-                token, skip_to, refusals = None, last_id, refusals + 1
+                token, refusals = None, refusals + 1
                 continue
             if not is_transient(err):
                 raise explain(err, workflow_id) from err
@@ -72,23 +83,57 @@ async def history_pages(
         delay = _FIRST_RETRY_SECONDS
         if token is not None:
             refusals = 0
-        token = pages.next_page_token
-        events = pages.current_page or ()
+        token, full = pages.next_page_token, is_full
         if events:
-            weight = sum(event.ByteSize() for event in events)
-            page_size = min(_MOST_PAGE_EVENTS, max(1, _PAGE_BYTES * len(events) // weight))
-        if skip_to:
-            events = [event for event in events if event.event_id > skip_to]
-            if events:
-                skip_to = 0
-        if events:
-            last_id = max(last_id, settled_id(events))
+            page_size = _page_size(events)
+            seen_id = max(seen_id, settled_id(events))
+            shown_id = events[-1].event_id
             yield events
-        if token is None:
-            if waits or (events and is_close(events[-1])):
+            if _closes(events):
                 return
-            skip_to = last_id
+        if token is None:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _closes(events: Sequence[HistoryEvent]) -> bool:
+    return bool(events) and is_close(events[-1])
+
+
+def _page_size(events: Sequence[HistoryEvent]) -> int:
+    fitting = _PAGE_BYTES * len(events) // sum(event.ByteSize() for event in events)
+    return min(_MOST_PAGE_EVENTS, max(_FEWEST_PAGE_EVENTS, fitting))
+
+
+async def _events_after(
+    client: Client, workflow_id: str, run_id: str, event_id: int
+) -> list[HistoryEvent]:
+    """Read what stands after an event now, from the end of the history."""
+    events: list[HistoryEvent] = []
+    async for page in _pages_from_end(client, workflow_id, run_id):
+        events += [event for event in page if event.event_id > event_id]
+        if page[-1].event_id <= event_id + 1:
+            break
+    return events[::-1]
+
+
+async def _pages_from_end(
+    client: Client, workflow_id: str, run_id: str
+) -> AsyncGenerator[Sequence[HistoryEvent]]:
+    """Yield pages of events, the newest first. Here the server leaves out what does not stand."""
+    request = GetWorkflowExecutionHistoryReverseRequest(
+        namespace=client.namespace,
+        execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
+        maximum_page_size=_FEWEST_PAGE_EVENTS,
+    )
+    while True:
+        page = await client.workflow_service.get_workflow_execution_history_reverse(
+            request, retry=True
+        )
+        if page.history.events:
+            yield page.history.events
+        request.next_page_token = page.next_page_token
+        if not page.next_page_token:
+            return
 
 
 async def close_event(client: Client, workflow_id: str, run_id: str) -> HistoryEvent:
@@ -105,24 +150,14 @@ async def close_event(client: Client, workflow_id: str, run_id: str) -> HistoryE
 async def newest_event_id(client: Client, workflow_id: str, run_id: str) -> int:
     """Return the id of the newest event of the run that is settled (see :func:`settled_id`).
 
-    Read from the end of the history, where the server leaves out what does not stand in it.
-
     Raises:
         WorkflowStreamError: The server does not answer.
     """
-    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-    request = GetWorkflowExecutionHistoryReverseRequest(
-        namespace=client.namespace, execution=execution, maximum_page_size=4
-    )
     try:
-        while True:
-            page = await client.workflow_service.get_workflow_execution_history_reverse(
-                request, retry=True
-            )
-            newest = settled_id(page.history.events)
-            if newest or not page.next_page_token:
+        async for page in _pages_from_end(client, workflow_id, run_id):
+            if newest := settled_id(page):
                 return newest
-            request.next_page_token = page.next_page_token
+        return 0
     except RPCError as err:
         # The time-skipping test server has no such call.
         if err.status != RPCStatusCode.UNIMPLEMENTED:

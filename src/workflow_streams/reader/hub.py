@@ -314,6 +314,23 @@ def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
         return feed
 
 
+async def hold(client: Client, workflow_id: str, run_id: str | None, start: int | Last) -> Feed:
+    """Return the feed of the chain that the workflow id means now, retained for the caller."""
+    since = asyncio.get_running_loop().time()
+    while True:
+        feed = feed_of(client, workflow_id, run_id)
+        feed.retain(start)
+        try:
+            current = await feed.confirm(since)
+        except BaseException:
+            feed.release()
+            raise
+        if current:
+            return feed
+        feed.release()
+        forget(feed)
+
+
 def forget(feed: Feed) -> None:
     """Have the next subscriber make another feed; who reads this one may go on."""
     with _feeds_lock:

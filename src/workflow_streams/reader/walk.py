@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ..errors import InvalidOffsetError, StreamNotFoundError
 from ..events import End, Gap, GapReason, Last, Rewind
 from ..wire import Entry, RunRef
 from .catch_up import catch_up, find_run, runs_of
-from .hub import Cursor, Feed, feed_of, forget
+from .hub import Cursor, Feed, feed_of, hold
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .tip import wait_for_tip
 
@@ -96,21 +95,18 @@ class Walk:
 
     async def _attach(self) -> None:
         """Find the way to the next moment, through the feed or apart from it."""
-        since = asyncio.get_running_loop().time()
         feed = self.feed
-        if feed.done:
-            feed = self.feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
-        feed.retain(self._from if self._place is None else self.position)
-        self._retained = True
+        if self._place is None:
+            feed = await hold(feed.client, feed.workflow_id, feed.pinned_run_id, self._from)
+        else:
+            if feed.done:
+                feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
+            feed.retain(self.position)
+        self.feed, self._retained = feed, True
         if self._place is None and isinstance(self._from, int):
             # From here on, a feed without other subscribers does not run ahead.
             self._cursor.index = feed.ring.start
             feed.attach(self._cursor)
-        if self._place is None and not await feed.confirm(since):
-            forget(feed)
-            await self._leave()
-            self.feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
-            return
         await feed.wait(lambda: feed.floor is not None)
         if feed.floor is None:
             self._ended = True
