@@ -55,7 +55,9 @@ _ROLLOVER_POLLS = 1_500
 
 
 class WorkflowStream:
-    """A durable stream hosted by the current workflow. Construct it once::
+    """A durable stream hosted by the current workflow.
+
+    Construct it once::
 
         @workflow.init
         def __init__(self, input: OrderInput) -> None:
@@ -273,8 +275,6 @@ class WorkflowStream:
         self.detach_pollers()
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(args=build_args(self.get_state(publisher_ttl=publisher_ttl)))
-
-    # Publishing
 
     def _publish(self, entries: list[Entry]) -> None:
         self._settle()
