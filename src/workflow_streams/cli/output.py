@@ -25,7 +25,11 @@ _STYLES = {
 TOPIC_STYLES = ("cyan", "green", "magenta", "blue", "yellow")
 
 
-class OutputClosedError(Exception):
+class OutputError(Exception):
+    """Standard output cannot be written; the message says why."""
+
+
+class OutputClosedError(OutputError):
     """Nobody reads standard output any more."""
 
 
@@ -54,7 +58,7 @@ class Output:
         """Write ``text``, at once.
 
         Raises:
-            OutputClosedError: Nobody reads it.
+            OutputError: That is not possible.
         """
         if self._stream is None:
             raise OutputClosedError
@@ -65,6 +69,8 @@ class Output:
             self._stream.buffer.flush()
         except BrokenPipeError as err:
             raise OutputClosedError from err
+        except OSError as err:
+            raise OutputError(f"the output cannot be written: {err.strerror}") from err
 
     def line(self, text: str) -> None:
         """Write one line."""

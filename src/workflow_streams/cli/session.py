@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from .exits import Exit
-from .output import OutputClosedError, is_terminal, say
+from .output import OutputClosedError, OutputError, is_terminal, say
 
 _LIBRARY = "workflow_streams"
 _SILENCE_SECONDS = 30.0
@@ -39,7 +39,8 @@ def run(
         orderly_interrupt: Cancel the action on Ctrl-C, so that it can end what it has begun.
             Default: stop at once, even in the middle of writing to a pipe that is full.
     """
-    if not orderly_interrupt:
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's background job
+    if not orderly_interrupt and not ignored:
         signal.signal(signal.SIGINT, _interrupt)
     logging.basicConfig(handlers=[_Log()], level=logging.WARNING)
     logging.getLogger(_LIBRARY).setLevel(logging.INFO)
@@ -63,7 +64,7 @@ def end(status: int) -> NoReturn:
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            with suppress(BrokenPipeError, ValueError):
+            with suppress(OSError, ValueError):
                 stream.flush()
     os._exit(status)
 
@@ -76,6 +77,9 @@ def _outcome_of(action: Callable[[], Coroutine[Any, Any, int]]) -> int:
         return asyncio.run(action())
     except OutputClosedError:
         return Exit.OUTPUT_CLOSED
+    except OutputError as err:
+        say(str(err))
+        return Exit.FAULT
     except asyncio.CancelledError:
         return Exit.STOPPED
     except ActionError as err:

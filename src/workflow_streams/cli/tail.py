@@ -67,7 +67,7 @@ def tail(
     gap, rewind or end. An item has offset, topic, time and data; where it
     is no JSON, there is an "encoding" too, and data is base64.
     """
-    place = _start(start)
+    place = start_of(start)
 
     async def work() -> int:
         from .actions.tail import Tail, tail
@@ -87,7 +87,12 @@ def tail(
     run(work)
 
 
-def _start(text: str) -> int | Last:
+def start_of(text: str) -> int | Last:
+    """Return where ``--from`` says to start.
+
+    Raises:
+        BadParameter: It says no such place.
+    """
     from ..events import LATEST, Last
 
     if text == "latest":

@@ -56,14 +56,22 @@ class CatchUp:
         self._stop()
 
     def _draw(self) -> None:
-        walk = self._walk
+        walk, feed = self._walk, self._walk.feed
         if self._bar is None:
             self._bar = _make_bar()
-            self._bar.add_task("catching up", total=None)
+            self._bar.add_task("", total=None)
             self._bar.start()
-        # The head is known when the feed has come to it; it goes ahead of a long way.
-        head = walk.feed.head if walk.feed.head > walk.position else None
-        self._bar.update(self._bar.task_ids[0], completed=walk.position, total=head)
+        what = (
+            "catching up" if feed.floor is not None else "waiting for a worker to open the stream"
+        )
+        # A long way is read ahead of what is written, and to find its end as well.
+        read, head = walk.position or feed.head, max(walk.position, feed.head)
+        self._bar.update(
+            self._bar.task_ids[0],
+            description=what,
+            completed=read,
+            total=head if head > read else None,
+        )
 
     def _stop(self) -> None:
         self._over = True

@@ -97,7 +97,9 @@ class AsJson:
             case Gap(start, end, reason):
                 return json_line(type="gap", start=start, end=end, reason=reason)
             case Rewind(ranges, reason, next_offset, activity_id, attempt):
-                more = {} if activity_id is None else {"activity": activity_id, "attempt": attempt}
+                more = (
+                    {} if activity_id is None else {"activity_id": activity_id, "attempt": attempt}
+                )
                 taken_back = [[r.start, r.stop] for r in ranges]
                 return json_line(
                     type="rewind",
