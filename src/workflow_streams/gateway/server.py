@@ -17,6 +17,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 
 _GRACE_SECONDS = 10
+_BACKLOG = 2048
 
 
 class GatewayServer(uvicorn.Server):
@@ -74,10 +75,11 @@ def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # What has been sent to a client that takes nothing in is given up, too.
-            milliseconds = int(settings.write_seconds * 1000)
+            # What is left for a client that has been let go, since it takes nothing in.
+            milliseconds = int(settings.write_seconds * 2000)
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         listening.bind((host, port))
+        listening.listen(_BACKLOG)
     except BaseException:
         listening.close()
         raise

