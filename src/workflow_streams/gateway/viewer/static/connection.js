@@ -99,9 +99,11 @@ export class Connection {
       const { done, value } = await reader.read();
       if (done || this._stop.signal.aborted) return;
       watch.heard();
-      const notices = parser.feed(value).flatMap((event) => decoder.decode(event));
-      if (notices.length) this._deliver(notices);
-      if (this._over || this._stop.signal.aborted) return;
+      for (const event of parser.feed(value)) {
+        this._deliver(decoder.decode(event));
+        // Whoever takes the events may have had enough after each of them.
+        if (this._over || this._stop.signal.aborted) return;
+      }
       if (performance.now() - rested > SLICE_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
@@ -110,6 +112,7 @@ export class Connection {
   }
 
   _deliver(notices) {
+    if (notices.length === 0) return;
     this._over = notices.some((notice) => notice.kind === "end");
     this._position = this._take(notices);
   }

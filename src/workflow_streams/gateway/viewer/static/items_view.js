@@ -47,6 +47,10 @@ export class ItemsView {
     return this._selection.shown();
   }
 
+  get query() {
+    return this._selection.query;
+  }
+
   set query(text) {
     this._selection.query = text;
     this.show();

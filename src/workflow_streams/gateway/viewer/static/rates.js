@@ -1,4 +1,4 @@
-/** How many items per second: a count for each of the last seconds. */
+/** How many items per second a stream has taken: a count for each of the last seconds. */
 
 export const SECONDS = 60;
 
@@ -6,13 +6,25 @@ export class Rates {
   constructor() {
     this._counts = new Array(SECONDS).fill(0);
     this._second = 0;
+    this._next = 0;
   }
 
-  /** Count an item that came at `at`, in milliseconds; one from before the window is left out. */
-  add(at, now, n = 1) {
+  /**
+   * Count the items among notices, each once however often it is read, by when it was taken in;
+   * where that is not told, by when it came, if it came `live`.
+   */
+  count(notices, live, now) {
     this._advance(now);
-    const second = Math.min(Math.floor(at / 1000), this._second);
-    if (second > this._second - SECONDS) this._counts[second % SECONDS] += n;
+    for (const { kind, items, reason, next } of notices) {
+      if (kind === "rewind" && reason !== "attempt") this._next = Math.min(this._next, next);
+      if (kind !== "items") continue;
+      for (const { offset, time } of items) {
+        if (offset < this._next) continue;
+        this._next = offset + 1;
+        if (time !== null) this._add(time);
+        else if (live) this._add(now);
+      }
+    }
   }
 
   /** Return the counts, oldest first; the last is of the second that is not over yet. */
@@ -26,6 +38,11 @@ export class Rates {
   now(now, seconds = 5) {
     const full = this.series(now).slice(-1 - seconds, -1);
     return full.reduce((sum, n) => sum + n, 0) / seconds;
+  }
+
+  _add(at) {
+    const second = Math.min(Math.floor(at / 1000), this._second);
+    if (second > this._second - SECONDS) this._counts[second % SECONDS] += 1;
   }
 
   _advance(now) {

@@ -39,7 +39,6 @@ export class Session extends EventTarget {
     this.waiting = new Waiting();
     this._view = { above: 0, below: 0 };
     this._jump = null;
-    this._counted = 0;
     this._earlier = null;
     this._connection = null;
     this._opening = new AbortController();
@@ -165,13 +164,7 @@ export class Session extends EventTarget {
       this._view.above += this.log.takeEarlier(notices, from);
       if (from <= this.base) this.log.markBase(this.base);
       this._learnTopics(this.rows.list);
-      const { rows, following, _view: { below } } = this;
-      const at = dropFrom({ rows, below, following });
-      if (at < rows.list.length) {
-        this._hold();
-        this.waiting.clear();
-        this.log.dropFrom(at);
-      }
+      this._trimEnd();
       return this._changed();
     }
   }
@@ -215,7 +208,7 @@ export class Session extends EventTarget {
       this.upToDate = notice.upToDate;
       this.head = notice.upToDate ? notice.next : Math.max(this.head, notice.next);
     }
-    this._countRate(notices);
+    this.rates.count(notices, this.upToDate, Date.now());
     if (this.paused) this.waiting.keep(notices);
     else this._apply(notices);
     const place = this.waiting.place ?? this.log.end;
@@ -226,7 +219,10 @@ export class Session extends EventTarget {
   }
 
   _apply(notices) {
+    const before = this.rows.list.length;
     this._learnTopics(this.log.take(notices));
+    // Until the view has drawn them, they are below what is looked at.
+    this._view.below += this.rows.list.length - before;
     for (const notice of notices) {
       if (["gap", "rewind", "end"].includes(notice.kind)) {
         this.dispatchEvent(new CustomEvent("marker", { detail: notice }));
@@ -253,20 +249,6 @@ export class Session extends EventTarget {
     for (const { topic } of rows) if (topic) this.topics.add(topic);
   }
 
-  _countRate(notices) {
-    const now = Date.now();
-    for (const { kind, items, reason, next } of notices) {
-      if (kind === "rewind" && reason !== "attempt") this._counted = Math.min(this._counted, next);
-      if (kind !== "items") continue;
-      for (const { offset, time } of items) {
-        if (offset < this._counted) continue; // read once more
-        this._counted = offset + 1;
-        if (time !== null) this.rates.add(time, now);
-        else if (this.upToDate) this.rates.add(now, now);
-      }
-    }
-  }
-
   /** Keep the window within bounds around what is looked at. */
   _balance() {
     const { rows, following, paused, upToDate, _view: view } = this;
@@ -278,8 +260,21 @@ export class Session extends EventTarget {
       this._changed();
     }
     if (now.stop) this._hold();
+    this._trimEnd();
     if (now.go) this._connect();
     if (now.earlier) this.wantEarlier();
+  }
+
+  /** Give up rows far below what is looked at, if there are too many in all. */
+  _trimEnd() {
+    const { rows, following, _view: view } = this;
+    const length = rows.list.length;
+    const at = dropFrom({ rows, following, below: view.below });
+    if (at >= length) return;
+    this._hold();
+    this.waiting.clear();
+    this.log.dropFrom(at);
+    view.below -= length - at;
   }
 
   _hold() {
