@@ -82,6 +82,10 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n".encode())
 
+    def rss(self) -> int:
+        """Return its memory in bytes."""
+        return int(psutil.Process(self._process.pid).memory_info().rss)
+
     def cpu_seconds(self) -> float:
         """Return how long it has kept a core busy since it was started."""
         with contextlib.suppress(psutil.Error):

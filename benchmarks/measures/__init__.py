@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..bench import Bench
 from ..report import Result
-from . import burst, catch_up, growth, latency, latency_fast, life, processes, readers
+from . import burst, catch_up, fan_out, growth, latency, latency_fast, life, processes, readers
 
 Measure = Callable[[Bench], Awaitable[Result]]
 
@@ -19,4 +19,5 @@ MEASURES: dict[str, Measure] = {
     "burst": burst.measure,
     "catch-up": catch_up.measure,
     "growth": growth.measure,
+    "fan-out": fan_out.measure,
 }

@@ -30,6 +30,7 @@ async def run(
     batch_interval_ms: float | None = None,
     force: bool = False,
     publishers: int = 1,
+    workflow_ids: list[str] | None = None,
 ) -> None:
     """Publish `items` items of `size` characters when told to; say how long that took.
 
@@ -44,6 +45,7 @@ async def run(
         batch_interval_ms: The client's batch interval; None for its default.
         force: Whether each item is a batch of its own.
         publishers: How many clients publish at once.
+        workflow_ids: Publish all items to each of these streams instead.
     """
     client = await connect(side, address)
     options: dict[str, Any] = {}
@@ -55,6 +57,8 @@ async def run(
     began, busy = time.monotonic_ns(), time.process_time()
     rpc: list[float] = []
     share = items // publishers
+    targets = workflow_ids or [workflow_id] * publishers
+    share = items if workflow_ids else share
     if side == "floor":
         raw = _RawPublisher(client, workflow_id, rpc)
         await asyncio.gather(
@@ -64,7 +68,7 @@ async def run(
         await asyncio.gather(
             *(
                 _publish(
-                    stream_client(side, client, workflow_id, **options),
+                    stream_client(side, client, target, **options),
                     k,
                     share,
                     size,
@@ -72,7 +76,7 @@ async def run(
                     force,
                     CONTRIB_CHUNK if side == "contrib" else 0,
                 )
-                for k in range(publishers)
+                for k, target in enumerate(targets)
             )
         )
     talk.say(
