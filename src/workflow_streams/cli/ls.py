@@ -45,7 +45,7 @@ def ls(
     ] = 100,
     json: Json = False,
 ) -> None:
-    """List streams, those that began last first.
+    """List streams: those that go on, then those that ended last.
 
     A stream is found by its workflow, in Temporal's visibility store, which
     may be a second behind. Streams that were written under temporalio's

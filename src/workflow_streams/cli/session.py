@@ -92,7 +92,12 @@ def _outcome_of(action: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 def status_of(error: BaseException) -> Exit:
     """Return the exit status for one of this package's errors."""
-    from ..errors import ConnectionFailedError, InvalidOffsetError, StreamNotFoundError
+    from ..errors import (
+        CodecError,
+        ConnectionFailedError,
+        InvalidOffsetError,
+        StreamNotFoundError,
+    )
 
     match error:
         case StreamNotFoundError():
@@ -101,6 +106,8 @@ def status_of(error: BaseException) -> Exit:
             return Exit.NO_CONNECTION
         case InvalidOffsetError():
             return Exit.USAGE
+        case CodecError(__cause__=ConnectionError()):
+            return Exit.NO_CONNECTION
         case _:
             return Exit.FAULT
 

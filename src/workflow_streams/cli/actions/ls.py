@@ -16,7 +16,7 @@ from ...rpc import explain
 from ..columns import Columns
 from ..exits import Exit
 from ..output import Output, say
-from ..session import ActionError
+from ..session import ActionError, status_of
 from ..text import shown
 from .connection import open_client
 from .executions import host_of, members_of, seconds, state_of
@@ -95,7 +95,7 @@ async def _next_page(pages: WorkflowExecutionAsyncIterator) -> list[WorkflowExec
     except RPCError as err:
         if err.status == RPCStatusCode.INVALID_ARGUMENT:
             raise ActionError(f"the server refuses the filter: {err.message}", Exit.USAGE) from err
-        raise explain(err, "*") from err
+        raise ActionError(err.message, status_of(explain(err, "*"))) from err
     return list(pages.current_page or ())
 
 
