@@ -7,18 +7,18 @@ import binascii
 import re
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from .. import wire
+from ..errors import StreamNotFoundError
 from ..hosted import EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from .problems import InvalidRequestError
-from .requests import STREAM_PATH, parse_integer
+from .requests import parse_integer, path_of
 from .security import Grant, authorize
-from .sessions import gateway_of
+from .sessions import Gateway, gateway_of
 
 _MOST = 1000
 _USUAL = 100
@@ -48,7 +48,7 @@ async def streams(request: Request) -> Response:
         if execution.id in seen:
             continue  # an earlier run under the same id
         seen.add(execution.id)
-        entry = await _entry(execution, grant)
+        entry = await _entry(gateway, execution, grant)
         if entry is not None:
             entries.append(entry)
     answer: dict[str, Any] = {"streams": entries}
@@ -92,18 +92,20 @@ def parse_page(text: str | None) -> bytes | None:
         raise InvalidRequestError("page is not one that this gateway gave out.") from None
 
 
-async def _entry(execution: WorkflowExecution, grant: Grant) -> dict[str, Any] | None:
+async def _entry(
+    gateway: Gateway, execution: WorkflowExecution, grant: Grant
+) -> dict[str, Any] | None:
     """Return what is told of a stream; None if the client must not see it, or it is gone."""
     if not grant.may_list(execution.id):
         return None
     setup = await execution.memo_value(SETUP_MEMO_KEY, None, type_hint=HostSetup)
-    if setup is not None and (setup.deleted or await execution.memo_value(EXPIRED_MEMO_KEY, False)):
+    if setup is not None and await _is_gone(gateway, execution, setup):
         return None
     running = execution.status == WorkflowExecutionStatus.RUNNING
     status = execution.status.name.lower() if execution.status is not None else None
     entry = {
         "id": execution.id,
-        "url": STREAM_PATH + quote(execution.id, safe="/"),
+        "url": path_of(execution.id),
         "type": execution.workflow_type,
         "state": "running" if running else "closed",
         "outcome": None if running else status,
@@ -113,6 +115,21 @@ async def _entry(execution: WorkflowExecution, grant: Grant) -> dict[str, Any] |
     if setup is not None:
         entry["content_type"] = setup.content_type
     return entry
+
+
+async def _is_gone(gateway: Gateway, execution: WorkflowExecution, setup: HostSetup) -> bool:
+    """Whether a stream that was made by PUT is no more, though its runs still stand."""
+    if setup.deleted or await execution.memo_value(EXPIRED_MEMO_KEY, False):
+        return True
+    if execution.status != WorkflowExecutionStatus.TERMINATED:
+        return False
+    # Deleting puts another run in its place, which is not among the streams.
+    handle = gateway.link.client.get_workflow_handle(execution.id)
+    try:
+        current = await gateway.link.call(handle.describe(), execution.id)
+    except StreamNotFoundError:
+        return True
+    return current.run_id != execution.run_id
 
 
 def _text(time: datetime | None) -> str | None:

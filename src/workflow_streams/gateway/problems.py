@@ -168,6 +168,7 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             return BrokenStreamError("Temporal refused the gateway's call.", cause_for_log=cause)
         case (
             errors.ServerUnavailableError()
+            | errors.HostUnavailableError()
             | errors.BufferFullError()
             | errors.PublishTimeoutError()
             | errors.PublishError()

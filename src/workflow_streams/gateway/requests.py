@@ -69,6 +69,14 @@ def parse_path(path: str) -> Target:
     return Target(unquote(path))
 
 
+def path_of(workflow_id: str) -> str:
+    """Return the path of a stream; slashes stay where they mean the same."""
+    path = quote(workflow_id, safe="/")
+    if parse_path(path) != Target(workflow_id):
+        path = quote(workflow_id, safe="").replace("__ds", "%5F%5Fds")
+    return STREAM_PATH + path
+
+
 @dataclass(frozen=True, slots=True)
 class ReadQuery:
     """The parameters of a read.
