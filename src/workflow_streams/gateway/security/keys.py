@@ -110,7 +110,7 @@ def _from_jwk(entry: object) -> VerificationKey | None:
         return None
     try:
         return _bound(PyJWK(entry, algorithm).key, key_id)
-    except (PyJWTError, UsageError, KeyError) as err:
+    except (PyJWTError, UsageError, KeyError, ValueError) as err:
         logger.warning("A key of the JWK set is not used: %s", err)
         return None
 

@@ -23,6 +23,8 @@ from .settings import SecuritySettings
 _BEARER = re.compile(r"bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *", re.IGNORECASE)
 _BEARER_SCHEME = re.compile(r"bearer( |$)", re.IGNORECASE)
 
+_UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+
 SIGNED_URL_TYPE = "workflow-streams-url+jwt"
 """The ``typ`` of signed URLs' tokens, which are no bearer tokens (RFC 8725, section 3.11)."""
 
@@ -125,8 +127,8 @@ class TokenVerifier:
         """
         if len(token) > self._max_bytes:
             raise InvalidCredentialsError(cause_for_log="over the limit of a token's length")
-        # json.loads raises RecursionError for what is nested too deeply, and the payload of a
-        # token is JSON of anybody's making until the signature has been checked.
+        # A token is JSON of anybody's making until its signature has been checked; what reading
+        # it raises differs between versions of the library.
         try:
             payload = self._decode(token)
             return Claims(
@@ -136,7 +138,7 @@ class TokenVerifier:
             )
         except jwt.ExpiredSignatureError:
             raise ExpiredCredentialsError from None
-        except (jwt.PyJWTError, ValueError, RecursionError) as err:
+        except _UNREADABLE as err:
             raise InvalidCredentialsError(cause_for_log=f"{type(err).__name__}: {err}") from None
 
     def _decode(self, token: str) -> dict[str, Any]:
