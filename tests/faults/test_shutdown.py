@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -44,19 +45,19 @@ asyncio.run(main())
 """
 
 
-def leaving(server: StreamServer, workflow_id: str, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", LEAVING, server.address, workflow_id, *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+@asynccontextmanager
+async def leaving(server: StreamServer, workflow_id: str, *args: str) -> AsyncIterator[Process]:
+    command = ["-W", "error", "-c", LEAVING, server.address, workflow_id, *args]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=PIPE, stderr=PIPE
     )
-
-
-async def until_said(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdout is not None
-    while (said := await asyncio.to_thread(process.stdout.readline)).strip() != line:
-        assert said, f"ended without saying {line!r}"
+    try:
+        async with asyncio.timeout(40):
+            yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
 
 
 async def items_of(client: Client, workflow_id: str) -> list[Any]:
@@ -65,28 +66,37 @@ async def items_of(client: Client, workflow_id: str) -> list[Any]:
     return [item.data async for item in stream.subscribe()]
 
 
-async def test_process_ends_silently_with_a_reader_that_still_reads(
+async def test_processes_end_silently_with_a_reader_that_still_reads(
     client: Client, stream_server: StreamServer, unique: Any
 ) -> None:
-    async with hosting(client, unique("host")) as workflow_id:
-        process = leaving(stream_server, workflow_id)
-        _, complaints = await asyncio.to_thread(process.communicate)
-        assert (process.returncode, complaints) == (0, "")
-        assert await items_of(client, workflow_id) == ["sent", 0, 1, 2]
+    """Several at once: the SDK's threads keep only some of those that they could from ending."""
+    async with hosting(client, unique("host")) as workflow_id, AsyncExitStack() as stack:
+        processes = [
+            await stack.enter_async_context(leaving(stream_server, workflow_id)) for _ in range(4)
+        ]
+        for process in processes:
+            _, complaints = await process.communicate()
+            assert (process.returncode, complaints) == (0, b"")
+        found = await items_of(client, workflow_id)
+        assert sorted(found, key=str) == sorted(4 * ["sent", 0, 1, 2], key=str)
 
 
 async def test_interrupted_process_delivers_what_it_has_published(
     client: Client, stream_server: StreamServer, unique: Any
 ) -> None:
-    async with hosting(client, unique("host")) as workflow_id:
-        process = leaving(stream_server, workflow_id, "wait")
-        await until_said(process, "published")
+    async with (
+        hosting(client, unique("host")) as workflow_id,
+        leaving(stream_server, workflow_id, "wait") as process,
+    ):
+        assert process.stdout is not None
+        while (line := await process.stdout.readline()) != b"published\n":
+            assert line, "ended before it had published"
         process.send_signal(signal.SIGINT)
-        _, complaints = await asyncio.to_thread(process.communicate)
+        _, complaints = await process.communicate()
         assert process.returncode == -signal.SIGINT
-        assert complaints.splitlines()[-1] == "KeyboardInterrupt"
-        assert "never" not in complaints
-        assert "pending" not in complaints
+        assert complaints.splitlines()[-1] == b"KeyboardInterrupt"
+        assert b"never" not in complaints
+        assert b"pending" not in complaints
         assert await items_of(client, workflow_id) == ["sent", 0, 1, 2]
 
 
