@@ -37,4 +37,5 @@ class RunNews:
         self._told = {run.run_id for run in runs}
         if not news:
             return {}
-        return {"runs": [{"id": r.run_id, "firstOffset": token_of(r.first_offset)} for r in news]}
+        # Pairs: clients find the first control event's end by its first closing brace.
+        return {"runs": [[r.run_id, token_of(r.first_offset)] for r in news]}

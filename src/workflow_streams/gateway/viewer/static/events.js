@@ -87,6 +87,6 @@ function rewindOf({ ranges, reason, nextOffset, attempt = 0 }) {
   return { kind: "rewind", ranges: spans, reason, next, attempt, key };
 }
 
-function runOf({ id, firstOffset }) {
+function runOf([id, firstOffset]) {
   return { id, first: Number(firstOffset) };
 }
