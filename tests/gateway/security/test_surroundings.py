@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httpx
 
-from workflow_streams.gateway.headers import DATA_POLICY
+from workflow_streams.gateway.headers import DATA_POLICY, page_policy
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..http.serving import GatewayProcess, running_gateway
@@ -47,6 +47,18 @@ async def test_what_a_stream_holds_cannot_run_as_a_page(
     assert answer.headers["content-type"] == "text/html"
     assert answer.headers["content-security-policy"] == DATA_POLICY
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_gateways_own_page_may_run_its_files_and_nothing_else(
+    gateway: GatewayProcess, http: httpx.AsyncClient
+) -> None:
+    for path in ("/", "/viewer/main.js"):
+        answer = await http.get(gateway.url + path)
+        assert answer.status_code == 200
+        assert answer.headers["content-security-policy"] == page_policy()
+    for path in ("/viewer/nothing.js", "/viewer/..%2f__init__.py", "/openapi.json"):
+        answer = await http.get(gateway.url + path)
+        assert answer.headers["content-security-policy"] == DATA_POLICY
 
 
 async def test_listed_pages_may_ask_with_a_token_and_others_not(
