@@ -43,12 +43,9 @@ class Values:
     def decoder(self, type_: Any) -> Callable[[Payload], Any]:
         """Return a function that turns payloads into values of ``type_`` (``Any``: untyped)."""
         from_payload = self._converter.from_payload
-        if type_ is Any:
-            whole: Callable[[Payload], Any] = from_payload
-        else:
 
-            def whole(payload: Payload) -> Any:
-                return from_payload(payload, type_)
+        def whole(payload: Payload) -> Any:
+            return from_payload(payload) if type_ is Any else from_payload(payload, type_)
 
         if not self._plain or not (type_ is Any or type_ in _SCALARS):
             return whole

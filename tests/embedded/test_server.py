@@ -198,7 +198,7 @@ async def test_a_server_that_does_not_serve_in_time_is_ended(
     idle.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(server, "find_binary", lambda: str(idle))
-    with pytest.raises(ServerStartError, match="did not serve within 0.5 s") as caught:
+    with pytest.raises(ServerStartError, match=r"did not serve within 0\.5 s") as caught:
         await EmbeddedServer(start_timeout=0.5).start()
     assert caught.value.output == "thinking"
     with pytest.raises(ProcessLookupError):
@@ -221,7 +221,7 @@ async def test_a_server_deaf_to_an_interrupt_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = server_processes()
-    async with EmbeddedServer() as running:
+    async with EmbeddedServer():
         (process,) = (p for p in server_processes() if p not in before)
         process.send_signal(signal.SIGSTOP)
     assert not process.is_running()

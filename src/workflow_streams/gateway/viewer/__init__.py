@@ -28,7 +28,7 @@ class ViewerPage:
         """Read the files."""
         self._files = {
             entry.name: (entry.read_bytes(), _TYPES[suffix])
-            for entry in files(__package__).joinpath("static").iterdir()
+            for entry in files(__name__).joinpath("static").iterdir()
             if (suffix := entry.name[entry.name.rfind(".") :]) in _TYPES
         }
         # One tag for all of them: a page is never put together from two versions.
