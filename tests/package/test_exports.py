@@ -11,7 +11,12 @@ import pytest
 import workflow_streams
 from workflow_streams import errors
 
-PACKAGES = ["workflow_streams", "workflow_streams.embedded", "workflow_streams.testing"]
+PACKAGES = [
+    "workflow_streams",
+    "workflow_streams.embedded",
+    "workflow_streams.gateway",
+    "workflow_streams.testing",
+]
 
 
 def order(name: str) -> tuple[int, str]:

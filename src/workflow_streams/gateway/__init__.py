@@ -3,8 +3,6 @@
 An ASGI application (:func:`create_app`) to be served by :func:`serve` or mounted into another.
 """
 
-from __future__ import annotations
-
 from .app import create_app
 from .limits import LimitSettings
 from .security import SecuritySettings

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StreamNotFoundError
-from ..events import End
+from ..events import End, Gap, Rewind
 from ..reader.hub import Feed
 from ..reader.walk import Slice, Step, Walk
 from .streams import Tip
+
+# They go into header fields, where a part is an answer.
+_MOST_NOTICES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Reading:
         self._part_bytes = part_bytes
         self._pull: asyncio.Task[Step | None] | None = None
         self._taken: list[Step] = []
-        self._size = 0
+        self._size = self._notices = 0
 
     @property
     def feed(self) -> Feed:
@@ -72,7 +75,7 @@ class Reading:
             WorkflowStreamError: The stream cannot be read.
         """
         while self._size < self._part_bytes and await self._more_before(tip):
-            if await self._take():
+            if await self._take() or self._notices >= _MOST_NOTICES:
                 break
         return self._part()
 
@@ -96,12 +99,14 @@ class Reading:
         if step is None:
             raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
         self._taken.append(step)
+        self._notices += isinstance(step, Gap | Rewind)
         if isinstance(step, Slice):
             self._size += sum(len(data) for _, data in step.entries)
         return isinstance(step, End)
 
     def _part(self) -> Part:
-        steps, self._taken, self._size = self._taken, [], 0
+        steps, self._taken = self._taken, []
+        self._size = self._notices = 0
         if not steps:
             return Part([], max(self.start, self.feed.base), True, None)
         if isinstance(last := steps[-1], End):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
-import zlib
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +14,7 @@ from starlette.responses import Response
 from ..events import End, Gap, Rewind
 from ..reader.walk import Slice
 from . import sse
+from .caching import accepts_gzip, cache_control, etag_of, gzipped, matches, still_true
 from .disconnects import unless_gone
 from .frames import gap_fields, rewind_fields
 from .limits import ConnectionLimits
@@ -28,10 +27,9 @@ from .security import Grant, authorize
 from .sessions import Gateway, gateway_of
 from .streams import Stream
 
-# Durable Streams 10.1
-_CACHEABLE = "max-age=60, stale-while-revalidate=300"
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
-_COMPRESSION_LEVEL = 5
+# Header fields together should stay below the 8 KB that many clients and proxies take.
+_MOST_RANGES = 50
 
 
 async def read(request: Request, workflow_id: str) -> Response:
@@ -43,16 +41,26 @@ async def read(request: Request, workflow_id: str) -> Response:
     await gateway.touch(stream)
     if query.live is None and query.place == "now":
         return await _tail(stream)
+    known = request.headers.get("if-none-match")
+    if (
+        query.live is None
+        and known is not None
+        and (etag := still_true(known, stream, query, grant))
+    ):
+        return Response(
+            status_code=304, headers={"etag": etag, "cache-control": cache_control(grant)}
+        )
     reading = await begin_reading(stream, query)
     if query.live == "sse":
         return await sse.respond(request, gateway, stream, reading, query, grant)
     metrics: Metrics = request.app.state.metrics
-    answer = _Answer(request, stream, reading, query, grant, metrics)
-    if query.live is None:
-        return await answer.catch_up()
-    connections: ConnectionLimits = request.app.state.connections
-    with connections.of_client(grant.client), metrics.viewer("long-poll", answer.lag):
-        return await unless_gone(request, answer.long_poll(gateway))
+    async with aclosing(reading):
+        answer = _Answer(request, stream, reading, query, grant, metrics)
+        if query.live is None:
+            return await answer.catch_up()
+        connections: ConnectionLimits = request.app.state.connections
+        with connections.of_client(grant.client), metrics.viewer("long-poll", answer.lag):
+            return await unless_gone(request, answer.long_poll(gateway))
 
 
 async def head(request: Request, workflow_id: str) -> Response:
@@ -77,14 +85,17 @@ async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
     """
     part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
     if query.place != "now":
-        start = query.place if isinstance(query.place, int) else 0
-        reading = Reading(stream.feed, start, part_bytes=part_bytes)
+        reading = Reading(stream.feed, query.start, part_bytes=part_bytes)
         reading.begin()
         return reading
     async with stream.held():
         reading = Reading(stream.feed, await stream.now(), part_bytes=part_bytes)
         reading.begin()
-        await asyncio.sleep(0)  # it holds the feed itself from here on
+        try:
+            await asyncio.sleep(0)  # it holds the feed itself from here on
+        except BaseException:
+            await reading.aclose()
+            raise
         return reading
 
 
@@ -138,20 +149,18 @@ class _Answer:
         return max(0, self._stream.feed.head - self._reading.position)
 
     async def catch_up(self) -> Response:
-        async with aclosing(self._reading):
-            part = await self._first_part()
+        part = await self._first_part()
         known = self._request.headers.get("if-none-match")
         etag = self._etag(part)
         headers = self._headers(part) | {"etag": etag, "cache-control": self._cache_control(part)}
-        if known is not None and _matches(known, etag):
+        if known is not None and matches(known, etag):
             return Response(status_code=304, headers=headers)
         return await self._response(part, headers, "catch-up")
 
     async def long_poll(self, gateway: Gateway) -> Response:
-        async with aclosing(self._reading):
-            part = await self._first_part()
-            if part.up_to_date and part.end is None and not self._tells(part):
-                part = await self._wait_for_more(gateway, part)
+        part = await self._first_part()
+        if part.up_to_date and part.end is None and not self._tells(part):
+            part = await self._wait_for_more(gateway, part)
         headers = self._headers(part) | {"cache-control": "no-store"}
         if part.end is None:
             headers["stream-cursor"] = next_cursor(self._query.cursor, time.time())
@@ -218,18 +227,12 @@ class _Answer:
         return headers
 
     def _etag(self, part: Part) -> str:
-        closed = ":c" if part.end is not None else ""
-        run_id = self._stream.described.run_id
-        # The same URL shows another content to one who may read other topics.
-        seen = "" if self._topics is None else f":{_digest(self._topics)}"
-        # Weak, since the same content may be sent compressed or not.
-        return f'W/"{run_id}:{self._reading.start}:{part.position}{seen}{closed}"'
+        return etag_of(
+            self._stream, self._reading.start, part.position, self._topics, closed=bool(part.end)
+        )
 
     def _cache_control(self, part: Part) -> str:
-        scope = "private" if self._grant.is_private else "public"
-        if part.end is not None or not part.up_to_date:
-            return f"{scope}, {_CACHEABLE}"
-        return f"{scope}, no-cache"
+        return cache_control(self._grant, lasting=part.end is not None or not part.up_to_date)
 
     async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
         pieces = self._pieces(part)
@@ -245,14 +248,9 @@ class _Answer:
             headers["vary"] = ", ".join(filter(None, [headers.get("vary"), "Accept-Encoding"]))
             large = len(body) >= self._stream.settings.compress_from_bytes
             if large and accepts_gzip(self._request.headers.get("accept-encoding", "")):
-                body = await asyncio.to_thread(_gzip, body)
+                body = await asyncio.to_thread(gzipped, body)
                 headers["content-encoding"] = "gzip"
         return Response(body, headers=headers)
-
-
-def _digest(topics: frozenset[str]) -> str:
-    names = json.dumps(sorted(topics)).encode()
-    return hashlib.blake2b(names, digest_size=6).hexdigest()
 
 
 def _gaps(part: Part) -> list[dict[str, Any]]:
@@ -260,24 +258,10 @@ def _gaps(part: Part) -> list[dict[str, Any]]:
 
 
 def _rewinds(part: Part) -> list[dict[str, Any]]:
-    return [rewind_fields(step) for step in part.steps if isinstance(step, Rewind)]
-
-
-def _matches(known: str, etag: str) -> bool:
-    opaque = etag.removeprefix("W/")
-    tags = (tag.strip().removeprefix("W/") for tag in known.split(","))
-    return any(tag in (opaque, "*") for tag in tags)
-
-
-def accepts_gzip(header: str) -> bool:
-    """Whether an ``Accept-Encoding`` header takes gzip."""
-    for choice in header.lower().split(","):
-        coding, _, parameters = choice.strip().partition(";")
-        if coding.strip() in ("gzip", "x-gzip", "*"):
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
-
-
-def _gzip(body: bytes) -> bytes:
-    compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    return compressor.compress(body) + compressor.flush()
+    """Return the rewinds for a header, without their ranges where that has no room for them."""
+    rewinds = [step for step in part.steps if isinstance(step, Rewind)]
+    fields = [rewind_fields(step) for step in rewinds]
+    if sum(len(step.ranges) for step in rewinds) > _MOST_RANGES:
+        for field in fields:
+            field["ranges"] = None
+    return fields

@@ -95,6 +95,11 @@ class ReadQuery:
     topics: frozenset[str]
     resumes: bool = False
 
+    @property
+    def start(self) -> int:
+        """The offset to begin at; 0 if it is not named."""
+        return self.place if isinstance(self.place, int) else 0
+
 
 def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
     """Read the parameters of a GET; unknown ones are ignored.

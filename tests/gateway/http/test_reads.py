@@ -119,6 +119,11 @@ async def test_what_is_over_may_be_kept_and_the_tail_may_not(
         assert closed.json() == live.json()
         known = {"if-none-match": f'"other", {closed.headers["etag"]}'}
         assert (await http.get(url, headers=known)).status_code == 304
+        # A tag is good for its own question only.
+        for params in ({"offset": "1"}, {"topic": "n"}):
+            assert (await http.get(url, headers=known, params=params)).status_code == 200
+        known = {"if-none-match": live.headers["etag"]}
+        assert (await http.get(url, headers=known)).status_code == 200
 
 
 async def test_pages_put_together_are_the_stream(

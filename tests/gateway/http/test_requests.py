@@ -14,9 +14,9 @@ from starlette.datastructures import Headers, QueryParams
 
 from workflow_streams import errors, wire
 from workflow_streams.gateway.bodies import entries_of, json_values
+from workflow_streams.gateway.caching import accepts_gzip
 from workflow_streams.gateway.frames import shape_of
 from workflow_streams.gateway.problems import InternalError, InvalidRequestError, refusal_of
-from workflow_streams.gateway.reads import accepts_gzip
 from workflow_streams.gateway.refusals import RefusedError
 from workflow_streams.gateway.requests import (
     Target,

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.worker import Replayer
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.hosted import (
@@ -19,6 +20,7 @@ from workflow_streams.hosted import (
     SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
+    WorkflowStreamHost,
 )
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -273,6 +275,14 @@ async def test_a_hosted_stream_rolls_over_with_nothing_lost_or_double(
             assert len(log) == len(offsets)
         late = await http.get(other.stream(name), params={"offset": token(len(log) - 3)})
         assert [number for number, _ in late.json()] == log[-3:]
+    for run_id in runs:
+        await replay(client, name, run_id)
+
+
+async def replay(client: Client, name: str, run_id: str | None = None) -> None:
+    """See that the host's code does the same again on its history."""
+    history = await client.get_workflow_handle(name, run_id=run_id).fetch_history()
+    await Replayer(workflows=[WorkflowStreamHost]).replay_workflow(history)
 
 
 async def read_all(http: httpx.AsyncClient, url: str) -> list[Any]:
@@ -288,9 +298,10 @@ async def read_all(http: httpx.AsyncClient, url: str) -> list[Any]:
 
 
 async def test_an_expired_fork_is_not_counted_any_more(
-    gateway: GatewayProcess, http: httpx.AsyncClient, new_stream: Callable[[], str]
+    gateway: GatewayProcess, http: httpx.AsyncClient, client: Client, unique: Unique
 ) -> None:
-    source, fork = new_stream(), new_stream()
+    names = unique("source"), unique("fork")
+    source, fork = map(gateway.stream, names)
     await http.put(source, headers=TEXT, content="content")
     headers = {"stream-forked-from": httpx.URL(source).path, "stream-ttl": "1"}
     assert (await http.put(fork, headers=headers)).status_code == 201
@@ -301,4 +312,6 @@ async def test_an_expired_fork_is_not_counted_any_more(
         await asyncio.sleep(0.1)
     while (await http.head(source)).status_code != 404:
         await asyncio.sleep(0.05)
+    for name in names:
+        await replay(client, name)
     assert (await http.put(source, headers=TEXT)).status_code == 201

@@ -1,0 +1,75 @@
+"""What keeps answers from being sent, or sent in full: tags, cache headers, compression."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+
+from .requests import ReadQuery
+from .security import Grant
+from .streams import Stream
+
+# Durable Streams 10.1
+_CACHEABLE = "max-age=60, stale-while-revalidate=300"
+_COMPRESSION_LEVEL = 5
+
+
+def etag_of(
+    stream: Stream, start: int, end: int, topics: frozenset[str] | None, *, closed: bool
+) -> str:
+    """Return the tag of an answer; weak, since the same content may be compressed or not."""
+    # The same URL shows another content to one who may read other topics.
+    seen = "" if topics is None else f":{_digest(topics)}"
+    mark = ":c" if closed else ""
+    return f'W/"{stream.described.run_id}:{start}:{end}{seen}{mark}"'
+
+
+def still_true(known: str, stream: Stream, query: ReadQuery, grant: Grant) -> str | None:
+    """Return the tag of an answer that the client has, and that will stay as it is.
+
+    What a closed run held up to its end is never another again, so nothing need be read.
+    """
+    if stream.running:
+        return None
+    for tag in re.findall(r'"([^"]*)"', known):
+        end = tag.split(":")[2] if tag.count(":") >= 2 else ""
+        if end.isascii() and end.isdigit():
+            etag = etag_of(stream, query.start, int(end), grant.topics, closed=True)
+            if etag == f'W/"{tag}"':
+                return etag
+    return None
+
+
+def matches(known: str, etag: str) -> bool:
+    """Whether an ``If-None-Match`` header names this tag."""
+    opaque = etag.removeprefix("W/")
+    tags = (tag.strip().removeprefix("W/") for tag in known.split(","))
+    return any(tag in (opaque, "*") for tag in tags)
+
+
+def cache_control(grant: Grant, *, lasting: bool = True) -> str:
+    """Return ``Cache-Control``; ``lasting``: what was answered stays as it is."""
+    scope = "private" if grant.is_private else "public"
+    return f"{scope}, {_CACHEABLE}" if lasting else f"{scope}, no-cache"
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an ``Accept-Encoding`` header takes gzip."""
+    for choice in header.lower().split(","):
+        coding, _, parameters = choice.strip().partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def gzipped(body: bytes) -> bytes:
+    """Return a body compressed; takes a while, so call it in a thread."""
+    compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(body) + compressor.flush()
+
+
+def _digest(topics: frozenset[str]) -> str:
+    names = json.dumps(sorted(topics)).encode()
+    return hashlib.blake2b(names, digest_size=6).hexdigest()
