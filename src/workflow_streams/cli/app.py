@@ -8,22 +8,36 @@ from typing import Annotated
 import typer
 
 from . import demo, dev, gateway, inspection, ls, publish, tail
+from .exits import epilog
 from .help import Command
+
+EPILOG = epilog(
+    """\
+workflow-streams dev                     # in one terminal: all that is needed
+export TEMPORAL_ADDRESS=127.0.0.1:7233   # in another
+workflow-streams demo order
+workflow-streams ls
+workflow-streams tail ID"""
+)
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=EPILOG,
 )
-app.command(cls=Command, epilog=tail.EPILOG)(tail.tail)
-app.command(cls=Command, epilog=publish.EPILOG)(publish.publish)
-app.command(cls=Command, epilog=ls.EPILOG)(ls.ls)
-app.command(cls=Command, epilog=inspection.EPILOG)(inspection.inspect)
-app.command(cls=Command, epilog=demo.EPILOG)(demo.demo)
-app.command(cls=Command, epilog=gateway.EPILOG)(gateway.gateway)
-app.command(cls=Command, epilog=dev.EPILOG)(dev.dev)
+for module, command in (
+    (dev, dev.dev),
+    (demo, demo.demo),
+    (tail, tail.tail),
+    (publish, publish.publish),
+    (ls, ls.ls),
+    (inspection, inspection.inspect),
+    (gateway, gateway.gateway),
+):
+    app.command(cls=Command, epilog=module.EPILOG)(command)
 
 
 def _show_version(value: bool) -> None:
@@ -40,4 +54,10 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Durable event streams for Temporal workflows."""
+    """Durable event streams for Temporal workflows.
+
+    The server is that of Temporal's own settings: TEMPORAL_ADDRESS,
+    TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, profiles and so on; commands that
+    connect have options for them. Output is plain text or, with --json,
+    JSON; colours are for terminals only, and NO_COLOR turns them off.
+    """

@@ -32,7 +32,7 @@ def publish(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic to publish on.")],
     value: Annotated[
         str,
-        typer.Argument(metavar="[VALUE|-]", help="The value; - for the lines of standard input."),
+        typer.Argument(metavar="VALUE|-", help="The value; - for the lines of standard input."),
     ] = "-",
     *,
     json: Annotated[
