@@ -17,6 +17,7 @@ from .. import wire
 from ..errors import ServerUnavailableError, StreamClosedError
 from ..fold import Closed, Torn, Verdict
 from ..reader.hub import Feed
+from .problems import TooLargeError
 from .streams import Stream
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
@@ -112,7 +113,11 @@ async def _signal(stream: Stream, batch: Append, tag: str) -> None:
 
 
 def signals_of(batch: Append, tag: str = "") -> list[Payload]:
-    """Return the arguments of the signals that carry a batch: one, or its parts."""
+    """Return the arguments of the signals that carry a batch: one, or its parts.
+
+    Raises:
+        TooLargeError: It takes more parts than a batch may have.
+    """
     payload = wire.batch_payload(
         batch.entries,
         batch.publisher_id,
@@ -123,6 +128,8 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
     )
     if len(payload.data) <= wire.PART_CHARACTERS:
         return [payload]
+    if len(payload.data) > wire.PART_CHARACTERS * wire.MAX_PARTS:
+        raise TooLargeError("This is more than can be written at once.")
     return wire.part_payloads(payload, tag)
 
 

@@ -1,7 +1,8 @@
-"""Bodies of writes as entries of a batch. Pure."""
+"""Bodies of writes as entries of a batch."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,14 @@ from .problems import InvalidRequestError
 
 _SPACE = " \t\n\r"
 _MAX_MESSAGES = 1_000_000
+_LARGE_BYTES = 64 * 1024
+
+
+async def read_entries(body: bytes, shape: Shape, topic: str) -> list[str]:
+    """Do :func:`entries_of` without keeping others waiting while a large body is taken apart."""
+    if len(body) < _LARGE_BYTES:
+        return entries_of(body, shape, topic)
+    return await asyncio.to_thread(entries_of, body, shape, topic)
 
 
 def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:

@@ -14,7 +14,13 @@ from temporalio.client import WorkflowUpdateFailedError
 from .. import wire
 from ..errors import StreamClosedError, StreamNotFoundError
 from ..events import Gap
-from ..hosted import DELETE_UPDATE, FORK_GONE_SIGNAL, FORK_UPDATE, HostSetup
+from ..hosted import (
+    DELETE_UPDATE,
+    FORK_GONE_SIGNAL,
+    FORK_UPDATE,
+    FORKS_MEMO_KEY,
+    HostSetup,
+)
 from ..reader.walk import Slice
 from ..wire import Entry
 from .bodies import content_payload
@@ -90,14 +96,14 @@ async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> So
 
 async def deleted_for_forks(gateway: Gateway, stream: Stream) -> bool:
     """Delete a stream if it has forks, so that its name stays taken; return whether it has."""
-    if not stream.running:
+    if not stream.running or not await stream.described.memo_value(FORKS_MEMO_KEY, 0):
         return False
     handle = gateway.link.client.get_workflow_handle(stream.workflow_id)
     update = handle.execute_update(DELETE_UPDATE, result_type=bool)
     try:
         return await gateway.link.call(update, stream.workflow_id)
-    except (StreamClosedError, WorkflowUpdateFailedError):
-        return False  # it has ended meanwhile
+    except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
+        return False  # its host has ended meanwhile
 
 
 async def fork_is_gone(gateway: Gateway, workflow_id: str, source: str) -> None:

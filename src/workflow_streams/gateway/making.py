@@ -18,7 +18,7 @@ from .. import wire
 from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
 from ..hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
 from .appends import Append, append
-from .bodies import entries_of
+from .bodies import read_entries
 from .forks import Source, deleted_for_forks, find_source, fork_is_gone
 from .frames import media_type, shape_of
 from .offsets import token_of
@@ -58,7 +58,7 @@ async def put(request: Request, workflow_id: str) -> Response:
         [] if source is None else [wire.entry_json(*item) for item in await source.inherited()]
     )
     if body:
-        entries += entries_of(body, shape_of(setup.content_type), DEFAULT_TOPIC)
+        entries += await read_entries(body, shape_of(setup.content_type), DEFAULT_TOPIC)
     setup = replace(setup, initial=bool(entries))
     is_new = await _start(gateway, workflow_id, setup)
     if is_new and source is not None:

@@ -8,6 +8,7 @@ Beside the refusals of :mod:`.refusals`:
     ├── NotOfferedError               405  this stream does not take that
     ├── ConflictError                 409  closed, other type, or out of order
     ├── GoneError                     410  the offset lies before what is retained
+    ├── TooLargeError                 413  more than one batch can hold
     ├── InternalError                 500  a fault of the gateway's own
     ├── UnsupportedError              501  not with streams hosted by the contrib
     ├── BrokenStreamError             502  what Temporal holds is not a stream that can be read
@@ -104,6 +105,14 @@ class GoneError(RefusedError):
         self.headers = headers
 
 
+class TooLargeError(RefusedError):
+    """What is to be written is more than one batch can hold."""
+
+    status = 413
+    slug = "too-large"
+    title = "It is too large to be written at once"
+
+
 class InternalError(RefusedError):
     """A fault of the gateway."""
 
@@ -155,7 +164,7 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
         case errors.InvalidOffsetError() | errors.EncodeError():
             return InvalidRequestError("The request is not valid.", cause_for_log=cause)
         case errors.ItemTooLargeError():
-            return InvalidRequestError("An item is too large.", cause_for_log=cause)
+            return TooLargeError("An item is too large.", cause_for_log=cause)
         case errors.StreamClosedError() | errors.FencedError():
             return ConflictError("The stream takes no more items.")
         case errors.StreamCorruptedError() | errors.DecodeError():

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
 
 from ..errors import ServerUnavailableError
@@ -91,9 +91,14 @@ class TemporalLink:
             WorkflowStreamError: What went wrong, in this package's terms.
         """
         try:
-            async with asyncio.timeout(self._call_seconds):
+            async with asyncio.timeout(self._call_seconds) as limit:
                 return await call
         except TimeoutError as err:
+            raise ServerUnavailableError("Temporal did not answer in time") from err
+        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
+            # The SDK makes one of both: being cancelled, and Temporal not answering.
+            if isinstance(err.__cause__, asyncio.CancelledError) and not limit.expired():
+                raise err.__cause__ from None
             raise ServerUnavailableError("Temporal did not answer in time") from err
         except RPCError as err:
             raise translate(err, workflow_id) from err

@@ -16,7 +16,7 @@ from ..fold import (
     Verdict,
 )
 from .appends import Append, Appended, append, publish
-from .bodies import entries_of
+from .bodies import read_entries
 from .frames import Shape, media_type
 from .metrics import Metrics
 from .offsets import token_of
@@ -68,7 +68,7 @@ async def post(request: Request, workflow_id: str) -> Response:
             raise NotOfferedError("This stream ends with its workflow; nobody else can close it.")
         batch = Append(
             # After the end the body's form does not matter any more.
-            _entries(body, content_type, stream, topic)
+            await _entries(body, content_type, stream, topic)
             if stream.end is None
             else [""] * bool(body),
             producer.producer.publisher_id if producer is not None else "",
@@ -84,12 +84,12 @@ async def post(request: Request, workflow_id: str) -> Response:
     return _answer(appended, batch, producer, bool(body))
 
 
-def _entries(body: bytes, content_type: str, stream: Stream, topic: str | None) -> list[str]:
+async def _entries(body: bytes, content_type: str, stream: Stream, topic: str | None) -> list[str]:
     if not body:
         return []
     shape = stream.shape
     check_content_type(content_type, shape)
-    entries = entries_of(body, shape, topic or DEFAULT_TOPIC)
+    entries = await read_entries(body, shape, topic or DEFAULT_TOPIC)
     if not entries:
         raise InvalidRequestError("The array is empty.")
     return entries
@@ -110,7 +110,7 @@ async def _post_unseen(stream: Stream, request: Request, body: bytes, topic: str
     special = ("producer-id", "stream-seq", "stream-closed")
     if any(name in request.headers for name in special):
         raise UnsupportedError("This stream's host takes plain appends only.")
-    entries = _entries(body, request.headers["content-type"], stream, topic)
+    entries = await _entries(body, request.headers["content-type"], stream, topic)
     await publish(stream, Append(entries))
     return Response(status_code=202)
 

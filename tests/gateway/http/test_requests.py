@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
 from workflow_streams import errors, wire
+from workflow_streams.gateway.appends import Append, signals_of
 from workflow_streams.gateway.bodies import entries_of, json_values
 from workflow_streams.gateway.caching import accepts_gzip
 from workflow_streams.gateway.frames import shape_of
-from workflow_streams.gateway.problems import InternalError, InvalidRequestError, refusal_of
+from workflow_streams.gateway.problems import (
+    InternalError,
+    InvalidRequestError,
+    TooLargeError,
+    refusal_of,
+)
 from workflow_streams.gateway.refusals import RefusedError
 from workflow_streams.gateway.requests import (
     Target,
@@ -208,3 +214,12 @@ def test_every_error_of_the_package_has_an_answer() -> None:
 )  # fmt: skip
 def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
     assert accepts_gzip(header) is takes
+
+
+def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "PART_CHARACTERS", 100)
+    monkeypatch.setattr(wire, "MAX_PARTS", 3)
+    [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
+    assert len(signals_of(Append([entry]), "tag")) == 3
+    with pytest.raises(TooLargeError):
+        signals_of(Append([entry, entry]), "tag")
