@@ -316,7 +316,7 @@ class WorkflowStreamClient:
         """
         if self._capture is not None:
             return self._capture.head
-        feed = await self._hold_feed()
+        feed = await hold(self._client, self._handle.id, self._handle.run_id, LATEST)
         try:
             return await head_past(feed, lambda: self._seen(feed))
         finally:
@@ -327,7 +327,8 @@ class WorkflowStreamClient:
             number = self._publisher.publish(topic, value, force_flush=True)
             sequence, index = await self._publisher.delivered(number)
             return self._capture.offset_of(self._publisher_id, sequence, index, self._handle.id)
-        feed = await self._hold_feed()
+        feed = self._feed()
+        feed.retain(LATEST)
         try:
             with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
                 if await wait_whether_polled(feed):
@@ -337,7 +338,7 @@ class WorkflowStreamClient:
                     )
                 number = self._publisher.publish(topic, value, force_flush=True)
                 sequence, index = await self._publisher.delivered(number)
-                return await offset_of(feed, verdicts, sequence, index, self._handle.id)
+                return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
         finally:
             feed.release()
 
@@ -355,9 +356,6 @@ class WorkflowStreamClient:
         if self._capture is not None:
             raise UsageError("What is captured for a test is not read as a stream")
         return feed_of(self._client, self._handle.id, self._handle.run_id)
-
-    async def _hold_feed(self) -> Feed:
-        return await hold(self._client, self._handle.id, self._handle.run_id, LATEST)
 
     def _subscription(
         self, topics: Topics, from_offset: int | Last, result_type: Any, *, items_only: bool

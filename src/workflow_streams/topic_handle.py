@@ -61,6 +61,7 @@ class TopicHandle(Generic[T]):
 
         Raises:
             FencedError: A newer attempt of this activity publishes; the item was dropped.
+            ServerUnavailableError: The stream could not be found yet; nothing was published.
             WorkflowStreamError: As for :meth:`publish`.
         """
         return await self._client._send(self._name, value)  # pyright: ignore[reportPrivateUsage]

@@ -10,11 +10,15 @@ from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.client import WorkflowExecutionDescription
 
 from .errors import FencedError, StreamClosedError
+from .events import LATEST
 from .fold import Accepted, Fenced, Verdict
 from .reader.hub import Feed
 from .reader.tip import wait_for_tip
 
 _ASK_AGAIN_SECONDS = 0.1
+
+Batch = tuple[str, int]
+"""Publisher id and sequence."""
 
 
 class _Watched(dict[int, Verdict]):
@@ -48,25 +52,39 @@ def watched(feed: Feed, publisher_id: str, after: int) -> Iterator[Mapping[int, 
             del feed.watchers[publisher_id]
 
 
-async def offset_of(
-    feed: Feed, verdicts: Mapping[int, Verdict], sequence: int, index: int, workflow_id: str
-) -> int:
+async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, index: int) -> int:
     """Wait for the verdict on a batch; return the offset of its item ``index``.
 
     Raises:
         FencedError: A newer attempt of the activity has published.
         StreamClosedError: The stream was closed before the batch.
     """
+    sequence = batch[1]
     await feed.wait(lambda: sequence in verdicts)
-    match verdicts.get(sequence):
+    match verdicts.get(sequence) or await _verdict_elsewhere(feed, *batch):
         case Accepted(offset):
             return offset + index
         case Fenced(attempt):
             raise FencedError(
-                workflow_id, f"attempt {attempt} of this activity publishes now; item dropped"
+                feed.workflow_id, f"attempt {attempt} of this activity publishes now; item dropped"
             )
         case _:
-            raise StreamClosedError(workflow_id, "the stream was closed before the item came")
+            raise StreamClosedError(feed.workflow_id, "the stream was closed before the item came")
+
+
+async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Verdict | None:
+    """Look for a batch that has come after the end of the feed's chain.
+
+    The workflow has been started anew under its id meanwhile; the batch is in its history.
+    """
+    anew = Feed(feed.client, feed.workflow_id, feed.pinned_run_id)
+    with watched(anew, publisher_id, sequence - 1) as verdicts:
+        anew.retain(LATEST)
+        try:
+            await head_past(anew, lambda: sequence in verdicts)
+            return verdicts.get(sequence)
+        finally:
+            anew.stop()
 
 
 async def head_past(feed: Feed, seen: Callable[[], bool]) -> int:

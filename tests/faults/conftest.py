@@ -18,6 +18,9 @@ from .network import Network
 ONE_ATTEMPT = RetryConfig(max_retries=1)
 """For clients that hand each failure on, rather than try for 10 seconds by themselves."""
 
+FEW_ATTEMPTS = RetryConfig(initial_interval_millis=20, max_retries=3)
+"""For the first call after a reset, which may go to the connection that is no more."""
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_unobserved(caplog: pytest.LogCaptureFixture) -> Any:

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from workflow_streams import End, WorkflowStreamClient, errors, wire
 
-from .conftest import ONE_ATTEMPT
+from .conftest import FEW_ATTEMPTS, ONE_ATTEMPT
 from .hosts import Host, hosting, start_host
 from .network import Network
 from .reading import Reader, reading
@@ -173,7 +173,7 @@ async def test_reader_that_catches_up_survives_a_cut(
     async with Worker(client, task_queue=workflow_id, workflows=[Host]):
         whole = [(item.offset, item.data) async for item in near.subscribe()]
     for cuts, answered in enumerate((5_000, 20_000, 35_000), 1):
-        far = await Client.connect(network.address, retry_config=ONE_ATTEMPT)
+        far = await Client.connect(network.address, retry_config=FEW_ATTEMPTS)
         network.cut_after(answered)
         async with reading(WorkflowStreamClient.create(far, workflow_id)) as reader:
             pass

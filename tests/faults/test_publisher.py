@@ -15,7 +15,7 @@ from workflow_streams import WorkflowStreamClient, errors, publisher
 from workflow_streams.embedded.ports import free_port
 
 from .cancelling import Cut, cancelled
-from .conftest import ONE_ATTEMPT
+from .conftest import FEW_ATTEMPTS
 from .hosts import Host, hosting
 from .network import Network
 from .test_network import publish_signals
@@ -24,7 +24,7 @@ DENIED = RPCStatusCode.PERMISSION_DENIED
 
 
 async def far_stream(network: Network, workflow_id: str, **how: Any) -> WorkflowStreamClient:
-    far = await Client.connect(network.address, retry_config=ONE_ATTEMPT)
+    far = await Client.connect(network.address, retry_config=FEW_ATTEMPTS)
     return WorkflowStreamClient(far.get_workflow_handle(workflow_id), client=far, **how)
 
 

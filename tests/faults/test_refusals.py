@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_streams import End, Item, WorkflowStreamClient, connect, errors, rpc
 
+from .conftest import FEW_ATTEMPTS
 from .hosts import Host, hosting
 from .network import Network
 from .reading import reading
@@ -25,9 +26,7 @@ BY_STATUS = dict.fromkeys(rpc.FINAL, errors.RequestRejectedError) | {
 
 
 async def far_client(network: Network) -> Client:
-    # The first call after a reset may go to the connection that is no more.
-    retries = RetryConfig(initial_interval_millis=20, max_retries=3)
-    return await Client.connect(network.address, retry_config=retries)
+    return await Client.connect(network.address, retry_config=FEW_ATTEMPTS)
 
 
 def test_every_status_is_either_transient_or_final() -> None:
