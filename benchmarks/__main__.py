@@ -6,37 +6,51 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import report
 from .bench import Size, open_bench
+from .children import ChildError
 from .measures import MEASURES
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the measures that are asked for, print the table, write the results."""
+    """Run the measures that are asked for, print the table, write the results.
+
+    Returns:
+        The exit status: 1 if a measure broke off. Goals that are missed are no error.
+    """
     options = _parse(arguments)
-    size: Size = options.size
-    began = time.monotonic()
-    results = asyncio.run(_measure(options.measures or list(MEASURES), size))
-    page = report.write(results, options.output, size)
     from . import plots  # slow to import, and of no use to who asks for help
 
-    plots.draw(results, options.output)
-    print(page)
-    print(f"Measured in {time.monotonic() - began:.0f} s; written to {options.output}")
-    return 0
-
-
-async def _measure(names: list[str], size: Size) -> list[report.Result]:
+    began = time.monotonic()
     results: list[report.Result] = []
+
+    def keep(result: report.Result) -> None:
+        # After each measure: what has been measured is not lost when a later one is stopped.
+        results.append(result)
+        report.write(results, options.output, options.size)
+        plots.draw([result], options.output)
+
+    asyncio.run(_measure(options.measures or list(MEASURES), options.size, keep))
+    print(report.markdown(results, options.size))
+    print(f"Measured in {time.monotonic() - began:.0f} s; written to {options.output}")
+    return int(any(result.broken for result in results))
+
+
+async def _measure(names: list[str], size: Size, keep: Callable[[report.Result], None]) -> None:
     async with open_bench(size) as bench:
         for name in names:
             print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
             began = time.monotonic()
-            results.append(await MEASURES[name](bench))
+            try:
+                result = await MEASURES[name](bench)
+            except ChildError as err:
+                print(err, file=sys.stderr)
+                result = report.broken_off(name, err)
+            keep(result)
             print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return results
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

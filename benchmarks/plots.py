@@ -22,7 +22,7 @@ MEGABYTE = 1_000_000
 def draw(results: list[Result], folder: Path) -> None:
     """Draw what can be drawn of `results` into `folder`."""
     for result in results:
-        if result.name in _DRAWINGS:
+        if result.name in _DRAWINGS and not result.broken:
             panels, drawing = _DRAWINGS[result.name]
             figure = Figure(figsize=(4.8 * panels, 3.4), layout="constrained")
             axes = figure.subplots(1, panels, squeeze=False)[0]

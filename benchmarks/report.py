@@ -36,6 +36,13 @@ class Result:
     lines: list[Line] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    broken: bool = False
+
+
+def broken_off(name: str, err: Exception) -> Result:
+    """Return what stands in place of a measure that could not be carried through."""
+    line = Line(name, "broken off", met=False)
+    return Result(name, name, [line], [str(err).splitlines()[0]], broken=True)
 
 
 def at_most(measured: float, limit: float) -> bool:
@@ -85,18 +92,16 @@ def markdown(results: list[Result], size: str) -> str:
     return text
 
 
-def write(results: list[Result], folder: Path, size: str) -> str:
-    """Write `results.md` and `results.json`; return the former."""
+def write(results: list[Result], folder: Path, size: str) -> None:
+    """Write `results.md` and `results.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = markdown(results, size)
-    (folder / "results.md").write_text(page)
+    (folder / "results.md").write_text(markdown(results, size))
     content = {
         "machine": _machine(),
         "size": size,
         "results": [asdict(result) for result in results],
     }
     (folder / "results.json").write_text(json.dumps(_plain(content), indent=1) + "\n")
-    return page
 
 
 def _machine() -> str:
