@@ -34,10 +34,10 @@ async def test_streams_are_listed_with_state_size_and_rate(
     await hosts.numbers(running, 0, 50)
     await expect(live).to_contain_text("50 items")
     await expect(live.locator(".stream-rate")).to_contain_text("/s")
-    await looker.at("#states").get_by_text("Ended").click()
+    await looker.page.get_by_role("radio", name="Ended").check()
     await expect(entry).to_be_visible()
     await expect(live).to_have_count(0)
-    await looker.at("#states").get_by_text("Running").click()
+    await looker.page.get_by_role("radio", name="Running").check()
     await expect(live).to_be_visible()
     await expect(entry).to_have_count(0)
 

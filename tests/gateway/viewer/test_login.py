@@ -32,8 +32,8 @@ def closed_gateway(stream_server: StreamServer) -> Iterator[GatewayProcess]:
         yield gateway
 
 
-def token(seconds: float, *, ids: str = "*", actions: tuple[str, ...] = ("read", "list")) -> str:
-    rules = [{"ids": [ids], "actions": list(actions)}]
+def token(seconds: float, *, ids: str = "*") -> str:
+    rules = [{"ids": [ids], "actions": ["read"]}]
     return jwt.encode({"exp": time.time() + seconds, "streams": rules}, SECRET, "HS256")
 
 

@@ -65,6 +65,7 @@ async def test_items_dropped_while_the_connection_was_cut_are_a_gap(
         ("gap", 5),
         *(("item", n) for n in range(8, 10)),
     ]
+        await expect(looker.at("#figure-base")).to_have_text("8")
     assert rows[5].text == "Offsets 5 to 7 (3 items) lost: the stream dropped them"
 
 

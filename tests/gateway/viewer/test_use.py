@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from .conftest import OpenLooker
@@ -21,7 +22,7 @@ _NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, [r
     .map((e) => e.outerHTML.slice(0, 120))"""
 
 _WIDER = """() => [...document.querySelectorAll("body *")]
-    .filter((e) => e.getClientRects().length && !e.closest(".topics, .unseen, .defs"))
+    .filter((e) => e.getClientRects().length && !e.closest(".topics > *, .unseen, .defs"))
     .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
     .map((e) => e.outerHTML.slice(0, 120))"""
 
@@ -51,8 +52,8 @@ _CONTRAST = """() => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {
         const element = texts.currentNode.parentElement;
-        if (!texts.currentNode.data.trim() || !element.checkVisibility({ opacityProperty: true })) continue;
-        if (element.closest(".unseen, option")) continue;
+        if (!texts.currentNode.data.trim() || element.closest(".unseen, option")) continue;
+        if (!element.checkVisibility({ opacityProperty: true })) continue;
         const back = ground(element);
         const colour = over(rgba(getComputedStyle(element).color), back);
         const [low, high] = [light(back), light(colour)].sort((a, b) => a - b);
@@ -63,14 +64,23 @@ _CONTRAST = """() => {
 }"""
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="package")
 async def varied(hosts: Hosts, unique: Unique) -> str:
     """The id of a stream with items of many topics, a rewind and an end."""
-    stream = unique("varied")
+    stream = unique("varied-with-a-name-that-is-longer-than-a-phone-is-wide")
     hosts.writers.may_end(stream, 1).set()
     hosts.writers.may_end(stream, 2).set()
     handle = await hosts.writer(stream, ["a", "b"], ["c"])
     await handle.result()
+    return stream
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def many_topics(hosts: Hosts, unique: Unique) -> str:
+    """The id of a running stream with more topics than fit beside each other."""
+    stream = unique("topics")
+    await hosts.host(stream)
+    await hosts.publish(stream, *((f"topic.number.{n}", {"n": n}) for n in range(30)))
     return stream
 
 
@@ -165,11 +175,15 @@ async def test_colours_follow_the_system_until_they_are_chosen(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 768, 1280])
 async def test_everything_is_readable_at_any_width(
-    new_looker: OpenLooker, varied: str, scheme: str, width: int
+    new_looker: OpenLooker, varied: str, many_topics: str, scheme: str, width: int
 ) -> None:
     looker = await new_looker(viewport={"width": width, "height": 640}, color_scheme=scheme)
     await looker.open()
     await expect(looker.at(".stream-link").first).to_be_visible()
+    assert await looker.page.evaluate(_WIDER) == []
+    assert await looker.page.evaluate(_CONTRAST) == []
+    await looker.open(many_topics)
+    await looker.live()
     assert await looker.page.evaluate(_WIDER) == []
     assert await looker.page.evaluate(_CONTRAST) == []
     await looker.open(varied)
@@ -202,8 +216,9 @@ async def test_what_happens_is_said_to_screen_readers(
     await looker.page.evaluate(
         """() => {
             window.said = [];
-            new MutationObserver(() => window.said.push(document.getElementById("said").textContent))
-                .observe(document.getElementById("said"), { childList: true });
+            const said = document.getElementById("said");
+            new MutationObserver(() => window.said.push(said.textContent))
+                .observe(said, { childList: true });
         }"""
     )
     hosts.writers.may_end(stream, 1).set()

@@ -28,11 +28,11 @@ async def long_stream(hosts: Hosts) -> str:
 
 async def rows_held(looker: Looker) -> int:
     """How many rows the page holds, by the height of the list."""
-    height: int = await looker.page.evaluate(
-        """() => document.getElementById("items-canvas").offsetHeight / parseFloat(
-            getComputedStyle(document.getElementById("items")).getPropertyValue("--row-height"))"""
+    held: int = await looker.page.evaluate(
+        """() => Math.round(document.getElementById("items-canvas").offsetHeight / parseFloat(
+            getComputedStyle(document.getElementById("items")).getPropertyValue("--row-height")))"""
     )
-    return round(height)
+    return held
 
 
 async def shown(looker: Looker, offset: int) -> None:
@@ -99,6 +99,22 @@ async def test_an_offset_the_start_and_the_latest_can_be_gone_to(
     await looker.page.goto("about:blank")
     await looker.open(long_stream, **{"from": 5_345})
     await shown(looker, 5_345)
+
+
+async def test_one_who_went_to_the_start_stays_there_as_items_come(
+    looker: Looker, hosts: Hosts, unique: Callable[[str], str]
+) -> None:
+    stream = unique("start")
+    await hosts.host(stream)
+    await hosts.numbers(stream, 0, 5)
+    await looker.open(stream, **{"from": "start"})
+    await looker.live()
+    await hosts.numbers(stream, 5, 200)
+    await looker.head(200)
+    await looker.frame()
+    await shown(looker, 0)
+    await looker.button("Latest").first.click()
+    await shown(looker, 199)
 
 
 async def test_what_is_held_is_bounded_and_fetched_again_on_scrolling(

@@ -35,7 +35,7 @@ export class Api {
 
   /** Return what is known of a stream without reading it. */
   async describe(id, signal) {
-    const { headers } = await this._ask(streamPath(id), { method: "HEAD", signal });
+    const { headers } = await this._askHead(streamPath(id), signal);
     const offset = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
     return {
       contentType: headers.get("content-type") ?? "",
@@ -56,6 +56,16 @@ export class Api {
   /** Ask the stream's workflow to cancel. */
   async cancel(id) {
     await this._ask(`${streamPath(id)}/cancel`, { method: "POST" });
+  }
+
+  async _askHead(path, signal) {
+    try {
+      return await this._ask(path, { method: "HEAD", signal });
+    } catch (error) {
+      // The answer to a HEAD has no words; that to a GET says why.
+      if (!error.status || error.passes) throw error;
+      return this._ask(`${path}?offset=now`, { signal });
+    }
   }
 
   async _ask(path, { method = "GET", signal = null, limitMs = TIMEOUT_MS } = {}) {

@@ -1,6 +1,6 @@
 /** What the gateway says of a stream: asked until there is an answer, and asked again. */
 
-const AGAIN_MS = 3000;
+const AGAIN_MS = 4000;
 
 /**
  * Return the stream's description; null if `signal` was aborted first.
@@ -25,7 +25,7 @@ export async function describeAtLast({ api, id, backoff, signal, tell }) {
   }
 }
 
-/** Asks at intervals, until stopped, how far a stream has come. */
+/** Asks at intervals, until stopped, from where to where a stream reaches. */
 export class HeadWatch {
   constructor({ api, id, hear, fail }) {
     Object.assign(this, { _api: api, _id: id, _hear: hear, _fail: fail, _stop: null });
@@ -37,9 +37,12 @@ export class HeadWatch {
     while (!signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       if (signal.aborted) return;
+      if (document.hidden) continue;
       try {
         const described = await this._api.describe(this._id, signal);
-        if (!signal.aborted) this._hear(described);
+        if (signal.aborted) return;
+        this._hear(described);
+        if (described.closed) return;
       } catch (error) {
         if (!signal.aborted && !error.passes) this._fail(error);
       }

@@ -7,10 +7,7 @@ import { Log } from "./log.js";
 import { Rates } from "./rates.js";
 import { Rows } from "./rows.js";
 import { Waiting } from "./waiting.js";
-import { decide, dropFrom, earlierSpan } from "./window.js";
-
-const BACKFILL = 500;
-const CONTEXT = 100;
+import { beginAt, decide, dropFrom, earlierSpan } from "./window.js";
 
 /**
  * Follows one stream and keeps a window of its rows.
@@ -58,8 +55,8 @@ export class Session extends EventTarget {
 
   /** Show the stream from a place on: "latest", "start" or an offset. */
   async open(place) {
-    this._opening.abort();
-    this._disconnect();
+    this.close();
+    this._place = place;
     const { signal } = (this._opening = new AbortController());
     const tell = (name, details) => this._tell(name, details);
     let described;
@@ -76,11 +73,13 @@ export class Session extends EventTarget {
     this.following = place === "latest";
     this._view = { above: 0, below: 0 };
     const { head, base } = described;
-    this.log.begin(offsetOf(place, described));
+    this.log.begin(beginAt(place, described));
     if (this.log.start <= base) this.log.markBase(base);
     this._jump = this.following ? null : Math.max(base, Math.min(place === "start" ? base : place, head - 1));
+    Object.assign(this, { head, outcome: null });
     this._learn(described);
     this._connect();
+    this._headWatch.start();
   }
 
   /** Read these topics only; none means all. Stays about where one looks. */
@@ -138,12 +137,14 @@ export class Session extends EventTarget {
     this._connection?.hurry();
     if (this.state.name !== "refused") return;
     // With a fresh token it goes on where it was; otherwise from what was asked for first.
-    if (this.contentType) this._connect();
-    else this.open("latest");
+    if (!this.contentType) return this.open(this._place);
+    this._connect();
+    this._headWatch.start();
   }
 
   close() {
     this._opening.abort();
+    this._headWatch.stop();
     this._disconnect();
   }
 
@@ -183,7 +184,6 @@ export class Session extends EventTarget {
   }
 
   _disconnect() {
-    this._headWatch.stop();
     this._connection?.stop();
     this._connection = null;
     this.upToDate = false;
@@ -197,6 +197,7 @@ export class Session extends EventTarget {
 
   _refuse(error) {
     this._disconnect();
+    this._headWatch.stop();
     this._tell("refused", { error });
     if (error.status === 401) this.dispatchEvent(new CustomEvent("denied", { detail: error }));
   }
@@ -204,6 +205,7 @@ export class Session extends EventTarget {
   _take(notices) {
     for (const notice of notices) {
       if (notice.kind === "end") this.outcome = notice.outcome;
+      if (notice.reason === "truncated") this.base = Math.max(this.base, notice.end);
       if (notice.kind !== "place") continue;
       this.upToDate = notice.upToDate;
       this.head = notice.upToDate ? notice.next : Math.max(this.head, notice.next);
@@ -241,7 +243,10 @@ export class Session extends EventTarget {
   }
 
   _learn({ head, base, closed, outcome }) {
-    Object.assign(this, { head, base, outcome: closed ? outcome : null });
+    this.base = base;
+    // What is read live is newer than any description.
+    if (!this.upToDate) this.head = Math.max(this.head, head);
+    if (closed) this.outcome ??= outcome;
     this._changed();
   }
 
@@ -280,7 +285,6 @@ export class Session extends EventTarget {
   _hold() {
     this._disconnect();
     this._tell("holding");
-    this._headWatch.start();
   }
 
   _tell(name, details = {}) {
@@ -291,10 +295,4 @@ export class Session extends EventTarget {
   _changed() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-function offsetOf(place, { head, base }) {
-  if (place === "start") return base;
-  const wanted = place === "latest" ? head - BACKFILL : Math.min(place, head) - CONTEXT;
-  return Math.max(base, wanted);
 }

@@ -18,6 +18,7 @@ export class VirtualList {
     this._anchor = null;
     this._height = 0;
     this._following = true;
+    this._ownTop = null;
     scroller.addEventListener("scroll", () => this._scrolled(), { passive: true });
     new ResizeObserver(() => this._resized()).observe(scroller);
   }
@@ -29,7 +30,7 @@ export class VirtualList {
     this._following = following;
     this._measure();
     this.canvas.style.height = `${rows.length * this._height}px`;
-    if (following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (following) this._scrollTo(this.scroller.scrollHeight);
     else if (this._anchor !== null) this._keepPlace(before);
     this._paint();
   }
@@ -40,11 +41,11 @@ export class VirtualList {
     if (index < 0) return;
     const { scroller, _height: height } = this;
     const [top, room] = [index * height, scroller.clientHeight];
-    if (where === "middle") scroller.scrollTop = top - (room - height) / 2;
-    else if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + height > scroller.scrollTop + room) scroller.scrollTop = top + height - room;
+    if (where === "middle") this._scrollTo(top - (room - height) / 2);
+    else if (top < scroller.scrollTop) this._scrollTo(top);
+    else if (top + height > scroller.scrollTop + room) this._scrollTo(top + height - room);
     this._following = false;
-    this._scrolled();
+    this._paint();
   }
 
   /** Return the element of a row, or null if it is not in view. */
@@ -65,8 +66,15 @@ export class VirtualList {
     return scrollTop + clientHeight >= scrollHeight - AT_END_PX;
   }
 
+  _scrollTo(top) {
+    this.scroller.scrollTop = top;
+    this._ownTop = this.scroller.scrollTop;
+  }
+
+  /** Whoever scrolls to the end follows; the page's own scrolling says nothing of that. */
   _scrolled() {
-    this._following = this.atEnd;
+    if (this.scroller.scrollTop !== this._ownTop) this._following = this.atEnd;
+    this._ownTop = null;
     this._paint();
   }
 
@@ -89,7 +97,7 @@ export class VirtualList {
     for (let i = before.indexOf(row) + 1; index < 0 && i > 0 && i < before.length; i++) {
       index = this.rows.indexOf(before[i]);
     }
-    if (index >= 0) this.scroller.scrollTop = index * this._height - delta;
+    if (index >= 0) this._scrollTo(index * this._height - delta);
   }
 
   _paint() {

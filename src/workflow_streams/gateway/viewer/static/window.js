@@ -10,6 +10,8 @@ const KEPT_ABOVE = 2500;
 const KEPT_AT_LEAST = 50;
 const FEW_IN_ALL = 100;
 const DROPPED_AT_ONCE = 1000;
+const BACKFILL = 500;
+const CONTEXT = 100;
 const EARLIER_ROWS = 500;
 const EARLIER_BYTES = 4 * 1024 * 1024;
 
@@ -56,4 +58,11 @@ export function earlierSpan(rows) {
 function overweight(rows, spare) {
   if (rows.bytes <= MOST_BYTES) return 0;
   return Math.max(0, Math.min(spare, Math.ceil(rows.list.length / 8)));
+}
+
+/** Return the offset to read from for one who wants to look at a place. */
+export function beginAt(place, { head, base }) {
+  if (place === "start") return base;
+  const wanted = place === "latest" ? head - BACKFILL : Math.min(place, head) - CONTEXT;
+  return Math.max(base, wanted);
 }
