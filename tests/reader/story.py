@@ -69,13 +69,15 @@ class Follower:
                 await self._changed.wait_for(lambda: seen(self.lines))
 
         waiting = asyncio.create_task(wait())
-        async with asyncio.timeout(SECONDS):
-            await asyncio.wait({waiting, self.task}, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
+        try:
+            async with asyncio.timeout(SECONDS):
+                await asyncio.wait({waiting, self.task}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                await self.task
+                raise AssertionError(f"the reader has ended: {self.lines}")
+        finally:
             waiting.cancel()
             await asyncio.wait({waiting})
-            await self.task
-            raise AssertionError(f"the reader has ended: {self.lines}")
 
     async def count(self, lines: int) -> None:
         """Wait for so many lines."""

@@ -231,8 +231,8 @@ async def test_what_retention_has_deleted_is_a_gap_to_those_who_asked_for_it(
 async def test_a_run_deleted_while_it_is_read_is_a_gap_up_to_the_next_one(
     deleting: EmbeddedServer, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_FIRST_PAGE_EVENTS", 1)
-    monkeypatch.setattr(history, "_MOST_PAGE_EVENTS", 1)
+    monkeypatch.setattr(history, "_FIRST_PAGE_BATCHES", 1)
+    monkeypatch.setattr(history, "_MOST_PAGE_BATCHES", 1)
     client, name = await deleting.connect(), unique("expired")
     values = [f"v{i}" for i in range(8)]
     async with hosting(client, name) as handle:

@@ -49,7 +49,7 @@ async def test_no_event_is_lost_where_pages_of_a_live_history_meet(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """The server skips events when new ones come while it reads the last of several pages."""
-    for name in ("_FIRST_PAGE_EVENTS", "_FEWEST_PAGE_EVENTS", "_MOST_PAGE_EVENTS"):
+    for name in ("_FIRST_PAGE_BATCHES", "_FEWEST_PAGE_BATCHES", "_MOST_PAGE_BATCHES"):
         monkeypatch.setattr(history, name, size)
     name = unique("pages")
     async with hosting(client, name) as handle:

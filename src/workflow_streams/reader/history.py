@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -25,12 +25,13 @@ _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 3.0
 _ASK_AGAIN_SECONDS = 0.05
 
-# A page is held in memory whole. The server counts in batches of events, not in bytes; so the
-# size to ask for follows from that of the page before.
+# A page is held in memory whole. The server counts in batches of events, not in bytes; so while
+# there is more, the size to ask for follows from that of the page before.
 _PAGE_BYTES = 4 * 1024 * 1024
-_FIRST_PAGE_EVENTS = 64
-_FEWEST_PAGE_EVENTS = 16
-_MOST_PAGE_EVENTS = 1000
+_PART_BYTES = 1024 * 1024
+_FIRST_PAGE_BATCHES = 16
+_FEWEST_PAGE_BATCHES = 8
+_MOST_PAGE_BATCHES = 1000
 
 # Refusals, one after the other, of a token that the server has only just given.
 _MOST_REFUSALS = 3
@@ -49,7 +50,7 @@ async def history_pages(
     """
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     seen_id = shown_id = refusals = 0
-    page_size = _FIRST_PAGE_EVENTS
+    page_size = _FIRST_PAGE_BATCHES
     full = False
     token: bytes | None = None
     delay = _FIRST_RETRY_SECONDS
@@ -63,7 +64,7 @@ async def history_pages(
             page: Sequence[HistoryEvent] = pages.current_page or ()
             events = [event for event in page if event.event_id > seen_id]
             # The server may have a limit of its own, above the first size that is asked for.
-            is_full = len(page) >= min(page_size, _FIRST_PAGE_EVENTS)
+            is_full = len(page) >= min(page_size, _FIRST_PAGE_BATCHES)
             skips = bool(events) and events[0].event_id not in (seen_id + 1, shown_id + 1)
             ends = pages.next_page_token is None and waits
             if skips or (full and not is_full) or (ends and not _closes(events)):
@@ -81,14 +82,15 @@ async def history_pages(
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
             continue
         delay = _FIRST_RETRY_SECONDS
-        if token is not None:
+        if events or not page:
             refusals = 0
         token, full = pages.next_page_token, is_full
+        page_size = _page_size(page_size, page) if full else _FIRST_PAGE_BATCHES
         if events:
-            page_size = _page_size(events)
             seen_id = max(seen_id, settled_id(events))
             shown_id = events[-1].event_id
-            yield events
+            for part in _parts(events):
+                yield part
             if _closes(events):
                 return
         if token is None:
@@ -99,9 +101,25 @@ def _closes(events: Sequence[HistoryEvent]) -> bool:
     return bool(events) and is_close(events[-1])
 
 
-def _page_size(events: Sequence[HistoryEvent]) -> int:
-    fitting = _PAGE_BYTES * len(events) // sum(event.ByteSize() for event in events)
-    return min(_MOST_PAGE_EVENTS, max(_FEWEST_PAGE_EVENTS, fitting))
+def _page_size(batches: int, events: Sequence[HistoryEvent]) -> int:
+    """Return how many batches make a page of the right size, going by a full one."""
+    batches = min(batches, len(events))
+    fitting = _PAGE_BYTES * batches // sum(event.ByteSize() for event in events)
+    return min(_MOST_PAGE_BATCHES, max(_FEWEST_PAGE_BATCHES, fitting))
+
+
+def _parts(events: Sequence[HistoryEvent]) -> Iterator[Sequence[HistoryEvent]]:
+    """Cut a page up, so that not all of it is unpacked at a time.
+
+    What a workflow task does stands together: its end, then its records, then signals.
+    """
+    start = size = 0
+    for index, event in enumerate(events):
+        if size > _PART_BYTES and event.HasField("workflow_execution_signaled_event_attributes"):
+            yield events[start:index]
+            start, size = index, 0
+        size += event.ByteSize()
+    yield events[start:] if start else events
 
 
 async def _events_after(
@@ -123,7 +141,7 @@ async def _pages_from_end(
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace,
         execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-        maximum_page_size=_FEWEST_PAGE_EVENTS,
+        maximum_page_size=_FEWEST_PAGE_BATCHES,
     )
     while True:
         page = await client.workflow_service.get_workflow_execution_history_reverse(

@@ -227,6 +227,8 @@ class Feed:
                     self._enter(chain.run_id)
                     self.seen_id = chain.seen_id
                     self._announce()
+                    # Who waits takes what has come before more of it moves the ring on.
+                    await asyncio.sleep(0)
         except Exception as err:
             self.error = err
         finally:
