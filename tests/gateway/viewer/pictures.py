@@ -33,9 +33,10 @@ PHONE = {"width": 320, "height": 640}
 # Enough for flat colours, at a fraction of the size.
 COLOURS = 256
 
-ALL_HEADS = """() => [...document.querySelectorAll(".stream-head")].every(
-    (head) => head.textContent
-)"""
+STREAMS = ["shop-orders", "answer-8f2c1d0a", "ticker"]
+ALL_HEADS = """(ids) => [...document.querySelectorAll(".stream-link")]
+    .filter((link) => ids.includes(link.querySelector(".stream-id").textContent))
+    .every((link) => link.querySelector(".stream-head").textContent)"""
 
 ANSWER = (
     "Paxos, Raft and Viewstamped Replication all keep one log on several machines. "
@@ -94,7 +95,7 @@ async def make(
     ):
         phone = await _open(browser, base, workflow_id, PHONE, scheme, view=view)
         if workflow_id is None:
-            await phone.until(ALL_HEADS)
+            await phone.until(ALL_HEADS, STREAMS)
         elif view == "text":
             await phone.ended()
         else:
@@ -159,7 +160,7 @@ async def _open(
 
 
 async def _take(looker: Looker, path: Path) -> None:
-    await looker.until(ALL_HEADS)
+    await looker.until(ALL_HEADS, STREAMS)
     await looker.frame()
     _save(Image.open(io.BytesIO(await looker.page.screenshot())), path)
     await looker.context.close()

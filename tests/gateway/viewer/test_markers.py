@@ -60,12 +60,12 @@ async def test_items_dropped_while_the_connection_was_cut_are_a_gap(
         await looker.head(10)
         await looker.live()
         rows = await looker.rows()
+        await expect(looker.at("#figure-base")).to_have_text("8")
     assert [(row.kind, row.offset) for row in rows] == [
         *(("item", n) for n in range(5)),
         ("gap", 5),
         *(("item", n) for n in range(8, 10)),
     ]
-        await expect(looker.at("#figure-base")).to_have_text("8")
     assert rows[5].text == "Offsets 5 to 7 (3 items) lost: the stream dropped them"
 
 

@@ -63,7 +63,9 @@ function focus(id) {
 
 function escape() {
   const { activeElement } = document;
-  if (stream.session !== null && activeElement?.matches("input, select")) byId("items").focus();
+  // A dialog that has just been closed may still have the focus.
+  const inField = activeElement?.matches("input, select") && !activeElement.closest("dialog");
+  if (stream.session !== null && inField) byId("items").focus();
   else if (stream.closeDetails()) return true;
   else if (current.id !== null) location.hash = "#/";
   else return false;

@@ -165,8 +165,11 @@ export class StreamView {
   _showView(view) {
     this._view = view;
     const text = view === "text";
-    byId("items").hidden = text;
-    byId("text").hidden = !text;
+    const [shown, other] = text ? ["text", "items"] : ["items", "text"];
+    const focused = document.activeElement === byId(other);
+    byId(other).hidden = true;
+    byId(shown).hidden = false;
+    if (focused) byId(shown).focus({ preventScroll: true });
     byId("field-label").hidden = !text;
     byId("search").hidden = text;
     for (const input of document.querySelectorAll("input[name=view]")) input.checked = input.value === view;
