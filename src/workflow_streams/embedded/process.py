@@ -52,12 +52,17 @@ class ServerProcess:
         """Whether the process is gone."""
         return self._supervisor.returncode is not None
 
+    @property
+    def output(self) -> str:
+        """The tail of what it has written so far."""
+        return self._tail.decode(errors="replace").strip()
+
     async def wait(self) -> str:
         """Wait until the process is gone; return the tail of its output."""
         # Shielded: one waiter that is cancelled must not take the reading from the others.
         await asyncio.shield(self._reading)
         await self._supervisor.wait()
-        return self._tail.decode(errors="replace").strip()
+        return self.output
 
     async def end(self, *, at_once: bool = False) -> str:
         """End the process and wait until it is gone; return the tail of its output.

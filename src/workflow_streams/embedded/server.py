@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -176,7 +177,9 @@ class EmbeddedServer:
         try:
             async with asyncio.timeout(self._start_timeout):
                 # Nothing tells but asking.
-                while not await self._serves(port) and not process.ended:  # noqa: ASYNC110
+                while not process.ended and not (  # noqa: ASYNC110
+                    _announced(process.output, port) and await self._serves(port)
+                ):
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             output = await process.end(at_once=True)
@@ -205,6 +208,11 @@ class EmbeddedServer:
         except (RPCError, RuntimeError):
             return False
         return True
+
+
+def _announced(output: str, port: int) -> bool:
+    """Whether a server says that it has the port; another's may answer there meanwhile."""
+    return re.search(rf"Server:\s+\S+:{port}\b", output) is not None
 
 
 @asynccontextmanager
