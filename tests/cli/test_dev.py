@@ -55,7 +55,7 @@ class Dev:
 
     def told(self, title: str) -> str:
         """Return the text of the last line with this title."""
-        return next(l for l in reversed(self.lines) if l.startswith(title))[18:]
+        return next(line for line in reversed(self.lines) if line.startswith(title))[18:]
 
     @property
     def server(self) -> psutil.Process:

@@ -64,6 +64,8 @@ async def running_gateway(
     app = create_app(open_client, settings)
     try:
         listening = listen(host, port, settings)
+    except UsageError as err:
+        raise ActionError(str(err), Exit.USAGE) from err
     except OSError as err:
         raise ActionError(f"Cannot listen on {host}, port {port}: {err.strerror}") from err
     with listening:
@@ -101,8 +103,8 @@ async def serve_gateway(
     # The signals above are all that cancels this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
         async with running_gateway(host, port, settings) as gateway:
-            output.line(f"Gateway           {gateway.url}")
-            output.line("Ctrl-C ends it.")
+            output.line(f"{'Gateway':<18}{gateway.url}")
+            output.line(f"{'Ctrl-C':<18}ends it")
             await asyncio.wait([gateway.serving])
             gateway.serving.result()
         return Exit.FAULT
