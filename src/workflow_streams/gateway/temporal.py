@@ -90,8 +90,9 @@ class TemporalLink:
         Raises:
             WorkflowStreamError: What went wrong, in this package's terms.
         """
+        limit = asyncio.timeout(self._call_seconds)
         try:
-            async with asyncio.timeout(self._call_seconds) as limit:
+            async with limit:
                 return await call
         except TimeoutError as err:
             raise ServerUnavailableError("Temporal did not answer in time") from err
