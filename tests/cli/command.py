@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,3 +72,10 @@ class Cli:
             if process.returncode is None:
                 process.kill()
                 await process.communicate()
+
+
+async def until(met: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so, such as that the visibility store knows what was written."""
+    async with asyncio.timeout(SECONDS):
+        while not await met():
+            await asyncio.sleep(0.05)

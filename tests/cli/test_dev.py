@@ -120,7 +120,7 @@ async def test_it_takes_ports_namespace_and_database(tmp_path: Path) -> None:
 
 
 async def test_gateway_and_workers_of_the_samples_serve_and_end_with_it() -> None:
-    # What the user has set for other servers does not matter; the model is not there.
+    # What the user has set for other servers does not matter.
     running = Dev(
         *("--port", "0", "--ui-port", "0", "--gateway-port", "0"),
         TEMPORAL_NAMESPACE="elsewhere",

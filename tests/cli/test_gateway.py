@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import socket
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 
-from .command import SECONDS, Cli, environment
+from .command import SECONDS, Cli, environment, until
 from .hosts import Streams
 
 
@@ -35,9 +37,13 @@ async def serving(
         yield process, url
 
 
-async def get(url: str) -> bytes:
+async def get(url: str, method: str = "GET", body: str | None = None) -> bytes:
+    request = urllib.request.Request(
+        url, None if body is None else body.encode(), {"Content-Type": "text/plain"}, method=method
+    )
+
     def read() -> bytes:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return bytes(answer.read())
 
     return await asyncio.to_thread(read)
@@ -65,6 +71,37 @@ async def test_it_serves_streams_until_a_signal_and_sends_readers_away_in_order(
     assert (process.returncode, out) == (0, b"")
     logged = [json.loads(line) for line in err.splitlines()]
     assert {entry["level"] for entry in logged} == {"info"}
+
+
+async def test_streams_that_it_makes_are_shown_and_listed_like_others(
+    cli: Cli, client: Client, unique: Callable[[str], str]
+) -> None:
+    text, gone = unique("text"), unique("gone")
+    query = f"WorkflowId IN ('{text}', '{gone}')"
+
+    async def deleted() -> bool:
+        return {found.id async for found in client.list_workflows(query)} == {text}
+
+    async with serving(cli) as (_, url):
+        for method, name, body in (
+            ("PUT", text, "one\n"),
+            ("POST", text, "zw\u00f6lf \x1b[31m"),
+            ("PUT", gone, "x"),
+            ("DELETE", gone, None),
+        ):
+            await get(f"{url}/v1/stream/{name}", method, body)
+        await until(deleted)
+        shown, objects, listed = await asyncio.gather(
+            cli("tail", text, "--no-follow"),
+            cli("tail", text, "--no-follow", "--json"),
+            cli("ls", "--json", "--query", query),
+        )
+    assert shown.out == "     0  default   one\\n\n     1  default   zw\u00f6lf \\x1b[31m\n"
+    assert [(o["data"], o["encoding"]) for o in objects.objects] == [
+        (base64.b64encode(data.encode()).decode(), "binary/plain")
+        for data in ("one\n", "zw\u00f6lf \x1b[31m")
+    ]
+    assert [found["id"] for found in listed.objects] == [text]
 
 
 async def test_it_refuses_what_is_not_safe_or_not_possible(cli: Cli, tmp_path: Path) -> None:

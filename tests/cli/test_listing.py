@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -12,17 +12,17 @@ from temporalio.client import Client, WorkflowFailureError
 
 from workflow_streams import WorkflowStreamClient, wire
 from workflow_streams.cli.actions.ls import visibility_query
+from workflow_streams.hosted import (
+    HOST_WORKFLOW,
+    SETUP_MEMO_KEY,
+    HostInput,
+    HostSetup,
+    host_worker,
+)
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer
 
-from .command import SECONDS, Cli, Done
+from .command import Cli, Done, until
 from .hosts import Handle, Streams, batch, json_item
-
-
-async def until(met: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until the visibility store has come up with what was written."""
-    async with asyncio.timeout(SECONDS):
-        while not await met():
-            await asyncio.sleep(0.05)
 
 
 async def until_head(client: Client, handle: Handle, head: int) -> None:
@@ -104,6 +104,22 @@ async def test_streams_are_listed_once_each_those_that_go_on_first(
     assert done[7].status == 2
     assert done[7].err.startswith("workflow-streams: the server refuses the filter: ")
     assert done[8].status == 2
+
+
+async def test_what_the_gateway_has_deleted_is_not_listed(
+    cli: Cli, client: Client, unique: Callable[[str], str]
+) -> None:
+    name = unique("deleted")
+    setup = HostSetup("text/plain", deleted=True)
+    async with host_worker(client, task_queue=name):
+        handle = await client.start_workflow(
+            HOST_WORKFLOW, HostInput(setup), id=name, task_queue=name, memo={SETUP_MEMO_KEY: setup}
+        )
+        await handle.result()
+    query = f"WorkflowId = '{name}'"
+    await listed(client, [handle], f"{query} AND TemporalChangeVersion = '{wire.PATCH_ID}'")
+    done = await cli("ls", "--json", "--query", query)
+    assert (done.status, done.out, done.err) == (0, "", "")
 
 
 def test_names_in_a_filter_are_quoted() -> None:

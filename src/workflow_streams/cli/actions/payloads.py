@@ -27,7 +27,7 @@ class Undecodable:
     members: str
 
 
-def text_of(data: str) -> str | Undecodable:
+def text_of(data: str, *, bytes_are_text: bool = False) -> str | Undecodable:
     """Return an item's value for people to read, on one line."""
     payload = _parse(data)
     if isinstance(payload, Undecodable):
@@ -42,6 +42,8 @@ def text_of(data: str) -> str | Undecodable:
             return Undecodable(str(err), _raw_members(payload))
         value = shown(json.loads(text)) if text.startswith('"') else shown_json(text)
         return f"{kind} {value}" if kind else value
+    if bytes_are_text and encoding == "binary/plain":
+        return shown(payload.data.decode(errors="replace"))
     what = f"{kind} {shown(encoding)}".strip() or "no encoding"
     excerpt = payload.data[:_EXCERPT_BYTES]
     more = "..." if len(payload.data) > len(excerpt) else ""

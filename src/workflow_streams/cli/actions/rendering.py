@@ -22,7 +22,11 @@ _NARROWEST_TOPIC, _WIDEST_TOPIC = 8, 24
 
 
 class AsText:
-    """Lines for people: offset, topic, value; what is no item begins with ``--``."""
+    """Lines for people: offset, topic, value; what is no item begins with ``--``.
+
+    Attributes:
+        bytes_are_text: Whether the stream was made to hold text, and its bytes are shown as such.
+    """
 
     def __init__(self, topics: Collection[str], style: Style, *, timestamps: bool = False) -> None:
         """Show these topics, or all if there are none given.
@@ -32,6 +36,7 @@ class AsText:
             style: Colours a text.
             timestamps: Whether to show when the server took each item in.
         """
+        self.bytes_are_text = False
         self._topics = frozenset(topics)
         self._style = style
         self._timestamps = timestamps
@@ -60,7 +65,7 @@ class AsText:
     def _item(self, offset: int, topic: str, data: str, time: datetime | None) -> str:
         column = self._style(shown(topic).ljust(self._width), self._style_of(topic))
         stamp = f"{iso(time) if time else '-':<27}  " if self._timestamps else ""
-        value = text_of(data)
+        value = text_of(data, bytes_are_text=self.bytes_are_text)
         if isinstance(value, Undecodable):
             value = self._style(f"!! undecodable: {shown(value.reason)}", "red")
         return f"{self._style(f'{stamp}{offset:>6}', 'dim')}  {column}  {value}\n"

@@ -48,6 +48,8 @@ async def tail(wanted: Tail) -> int:
     with output.watched():
         async with aclosing(steps), catch_up.shown():
             async for step in steps:
+                if isinstance(renderer, AsText):
+                    renderer.bytes_are_text = _holds_text(walk.feed)
                 text = renderer.render(step)
                 if text:
                     catch_up.wrote()
@@ -55,6 +57,11 @@ async def tail(wanted: Tail) -> int:
                 if isinstance(step, End):
                     return Exit.of_outcome(step.outcome)
     return Exit.DONE
+
+
+def _holds_text(feed: Feed) -> bool:
+    rules = feed.chain.rules if feed.chain is not None else None
+    return rules is not None and rules.content_type.lower().startswith("text/")
 
 
 async def _to_head(walk: Walk) -> AsyncGenerator[Step]:
