@@ -14,11 +14,11 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from .. import wire
-from ..errors import ServerUnavailableError, StreamClosedError
+from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
 from ..fold import Closed, Torn, Verdict
 from ..reader.hub import Feed
 from .problems import TooLargeError
-from .streams import Stream
+from .streams import Stream, end_of
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3
@@ -82,7 +82,7 @@ async def publish(stream: Stream, batch: Append) -> None:
 
 async def _try(stream: Stream, batch: Append) -> Appended:
     feed = stream.feed
-    if feed.done:
+    if feed.done or end_of(feed) is not None:
         return _after_end(feed, batch)
     tag = uuid.uuid4().hex
     verdict: asyncio.Future[tuple[Verdict, int]] = asyncio.get_running_loop().create_future()
@@ -135,6 +135,10 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
 
 def _after_end(feed: Feed, batch: Append) -> Appended:
     """Return the verdict on a batch that came after the end."""
+    if feed.error is not None:
+        raise feed.error.with_traceback(None)
+    if end_of(feed) is None:
+        raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
     fold = feed.chain.fold if feed.chain is not None else None
     if fold is not None and fold.closed:
         # A closed fold judges without taking anything.

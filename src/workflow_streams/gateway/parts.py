@@ -11,7 +11,7 @@ from ..errors import StreamNotFoundError
 from ..events import End, Gap, Rewind
 from ..reader.hub import Feed
 from ..reader.walk import Slice, Step, Walk
-from .streams import Tip
+from .streams import Tip, end_of
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20
@@ -126,8 +126,7 @@ class Reading:
                     waiting.result()
             finally:
                 await _end(waiting)
-        # The end comes with what is last.
-        return self._pull.done() or self._is_behind() or self.feed.done
+        return self._pull.done() or self._is_behind() or self._is_over()
 
     def _is_behind(self) -> bool:
         """Whether something that the feed has read is still to be taken."""
@@ -161,7 +160,11 @@ class Reading:
 
     def _nothing_more(self) -> bool:
         """Whether another step would have to be waited for; the end comes with what is last."""
-        return self.caught_up and not self.feed.done
+        return self.caught_up and not self._is_over()
+
+    def _is_over(self) -> bool:
+        """Whether an end, or what stopped the feed, is still to be taken."""
+        return self.feed.done or end_of(self.feed) is not None
 
 
 class Waiting:

@@ -65,7 +65,7 @@ class Stream:
     @property
     def end(self) -> End | None:
         """How it ended, as far as the feed has come."""
-        return self.feed.ring[-1].end if self.feed.done and self.feed.ring else None
+        return end_of(self.feed)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -175,6 +175,11 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
         forget(feed)  # the id has been used again
         feed = feed_of(client, workflow_id, None)
     return Stream(feed, setup, described, settings, link)
+
+
+def end_of(feed: Feed) -> End | None:
+    """Return how a stream ended, once its feed has read that; it stops only a moment later."""
+    return feed.ring[-1].end if len(feed.ring) else None
 
 
 async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
