@@ -22,7 +22,7 @@ _NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, [r
     .map((e) => e.outerHTML.slice(0, 120))"""
 
 _WIDER = """() => [...document.querySelectorAll("body *")]
-    .filter((e) => e.getClientRects().length && !e.closest(".topics > *, h2 > *, .unseen, .defs"))
+    .filter((e) => e.getClientRects().length && !e.closest(".topics > *, h1 > *, .unseen, .defs"))
     .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
     .map((e) => e.outerHTML.slice(0, 120))"""
 
