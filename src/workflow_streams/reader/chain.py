@@ -95,6 +95,11 @@ class Chain:
         """First offset of the last run that has opened."""
         return 0 if self.opened is None else self.opened.first_offset
 
+    @property
+    def holds_early(self) -> bool:
+        """Whether batches wait for the run to open, and have no offsets before."""
+        return bool(self._early)
+
     async def pages(self) -> AsyncGenerator[list[Moment]]:
         """Yield moments in order, a page at a time; the last holds the ``End``.
 
@@ -158,7 +163,7 @@ class Chain:
         done yet, reading begins with the run before.
         """
         if any(e.HasField("workflow_task_completed_event_attributes") for e in events):
-            self.polled = True
+            self.polled, self._early = True, []
             return True
         if not self._may_go_back:
             return False
@@ -176,9 +181,11 @@ class Chain:
         Continued as new, the run takes along what it holds; started anew, it takes it back.
         """
         if close is not None:
+            restart = self._restart
             await self._follow(close)
             if self._next_run is not None:
                 return
+            self._restart = restart
         handle = self._client.get_workflow_handle(self._workflow_id, run_id=self.run_id)
         opening, poller = self._polled_from(await head_of(handle))
         yield [opening]

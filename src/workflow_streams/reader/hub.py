@@ -174,9 +174,10 @@ class Feed:
         await self.wait(lambda: self.run_id != run_id)
 
     def has_read(self, run_id: str, event_id: int) -> bool:
-        """Whether the feed is past this event."""
+        """Whether the feed is past this event, and what stands up to it has offsets."""
         if self.run_id == run_id:
-            return self.seen_id >= event_id
+            early = self.chain is not None and self.chain.holds_early
+            return self.seen_id >= event_id and not early
         return run_id in self._passed
 
     def polls(self, run_id: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from temporalio.client import (
@@ -33,6 +34,10 @@ _Handle: TypeAlias = WorkflowHandle[Any, Any]
 
 _COOLDOWN_SECONDS = 0.1
 _RETRY_SECONDS = 0.5
+QUERY_SECONDS = 30.0
+
+# The server's answer for an Update that a worker has passed over; it may take the next one.
+_UNPROCESSED = "UnprocessedUpdate"
 
 # What the server answers to a query or an Update that no worker takes.
 _NO_ANSWER = frozenset(
@@ -126,7 +131,7 @@ class Poller:
                 kind = err.cause.type if isinstance(err.cause, ApplicationError) else None
                 if kind == wire.STREAM_DRAINING:
                     pause = _COOLDOWN_SECONDS
-                else:
+                elif kind != _UNPROCESSED:
                     refused = StreamNotFoundError(self._handle.id, f"serves no polls: {err.cause}")
                     refused.__cause__ = err
             except WorkflowUpdateRPCTimeoutOrCancelledError as err:
@@ -134,8 +139,9 @@ class Poller:
                     raise err.__cause__ from None
             except RPCError as err:
                 refused = self._refusal(err)
-            if result is not None and (result.items or self._updates_left):
+            if result is not None and result.next_offset > self.offset:
                 return result
+            # An empty page is that of a run that hands over, and will be the same again.
             if await closed(self._handle):
                 return None
             if refused is not None:
@@ -224,7 +230,12 @@ async def asked(
     arguments = [] if argument is None else [argument]
     while True:
         try:
-            return await handle.query(query, args=arguments, result_type=result_type)
+            return await handle.query(
+                query,
+                args=arguments,
+                result_type=result_type,
+                rpc_timeout=timedelta(seconds=QUERY_SECONDS),
+            )
         except RPCError as err:
             if err.status not in _NO_ANSWER and not is_transient(err):
                 raise explain(err, handle.id) from err

@@ -10,6 +10,8 @@ from .polling import head_of
 async def wait_for_tip(feed: Feed) -> int:
     """Wait until ``feed`` has read all that stood in the history at the call; return its head.
 
+    What was published to a run before its first task gets its offsets with that.
+
     Raises:
         HostUnavailableError: A contrib hosts the stream, and no worker answers.
     """
