@@ -39,6 +39,7 @@ class Output:
     Attributes:
         terminal: Whether it is a terminal.
         coloured: Whether to use colours: on a terminal, unless ``NO_COLOR`` is set.
+        apart: Whether it goes to a file, so that nothing of it can come up on a terminal.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,8 @@ class Output:
         self.terminal = is_terminal(self._stream)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self.coloured = self.terminal and not plain
+        mode = 0 if self._stream is None else os.fstat(self._stream.fileno()).st_mode
+        self.apart = stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.terminal)
 
     def style(self, text: str, *styles: str) -> str:
         """Return ``text`` in these styles, if colours are used."""

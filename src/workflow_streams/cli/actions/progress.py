@@ -21,12 +21,12 @@ _TICK_SECONDS = 0.2
 class CatchUp:
     """A progress bar for the way to the head of a stream.
 
-    It comes when the way takes over a second, and only on a terminal: on one that shows the
-    items, too, only until the first of them comes.
+    It comes when the way takes over a second, and only on a terminal. Where the items may come
+    up on that terminal, by themselves or by way of a pipe, it goes when the first of them comes.
     """
 
     def __init__(self, walk: Walk, *, beside_items: bool) -> None:
-        """Watch ``walk``; ``beside_items``: the same terminal shows the items."""
+        """Watch ``walk``; ``beside_items``: the items may come up on the same terminal."""
         self._walk = walk
         self._beside_items = beside_items
         self._bar: Progress | None = None

@@ -44,7 +44,7 @@ async def tail(wanted: Tail) -> int:
     client = await open_client()
     walk = Walk(feed_of(client, wanted.workflow_id, wanted.run_id), check_offset(wanted.start))
     steps = walk.steps() if wanted.follow else _to_head(walk)
-    catch_up = CatchUp(walk, beside_items=output.terminal)
+    catch_up = CatchUp(walk, beside_items=not output.apart)
     with output.watched():
         async with aclosing(steps), catch_up.shown():
             async for step in steps:
