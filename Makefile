@@ -14,7 +14,7 @@ setup: .setup-done .npm-done .browser-done ## Set everything up in .venv (the ot
 demo: .setup-done ## Run all five scenarios on a real server
 	@$(RUN) samples/demo.py
 
-dev: .setup-done ## Run the embedded server, with its web page
+dev: .setup-done ## Run server, gateway, viewer and sample workers until Ctrl-C
 	@.venv/bin/workflow-streams dev
 
 test: .setup-done .npm-done .browser-done ## Run all tests
