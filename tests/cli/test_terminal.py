@@ -167,7 +167,7 @@ async def test_a_long_wait_shows_what_for_and_leaves_nothing_behind(
         async with asyncio.timeout(SECONDS):
             while "items" not in shown.text:
                 assert await shown.read()
-        assert shown.screen()[0].startswith("waiting for a worker to open the stream")
+        assert shown.screen()[0].startswith("waiting for a worker")
         await host.terminate()
         await shown.finish()
     assert shown.process.returncode == 12

@@ -57,13 +57,11 @@ class CatchUp:
 
     def _draw(self) -> None:
         walk, feed = self._walk, self._walk.feed
+        what = "catching up" if feed.floor is not None else "waiting for a worker"
         if self._bar is None:
             self._bar = _make_bar()
-            self._bar.add_task("", total=None)
+            self._bar.add_task(what, total=None)
             self._bar.start()
-        what = (
-            "catching up" if feed.floor is not None else "waiting for a worker to open the stream"
-        )
         # A long way is read ahead of what is written, and to find its end as well.
         read, head = walk.position or feed.head, max(walk.position, feed.head)
         self._bar.update(
