@@ -97,8 +97,10 @@ class Looker:
         await expect(self.at("#connection-text")).to_have_text("At the end")
 
     async def head(self, count: int) -> None:
-        """Wait until the page has heard of so many items."""
+        """Wait until the page has heard of so many items, and has got all that it lacked."""
         await expect(self.at("#figure-head")).to_have_text(f"{count:,}")
+        await expect(self.at("#figure-lag")).to_have_text("0")
+        await self.frame()
 
     async def in_page(self) -> list[dict[str, Any]]:
         """The rows that are in the page now, by their place in the list."""
