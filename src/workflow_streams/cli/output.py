@@ -100,8 +100,10 @@ class Output:
             loop.remove_reader(number)
             task.cancel()
 
-        # The end that is written to becomes readable only when the other one is closed.
-        loop.add_reader(number, on_gone)
+        # The end that is written to becomes readable only when the other one is closed. Windows
+        # cannot wait for that, and notices at the next write.
+        with suppress(NotImplementedError):
+            loop.add_reader(number, on_gone)
         try:
             yield
         except asyncio.CancelledError:
@@ -110,7 +112,8 @@ class Output:
                 raise OutputClosedError from None
             raise
         finally:
-            loop.remove_reader(number)
+            with suppress(NotImplementedError):
+                loop.remove_reader(number)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

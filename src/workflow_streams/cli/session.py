@@ -56,6 +56,16 @@ def run(
     end(status)
 
 
+def cancel_on(*signals: signal.Signals) -> None:
+    """Cancel the current task when one of these comes, each time."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in signals:
+        # Windows has no such handlers; Ctrl-C cancels the main task there by itself.
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 def end(status: int) -> NoReturn:
     """End the process now.
 

@@ -15,7 +15,7 @@ from ...embedded import EmbeddedServer
 from ..exits import Exit
 from ..output import Output, say
 from ..samples import find_samples, missing_for_llm
-from ..session import ActionError
+from ..session import ActionError, cancel_on
 from .workers import SampleWorker
 
 
@@ -33,10 +33,7 @@ class Dev:
 
 async def dev(wanted: Dev) -> int:
     """Run server, gateway and sample workers until Ctrl-C or SIGTERM; return the exit status."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    cancel_on(signal.SIGINT, signal.SIGTERM)
     # The signals above are all that cancels this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
         async with AsyncExitStack() as stack:

@@ -14,7 +14,7 @@ from temporalio.envconfig import ClientConfig
 from ...errors import UsageError
 from ..exits import Exit
 from ..output import Output
-from ..session import ActionError
+from ..session import ActionError, cancel_on
 from .connection import open_client
 
 try:
@@ -96,10 +96,7 @@ async def serve_gateway(
         # Connecting may be tried again; this would stay wrong.
         raise ActionError(f"The configuration is not usable: {err}", Exit.NO_CONNECTION) from err
     configure_logging(style=logs)
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    cancel_on(signal.SIGINT, signal.SIGTERM)
     # The signals above are all that cancels this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
         async with running_gateway(host, port, settings) as gateway:

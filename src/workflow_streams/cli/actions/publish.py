@@ -18,7 +18,7 @@ from ...errors import PublishError, UsageError, WorkflowStreamError
 from ..exits import Exit
 from ..lines import Lines, chunks
 from ..output import Output, is_terminal, say
-from ..session import ActionError, status_of
+from ..session import ActionError, cancel_on, status_of
 from .connection import open_client
 from .payloads import json_text
 
@@ -44,9 +44,7 @@ async def publish(wanted: Publish) -> int:
     Raises:
         ActionError: Something was not delivered.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    cancel_on(signal.SIGTERM)
     only = None
     if wanted.value is not None:
         try:
