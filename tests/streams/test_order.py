@@ -77,7 +77,8 @@ async def polled_values(client: Client, workflow_id: str) -> list[tuple[int, byt
                 values.append((item.offset, item.data.payload.data))
             return values
         except RPCError as err:
-            if "task failure" not in err.message:
+            # The server's words when a task failed, and when a worker left with the update.
+            if not any(words in err.message for words in ("task failure", "context canceled")):
                 raise
 
 
