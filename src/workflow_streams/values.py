@@ -20,6 +20,8 @@ from temporalio.converter import (
 
 # Types whose JSON the default converter writes as the json module does, and reads back as is.
 _SCALARS = frozenset({str, int, float, bool})
+# How a serialised payload of plain JSON begins: its metadata, then the tag of its data.
+_JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
 
 
 class Values:
@@ -29,13 +31,11 @@ class Values:
         """Use ``converter``, that of a client or of the workflow."""
         self._converter = converter
         self._plain = _is_default(converter)
-        self._template = Payload(metadata={"encoding": b"json/plain"})
 
     def serialise(self, value: Any) -> bytes:
         """Return the serialised payload of ``value``; a ready payload passes through."""
         if self._plain and type(value) in _SCALARS:
-            self._template.data = json.dumps(value).encode()
-            return self._template.SerializeToString()
+            return serialised_json(json.dumps(value).encode())
         if isinstance(value, Payload):
             return value.SerializeToString()
         return self._converter.to_payload(value).SerializeToString()
@@ -60,6 +60,35 @@ class Values:
             return value if type_ is Any or type(value) is type_ else whole(payload)
 
         return decode
+
+
+def serialised_json(data: bytes) -> bytes:
+    """Return the serialised payload of plain JSON: what the message itself would write.
+
+    A message that is kept and filled anew keeps the memory of all that it has ever held.
+    """
+    head, size = bytearray(_JSON_HEAD), len(data)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + data
+
+
+def json_in(raw: bytes) -> bytes | None:
+    """Return the data of a serialised payload that is plain JSON and nothing else; else None."""
+    at = len(_JSON_HEAD)
+    if not raw.startswith(_JSON_HEAD):
+        return None
+    size = shift = 0
+    while at < len(raw):
+        byte = raw[at]
+        at += 1
+        size |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return raw[at:] if size and len(raw) - at == size else None
+        shift += 7
+    return None
 
 
 def _is_default(converter: PayloadConverter) -> bool:

@@ -18,6 +18,7 @@ from temporalio.api.common.v1 import Payload
 from .. import wire
 from ..events import Gap, Rewind
 from ..reader.walk import Slice
+from ..values import json_in
 from .offsets import token_of
 
 JSON_TYPE = "application/json"
@@ -27,8 +28,6 @@ Topics = Collection[str] | None
 """A topic filter; None for all."""
 
 _JSON_ENCODINGS = frozenset({b"json/plain", b"json/protobuf"})
-# How a JSON payload begins: its metadata, then the tag of its data.
-_JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def _topic(topic: str) -> bytes:
 def _json_value(data: str) -> tuple[bytes, bytes]:
     """Return an item's value as JSON, and the fields that explain one that is not JSON."""
     raw = base64.b64decode(data)
-    value = _plain_json(raw)
+    value = json_in(raw)
     if value is not None:
         return value, b""
     try:
@@ -171,22 +170,6 @@ def _json_value(data: str) -> tuple[bytes, bytes]:
         return b"null", b""
     name = json.dumps(encoding.decode(errors="replace")).encode()
     return b'"%s"' % base64.b64encode(payload.data), b',"encoding":' + name
-
-
-def _plain_json(raw: bytes) -> bytes | None:
-    """Return the data of a payload that is plain JSON and nothing else, without parsing it."""
-    at = len(_JSON_HEAD)
-    if not raw.startswith(_JSON_HEAD):
-        return None
-    size = shift = 0
-    while at < len(raw):
-        byte = raw[at]
-        at += 1
-        size |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return raw[at:] if size and len(raw) - at == size else None
-        shift += 7
-    return None
 
 
 def _content(data: str) -> bytes:
