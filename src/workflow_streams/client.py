@@ -96,8 +96,9 @@ class WorkflowStreamClient:
         self._publisher_id = (
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
+        patience = max_retry_duration.total_seconds()
         self._publisher = Publisher(
-            self._capture.take if self._capture is not None else signals_to(handle),
+            self._capture.take if self._capture else signals_to(handle, patience=patience),
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,

@@ -14,7 +14,8 @@ from temporalio.common import RawValue
 
 from . import wire
 from .batcher import Outgoing
-from .errors import PublishError, PublishTimeoutError, ServerUnavailableError
+from .errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
+from .pacing import Pace
 from .rpc import explain, is_transient
 
 logger = logging.getLogger("workflow_streams")
@@ -23,9 +24,20 @@ _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0
 
 
-def signals_to(handle: WorkflowHandle[Any, Any]) -> Callable[[Payload], Awaitable[None]]:
-    """Return what delivers a batch to a workflow: as the argument of a publish signal."""
-    return lambda payload: handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+def signals_to(
+    handle: WorkflowHandle[Any, Any], *, patience: float
+) -> Callable[[Payload], Awaitable[None]]:
+    """Return what delivers a batch to a workflow: as the argument of a publish signal.
+
+    ``patience`` is the seconds that a batch has.
+    """
+    pace = Pace(handle, patience=patience)
+
+    async def send(payload: Payload) -> None:
+        await pace.before(len(payload.data))
+        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+
+    return send
 
 
 class Delivery:
@@ -89,9 +101,12 @@ class Delivery:
 
     def _failed(self, err: Exception) -> None:
         # A codec that cannot reach its key service raises the built-in errors.
-        if not (is_transient(err) or isinstance(err, ConnectionError | TimeoutError)):
+        if isinstance(err, RunFullError):
+            pass  # it was not sent, and may be when the workflow has rolled over
+        elif is_transient(err) or isinstance(err, ConnectionError | TimeoutError):
+            self.unanswered = True
+        else:
             raise Undeliverable(explain(err, self._workflow_id), timed_out=False) from err
-        self.unanswered = True
         first, self._reason = self._reason is None, explain(err, self._workflow_id)
         self.delay = self._longest_delay * random.uniform(0.5, 1)
         self._longest_delay = min(2 * self._longest_delay, _LONGEST_DELAY_SECONDS)

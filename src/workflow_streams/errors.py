@@ -13,6 +13,7 @@
     ├── StreamCorruptedError               a run does not go on where the run before ended
     │   └── CodecError                     the client's payload codec cannot read the stream
     ├── HostUnavailableError               a contrib's stream, and no worker to read it from
+    ├── RunFullError                       the workflow has to roll over before it takes more
     ├── BufferFullError                    more was published than could be sent
     ├── FencedError                        a newer attempt of the same activity publishes
     ├── PublishError                       items were not delivered; says how many and why
@@ -132,6 +133,23 @@ class HostUnavailableError(_OfWorkflow):
 
     So it is with streams that the contrib hosts; others are read without any worker.
     """
+
+
+class RunFullError(WorkflowStreamError):
+    """The current run's history is nearly full, and the workflow does not roll over.
+
+    The server would end the workflow at 50 MiB (``limit.historySize.error``). Publishing goes
+    on as soon as the workflow continues as new; see ``WorkflowStream.rollover_due``.
+    """
+
+    def __init__(self, workflow_id: str, size: int) -> None:
+        """Record the workflow and the bytes that its history holds."""
+        super().__init__(
+            f"The history of workflow {workflow_id!r} holds {size:,} bytes, near the server's "
+            "limit. Its worker is behind, or it does not continue as new when rollover_due"
+        )
+        self.workflow_id = workflow_id
+        self.size = size
 
 
 class BufferFullError(_OfWorkflow):

@@ -16,6 +16,7 @@ from temporalio.common import RawValue
 from .. import wire
 from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
 from ..fold import Closed, Torn, Verdict
+from ..pacing import Pace, check_room
 from ..reader.hub import Feed
 from .problems import TooLargeError
 from .streams import Stream, end_of
@@ -57,8 +58,11 @@ async def append(stream: Stream, batch: Append) -> Appended:
     Raises:
         ServerUnavailableError: Temporal did not take it, or it did not come by in time. Then it
             may stand in the stream all the same.
+        RunFullError: The workflow has to roll over first.
         WorkflowStreamError: It cannot be written to.
     """
+    info = stream.described.raw_description.workflow_execution_info
+    check_room(stream.workflow_id, info.history_size_bytes if stream.running else 0)
     for _ in range(_TRIES):
         appended = await _try(stream, batch)
         if not isinstance(appended.verdict, Torn):
@@ -101,7 +105,9 @@ async def _try(stream: Stream, batch: Append) -> Appended:
 
 async def _signal(stream: Stream, batch: Append, tag: str) -> None:
     handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+    pace = Pace(handle, patience=stream.settings.append_seconds)
     for payload in signals_of(batch, tag):
+        await pace.before(len(payload.data))
         call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
         try:
             await stream.link.call(call, stream.workflow_id)

@@ -175,6 +175,10 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             )
         case errors.NamespaceNotFoundError() | errors.RequestRejectedError():
             return BrokenStreamError("Temporal refused the gateway's call.", cause_for_log=cause)
+        case errors.RunFullError():
+            return UnavailableError(
+                "The stream takes more when its workflow has rolled over.", cause_for_log=cause
+            )
         case (
             errors.ServerUnavailableError()
             | errors.HostUnavailableError()
