@@ -11,7 +11,7 @@ from ...embedded import _supervisor
 from ..output import say
 
 _READY = "worker ready on "
-_SHORTEST_LIFE_SECONDS = 5.0
+_PAUSE_SECONDS = 1.0
 _STOP_SECONDS = 12.0
 _TAIL_LINES = 20
 
@@ -34,26 +34,27 @@ class SampleWorker:
         self._title = title
         self._environment = environment
         self._pid = 0
+        self._ready = False
         self._tail: list[str] = []
         self.settled = asyncio.Event()
         """Whether the first one is ready, or has failed to be."""
 
     async def run(self, tell: Callable[[str, str], None]) -> None:
-        """Run until cancelled, or until the worker ends right after its start.
+        """Run until cancelled, or until a worker ends before it was ready.
 
         Args:
             tell: Shows the user what is going on: a title and a text.
         """
-        loop = asyncio.get_running_loop()
         while True:
-            started = loop.time()
+            self._ready = False
             await self._live(tell)
-            if loop.time() - started < _SHORTEST_LIFE_SECONDS:
+            if not self._ready:
                 said = "\n".join(self._tail)
-                say(f"{self._title} ended right after its start, and is left alone:\n{said}")
+                say(f"{self._title} ended before it was ready, and is left alone:\n{said}")
                 self.settled.set()
                 return
             tell(self._title, f"process {self._pid} has ended; another one is started")
+            await asyncio.sleep(_PAUSE_SECONDS)  # one that always ends must not keep a core busy
 
     async def _live(self, tell: Callable[[str, str], None]) -> None:
         command = [sys.executable, "-u", "-c", _START, str(self._script.parent), str(self._script)]
@@ -82,5 +83,6 @@ class SampleWorker:
         if line.startswith("pid "):
             self._pid = int(line.partition(" ")[2])
         elif line.startswith(_READY):
+            self._ready = True
             tell(self._title, f"process {self._pid}, on task queue {line.removeprefix(_READY)}")
             self.settled.set()
