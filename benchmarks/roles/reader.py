@@ -20,6 +20,7 @@ PROGRESS_SECONDS = 0.1
 class Tally:
     """What one reader has got."""
 
+    keeps_latencies: bool = True
     received: int = 0
     missing: int = 0
     double: int = 0
@@ -47,7 +48,8 @@ class Tally:
         elif number < expected:
             self.double += 1
         self.next_numbers[publisher] = max(expected, number + 1)
-        self.latencies.append((now - published) / 1e6)
+        if self.keeps_latencies:
+            self.latencies.append((now - published) / 1e6)
 
 
 async def run(
@@ -73,12 +75,12 @@ async def run(
         items: How many each reader waits for.
         readers: How many there are in this process.
         raw: Whether to leave the items undecoded.
-        latencies: Whether to send every latency back.
+        latencies: Whether to keep every latency and send it back.
         stall_seconds: Time without progress after which to give up.
         seconds: Time after which to give up whatever the progress.
     """
     client = await connect(side, address)
-    tallies = [Tally() for _ in range(readers)]
+    tallies = [Tally(keeps_latencies=latencies) for _ in range(readers)]
     attached = asyncio.Semaphore(0)
     talk.say(ready=True)
     await talk.word()
@@ -100,7 +102,7 @@ async def run(
         double=sum(t.double for t in tallies),
         complete=sum(t.received == items and not t.missing and not t.double for t in tallies),
         errors=sorted({t.error for t in tallies if t.error}),
-        latencies=[x for t in tallies for x in t.latencies] if latencies else [],
+        latencies=[x for t in tallies for x in t.latencies],
         progress=progress,
     )
 
