@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.gateway.listing import parse_page, query_of
+from workflow_streams.gateway.listing import parse_page, prefixes_of, query_of
 from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.security import Grant
+from workflow_streams.gateway.security.claims import Rule
+from workflow_streams.gateway.security.patterns import Pattern
+from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting
-from .serving import GatewayProcess
+from .serving import GatewayProcess, running_gateway
 
 Unique = Callable[[str], str]
 
@@ -55,8 +62,7 @@ async def test_streams_are_listed_with_their_state_and_nothing_else_is(
         await ended(hosts["Stutters"])
 
         async def seen(**params: Any) -> dict[str, dict[str, Any]]:
-            entries = await listed(http, gateway, limit=2, **params)
-            return {i: entry for i, entry in entries.items() if i.startswith(mark)}
+            return await listed(http, gateway, limit=2, prefix=mark, **params)
 
         expected = {names["Talks"], names["Stutters"], made}
         # Visibility follows a little later.
@@ -87,10 +93,82 @@ async def test_streams_are_listed_with_their_state_and_nothing_else_is(
             assert (await http.get(gateway.url + entry["url"])).status_code == 200
 
 
+async def test_ids_are_found_by_their_prefix_whatever_stands_in_it(
+    gateway: GatewayProcess, http: httpx.AsyncClient, client: Client, unique: Unique
+) -> None:
+    mark = unique("found")
+    names = [f"{mark}{rest}" for rest in ("", "1", "%", "'x", '"', "\\", "_", "ü", "`", "11")]
+    for name in names:
+        assert (await http.put(gateway.stream(name))).status_code == 201
+
+    async def found(prefix: str) -> set[str]:
+        return set(await listed(http, gateway, prefix=prefix))
+
+    while await found(mark) != set(names):
+        await asyncio.sleep(0.05)
+    for prefix in names:
+        assert await found(prefix) == {name for name in names if name.startswith(prefix)}
+    assert await found(f"{mark}2") == set()
+    assert await found(mark.upper()) == set()
+
+
+async def test_a_token_for_few_streams_finds_them_among_many(
+    http: httpx.AsyncClient, client: Client, unique: Unique, stream_server: StreamServer
+) -> None:
+    secret = secrets.token_urlsafe(32)
+    mark = unique("few")
+    with running_gateway(
+        stream_server.address, environ={"WORKFLOW_STREAMS_JWT_SECRET": secret}
+    ) as gateway:
+
+        def bearer(*ids: str) -> dict[str, str]:
+            rules = [{"ids": list(ids), "actions": ["read", "write"]}]
+            claims = {"exp": time.time() + 600, "streams": rules}
+            return {"authorization": f"Bearer {jwt.encode(claims, secret, 'HS256')}"}
+
+        for name in (f"{mark}-a", f"{mark}-b", f"{mark}-c"):
+            answer = await http.put(gateway.stream(name), headers=bearer("*"))
+            assert answer.status_code == 201
+        page: dict[str, Any] = {"streams": []}
+        while len(page["streams"]) < 2:
+            await asyncio.sleep(0.05)
+            url, mine = f"{gateway.url}/v1/streams", bearer(f"{mark}-a*", f"{mark}-c")
+            page = (await http.get(url, params={"limit": 100}, headers=mine)).json()
+        assert {entry["id"] for entry in page["streams"]} == {f"{mark}-a", f"{mark}-c"}
+        assert "next_page" not in page
+
+
+def grant_of(*ids: str) -> Grant:
+    rule = Rule(tuple(map(Pattern, ids)), frozenset({"read"}))
+    return Grant(topics=None, expires_at=None, rules=(rule,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids", "expected"),
+    [
+        ("", ["*"], set()),
+        ("order-", ["*"], {"order-"}),
+        ("", ["a-*", "b"], {"a-", "b"}),
+        ("a-1", ["a-*", "b"], {"a-1"}),
+        ("a", ["a-*", "ab", "b"], {"a-", "ab"}),
+        ("", ["a-*", "*-z"], set()),
+        ("q", ["a-*"], {"q"}),
+        ('a"b', ["*"], {"a"}),
+        ("", ['"*', "b*"], set()),
+        ("", [f"team-{k}-*" for k in range(21)], set()),
+    ],
+)
+def test_the_query_is_bounded_by_what_may_be_seen(
+    wanted: str, ids: list[str], expected: set[str]
+) -> None:
+    assert prefixes_of(wanted, grant_of(*ids)) == expected
+
+
 @pytest.mark.parametrize(
     "params",
     [{"state": "odd"}, {"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"page": "%"},
-     {"type": 'x" OR "1" = "1'}, {"type": ""}],
+     {"type": 'x" OR "1" = "1'}, {"type": ""},
+     {"prefix": "x" * 1001}],
 )  # fmt: skip
 async def test_malformed_questions_are_refused(
     gateway: GatewayProcess, http: httpx.AsyncClient, params: dict[str, str]
@@ -102,6 +180,9 @@ def test_a_type_cannot_change_the_query() -> None:
     assert query_of("running", ["My Type"]) == (
         '(TemporalChangeVersion = "workflow-streams-history" OR WorkflowType = "My Type") '
         'AND ExecutionStatus = "Running"'
+    )
+    assert query_of("all", [], ["b", "a"]).endswith(
+        'AND (WorkflowId STARTS_WITH "a" OR WorkflowId STARTS_WITH "b")'
     )
     for bad in ('a"', "a'", "a`", "a\\", "a\n", "a" * 201):
         with pytest.raises(InvalidRequestError):

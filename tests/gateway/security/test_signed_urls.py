@@ -31,7 +31,8 @@ from .asking import authority, request
 from .issuing import SECRET, token
 
 KEY = Secret(b"k" * 32)
-SOON = time.time() + 600
+# Later than the last test of a session that has just begun.
+LATER = time.time() + 6 * 3600
 
 
 def gate(**more: Any) -> Authority:
@@ -49,29 +50,29 @@ async def reads(gate: Authority, url: str, workflow_id: str, *topics: str) -> An
 
 
 async def test_a_signed_url_reads_its_stream_without_a_header() -> None:
-    url = sign_url("order-1", key=KEY, expires_at=SOON, subject="ann", query=[("live", "sse")])
+    url = sign_url("order-1", key=KEY, expires_at=LATER, subject="ann", query=[("live", "sse")])
     assert url.startswith("/v1/stream/order-1?live=sse&access=")
     grant = await gate().authorize(request(url), "read", "order-1")
-    assert (grant.topics, grant.subject, grant.expires_at) == (None, "ann", int(SOON))
+    assert (grant.topics, grant.subject, grant.expires_at) == (None, "ann", int(LATER))
     assert grant.is_private
 
 
 def test_an_id_that_ends_like_a_command_is_still_an_id() -> None:
     for workflow_id, path in [("a/b", "a/b"), ("a/cancel", "a%2Fcancel"), ("a/b?c", "a/b%3Fc")]:
-        url = sign_url(workflow_id, key=KEY, expires_at=SOON)
+        url = sign_url(workflow_id, key=KEY, expires_at=LATER)
         assert urlsplit(url).path == f"/v1/stream/{path}"
         assert parse_path(path).workflow_id == workflow_id
         assert not parse_path(path).cancel
 
 
 async def test_it_reads_on_from_any_place_of_the_stream() -> None:
-    url = sign_url("order-1", key=KEY, expires_at=SOON)
+    url = sign_url("order-1", key=KEY, expires_at=LATER)
     for place in ("&offset=-1", "&offset=00000000000000000007&cursor=9", "&live=long-poll"):
         assert await reads(gate(), url + place, "order-1") is None
 
 
 async def test_it_reads_no_other_stream_and_does_nothing_else() -> None:
-    url = sign_url("order-*", key=KEY, expires_at=SOON)
+    url = sign_url("order-*", key=KEY, expires_at=LATER)
     assert await reads(gate(), url, "order-*") is None
     for workflow_id in ("order-1", "order-", "order-**", "order"):
         with pytest.raises(ForbiddenError):
@@ -83,14 +84,14 @@ async def test_it_reads_no_other_stream_and_does_nothing_else() -> None:
 
 
 async def test_it_reads_no_topic_that_it_was_not_signed_for() -> None:
-    url = sign_url("order-1", key=KEY, expires_at=SOON, topics=["a", "b"])
+    url = sign_url("order-1", key=KEY, expires_at=LATER, topics=["a", "b"])
     assert await reads(gate(), url, "order-1") == {"a", "b"}
     assert await reads(gate(), url, "order-1", "a") == {"a"}
     for topics in (["c"], ["a", "c"]):
         with pytest.raises(ForbiddenError):
             await reads(gate(), url, "order-1", *topics)
     with pytest.raises(ForbiddenError):
-        await reads(gate(), sign_url("order-1", key=KEY, expires_at=SOON, topics=[]), "order-1")
+        await reads(gate(), sign_url("order-1", key=KEY, expires_at=LATER, topics=[]), "order-1")
 
 
 async def test_after_its_expiry_it_is_refused_however_often_it_was_used_before() -> None:
@@ -120,7 +121,7 @@ def test_one_changed_character_breaks_it(at: int, character: str) -> None:
 def test_whatever_the_id_and_topics_it_is_signed_for_them_alone(
     workflow_id: str, topics: list[str] | None
 ) -> None:
-    url = sign_url(workflow_id, key=KEY, expires_at=SOON, topics=topics)
+    url = sign_url(workflow_id, key=KEY, expires_at=LATER, topics=topics)
     assert unquote(urlsplit(url).path) == "/v1/stream/" + workflow_id
     [rule] = UrlVerifier((KEY,)).verify(access_of(url)).rules
     assert rule.covers("read", workflow_id)
@@ -131,12 +132,12 @@ def test_whatever_the_id_and_topics_it_is_signed_for_them_alone(
 
 async def test_only_the_gateways_own_keys_count() -> None:
     other = Secret(secrets.token_bytes(32))
-    url = sign_url("order-1", key=other, expires_at=SOON)
+    url = sign_url("order-1", key=other, expires_at=LATER)
     with pytest.raises(InvalidCredentialsError):
         await reads(gate(), url, "order-1")
     rotated = authority(jwt_secret=Secret(SECRET), url_signing_keys=(other, KEY))
     for key in (other, KEY):
-        assert await reads(rotated, sign_url("a", key=key, expires_at=SOON), "a") is None
+        assert await reads(rotated, sign_url("a", key=key, expires_at=LATER), "a") is None
     grant = await rotated.authorize(request(token=token()), "read", "a")
     url, _ = rotated.sign(grant, "a")
     assert UrlVerifier((other,)).verify(access_of(url)).subject == "ann"
@@ -148,7 +149,7 @@ async def test_a_bearer_token_is_no_signed_url_and_the_other_way_round() -> None
     for bearer in (token(), token(aud="workflow-streams-gateway")):
         with pytest.raises(InvalidCredentialsError):
             same.verify(bearer)
-    url = sign_url("a", key=Secret(SECRET), expires_at=SOON)
+    url = sign_url("a", key=Secret(SECRET), expires_at=LATER)
     for audience in (None, "workflow-streams-gateway"):
         with pytest.raises(InvalidCredentialsError):
             await authority(jwt_secret=Secret(SECRET), jwt_audience=audience).authorize(
@@ -164,7 +165,7 @@ async def test_an_empty_or_made_up_parameter_is_not_passed_over(parameter: str) 
 
 
 async def test_two_sets_of_credentials_are_refused() -> None:
-    url = sign_url("a", key=KEY, expires_at=SOON)
+    url = sign_url("a", key=KEY, expires_at=LATER)
     for twice in (request(url, token=token()), request(f"{url}&access={access_of(url)}")):
         with pytest.raises(AmbiguousCredentialsError):
             await gate().authorize(twice, "read", "a")

@@ -64,6 +64,12 @@ class Grant:
             rule.covers("read", workflow_id) for rule in self.rules
         )
 
+    @property
+    def listable_prefixes(self) -> frozenset[str]:
+        """What the ids that a listing may show begin with: any of these."""
+        reading = (rule for rule in self.rules if "read" in rule.actions)
+        return frozenset(pattern.prefix for rule in reading for pattern in rule.ids)
+
     def narrowed(
         self,
         *,

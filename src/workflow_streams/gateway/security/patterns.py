@@ -49,6 +49,11 @@ class Pattern:
         self.text = text
         self._pieces = pieces
 
+    @property
+    def prefix(self) -> str:
+        """What every id that fits begins with."""
+        return self._pieces[0]
+
     def matches(self, workflow_id: str) -> bool:
         """Whether the whole id fits. Takes linear time per piece, whatever the pattern."""
         first, *rest = self._pieces

@@ -26,8 +26,9 @@ export class Api {
   }
 
   /** Return `{streams, next_page}`. */
-  async list({ state, page = "", limit, signal }) {
+  async list({ state, prefix = "", page = "", limit, signal }) {
     const query = new URLSearchParams({ state, limit: String(limit) });
+    if (prefix) query.set("prefix", prefix);
     if (page) query.set("page", page);
     const response = await this._ask(`v1/streams?${query}`, { signal });
     return response.json();

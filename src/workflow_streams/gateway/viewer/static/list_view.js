@@ -27,7 +27,7 @@ export class ListView {
       },
     });
     this._watch = this._watchVisible();
-    this._find.addEventListener("input", this._draw);
+    this._find.addEventListener("input", () => this._findChanged());
     this._find.addEventListener("keydown", (event) => this._findKey(event));
     this._more.addEventListener("click", () => this._streams.loadMore());
     this._list.addEventListener("keydown", (event) => this._listKey(event));
@@ -132,12 +132,17 @@ export class ListView {
     });
   }
 
+  _findChanged() {
+    this._streams.find(this._find.value.trim());
+    this._draw();
+  }
+
   _findKey(event) {
     if (event.key === "ArrowDown") this._list.querySelector("a")?.focus();
     else if (event.key === "Enter") (this._list.querySelector("a") ?? this._open).click();
     else if (event.key === "Escape" && this._find.value) {
       this._find.value = "";
-      this._draw();
+      this._findChanged();
     } else return;
     event.preventDefault();
     event.stopPropagation();

@@ -2,6 +2,7 @@
 
 const PAGE = 100;
 const REFRESH_MS = 5000;
+const TYPING_MS = 250;
 const PROBE_MS = 700;
 const PROBE_AGAIN_MS = 5000;
 
@@ -17,6 +18,7 @@ export class Streams {
     Object.assign(this, { _api: api, _changed: changed, _failed: failed });
     this.entries = new Map();
     this.state = "all";
+    this.prefix = "";
     this.more = "";
     this.loaded = false;
     this._visible = new Set();
@@ -42,6 +44,18 @@ export class Streams {
     return this.refresh();
   }
 
+  /** Have the gateway look for ids that begin like this, too; what is listed already stays. */
+  find(prefix) {
+    clearTimeout(this._finding);
+    this._finding = setTimeout(() => {
+      if (prefix === this.prefix) return;
+      this.prefix = prefix;
+      this.loaded = false;
+      this._generation += 1;
+      this.refresh();
+    }, TYPING_MS);
+  }
+
   /** Take in the first page; what further pages have brought stays. */
   async refresh() {
     const page = await this._page("");
@@ -50,7 +64,11 @@ export class Streams {
     this.loaded = true;
     const listed = new Set(page.streams.map(({ id }) => id));
     // With everything on one page, what is not on it is gone.
-    if (!page.next_page) for (const id of this.entries.keys()) if (!listed.has(id)) this.entries.delete(id);
+    if (!page.next_page) {
+      for (const id of this.entries.keys()) {
+        if (id.startsWith(this.prefix) && !listed.has(id)) this.entries.delete(id);
+      }
+    }
     this._merge(page.streams);
   }
 
@@ -71,7 +89,7 @@ export class Streams {
   async _page(page) {
     const generation = this._generation;
     try {
-      const answer = await this._api.list({ state: this.state, page, limit: PAGE });
+      const answer = await this._api.list({ state: this.state, prefix: this.prefix, page, limit: PAGE });
       return generation === this._generation ? answer : null;
     } catch (error) {
       if (generation === this._generation) this._failed(error);
