@@ -6,7 +6,7 @@ from functools import partial
 
 from workflow_streams import connect
 from workflow_streams.gateway import GatewaySettings, LimitSettings, create_app
-from workflow_streams.gateway.server import listen, server_of
+from workflow_streams.gateway.server import collect_rarely, listen, server_of
 
 from .talk import Talk
 
@@ -26,6 +26,7 @@ async def run(talk: Talk, *, address: str, viewers: int) -> None:
         ),
     )
     app = create_app(partial(connect, target_host=address, namespace="default"), settings)
+    collect_rarely()
     with listen("127.0.0.1", 0, settings) as listening:
         talk.say(port=listening.getsockname()[1])
         await server_of(app, settings).serve([listening])

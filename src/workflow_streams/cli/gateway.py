@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
@@ -77,4 +79,12 @@ def gateway(
 
         return await serve_gateway(host, port, with_worker=worker, logs=logs)
 
-    run(work, orderly_interrupt=True)
+    run(work, orderly_interrupt=True, loop_factory=_fast_loop())
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        from ..gateway.server import fast_loop
+    except ModuleNotFoundError:
+        return None  # the action is about to say what is not installed
+    return fast_loop()

@@ -30,7 +30,10 @@ class ActionError(Exception):
 
 
 def run(
-    action: Callable[[], Coroutine[Any, Any, int]], *, orderly_interrupt: bool = False
+    action: Callable[[], Coroutine[Any, Any, int]],
+    *,
+    orderly_interrupt: bool = False,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> NoReturn:
     """Run ``action()`` and exit with the status that it returns.
 
@@ -38,6 +41,7 @@ def run(
         action: What to do.
         orderly_interrupt: Cancel the action on Ctrl-C, so that it can end what it has begun.
             Default: stop at once, even in the middle of writing to a pipe that is full.
+        loop_factory: Makes the event loop; asyncio's default if there is none.
     """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's background job
     if not orderly_interrupt and not ignored:
@@ -45,7 +49,7 @@ def run(
     logging.basicConfig(handlers=[_Log()], level=logging.WARNING)
     logging.getLogger(_LIBRARY).setLevel(logging.INFO)
     try:
-        status = _outcome_of(action)
+        status = _outcome_of(action, loop_factory)
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
         if is_terminal(sys.stderr):
@@ -79,12 +83,16 @@ def end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _outcome_of(action: Callable[[], Coroutine[Any, Any, int]]) -> int:
+def _outcome_of(
+    action: Callable[[], Coroutine[Any, Any, int]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> int:
     from ..errors import WorkflowStreamError
 
     _quieten_core()
     try:
-        return asyncio.run(action())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(action())
     except OutputClosedError:
         return Exit.OUTPUT_CLOSED
     except OutputError as err:

@@ -20,7 +20,7 @@ from .connection import open_client
 try:
     from ...gateway import GatewaySettings, SecuritySettings, create_app
     from ...gateway.logs import configure_logging
-    from ...gateway.server import listen, server_of
+    from ...gateway.server import collect_rarely, listen, server_of
 except ModuleNotFoundError as err:
     if (err.name or "").startswith("workflow_streams"):
         raise
@@ -96,6 +96,7 @@ async def serve_gateway(
         # Connecting may be tried again; this would stay wrong.
         raise ActionError(f"The configuration is not usable: {err}", Exit.NO_CONNECTION) from err
     configure_logging(style=logs)
+    collect_rarely()
     cancel_on(signal.SIGINT, signal.SIGTERM)
     # The signals above are all that cancels this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
