@@ -246,7 +246,7 @@ class Worker:
         """Use `Bench.worker`."""
         self._bench = bench
         self._side: Side = side
-        self._task_queue = task_queue
+        self.task_queue = task_queue
         self._child = child
 
     @property
@@ -266,7 +266,7 @@ class Worker:
             host.Host.run,
             host.HostInput(rolls=rolls),
             id=f"benchmark-{self._side}-{uuid.uuid4().hex[:8]}",
-            task_queue=self._task_queue,
+            task_queue=self.task_queue,
         )
         handle = self._bench.client(self._side).get_workflow_handle(handle.id)
         stream = Stream(self._bench, self._side, handle)
@@ -302,10 +302,12 @@ class Bench:
         )
 
     @asynccontextmanager
-    async def worker(self, side: Side) -> AsyncIterator[Worker]:
-        """Run a worker process."""
+    async def worker(self, side: Side, *, plain: bool = False) -> AsyncIterator[Worker]:
+        """Run a worker process; ``plain`` leaves the plugin out."""
         task_queue = f"benchmark-{side}-{uuid.uuid4().hex[:8]}"
-        child = await Child.start("worker", side=side, address=self.address, task_queue=task_queue)
+        child = await Child.start(
+            "worker", side=side, address=self.address, task_queue=task_queue, plain=plain
+        )
         try:
             await child.message(READY_SECONDS)
             yield Worker(self, side, task_queue, child)

@@ -6,11 +6,23 @@ from collections.abc import Awaitable, Callable
 
 from ..bench import Bench
 from ..report import Result
-from . import burst, catch_up, fan_out, growth, latency, latency_fast, life, processes, readers
+from . import (
+    burst,
+    catch_up,
+    fan_out,
+    growth,
+    latency,
+    latency_fast,
+    life,
+    processes,
+    readers,
+    start,
+)
 
 Measure = Callable[[Bench], Awaitable[Result]]
 
 MEASURES: dict[str, Measure] = {
+    "start": start.measure,
     "latency": latency.measure,
     "latency-fast": latency_fast.measure,
     "readers": readers.measure,

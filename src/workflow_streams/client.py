@@ -11,10 +11,8 @@ from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
-from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
-from . import wire
 from .capture import current_capture
 from .codec import converter_of
 from .delivery import signals_to
@@ -372,21 +370,19 @@ class WorkflowStreamClient:
         )
 
     def _decoder(self, result_type: Any) -> Any:
-        decode_payload, values = wire.decode_payload, Values(self._converter)
-        if result_type is RawValue:
-            return lambda _topic, data: RawValue(decode_payload(data))
+        values = Values(self._converter)
         if result_type is not None:
-            from_payload = values.decoder(result_type)
-            return lambda _topic, data: from_payload(decode_payload(data))
+            decode_one = values.decoder(result_type)
+            return lambda _topic, data: decode_one(data)
         types = self._types
-        decoders: dict[str, tuple[Any, Callable[[Payload], Any]]] = {}
+        decoders: dict[str, tuple[Any, Callable[[str], Any]]] = {}
 
         def decode(topic: str, data: str) -> Any:
             bound = types.get(topic)
             known = decoders.get(topic)
             if known is None or known[0] != bound:
                 known = decoders[topic] = (bound, values.decoder(bound))
-            return known[1](decode_payload(data))
+            return known[1](data)
 
         return decode
 

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 from temporalio.converter import (
     AdvancedJSONEncoder,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
     PayloadConverter,
 )
+
+from . import wire
 
 # Types whose JSON the default converter writes as the json module does, and reads back as is.
 _SCALARS = frozenset({str, int, float, bool})
@@ -40,24 +43,31 @@ class Values:
             return value.SerializeToString()
         return self._converter.to_payload(value).SerializeToString()
 
-    def decoder(self, type_: Any) -> Callable[[Payload], Any]:
-        """Return a function that turns payloads into values of ``type_`` (``Any``: untyped)."""
+    def decoder(self, type_: Any) -> Callable[[str], Any]:
+        """Return a function that turns items' wire form into values of ``type_``.
+
+        ``Any`` leaves the type to the data; ``RawValue`` leaves the payload as it is.
+        """
         from_payload = self._converter.from_payload
 
-        def whole(payload: Payload) -> Any:
+        def whole(data: str) -> Any:
+            payload = wire.decode_payload(data)
             return from_payload(payload) if type_ is Any else from_payload(payload, type_)
 
+        if type_ is RawValue:
+            return lambda data: RawValue(wire.decode_payload(data))
         if not self._plain or not (type_ is Any or type_ in _SCALARS):
             return whole
 
-        def decode(payload: Payload) -> Any:
-            if payload.metadata.get("encoding") != b"json/plain":
-                return whole(payload)
+        def decode(data: str) -> Any:
             try:
-                value = json.loads(payload.data.decode())
+                found = json_in(wire.decode_serialised(data))
+                value = None if found is None else json.loads(found.decode())
             except ValueError:
-                return whole(payload)  # for the converter's own error
-            return value if type_ is Any or type(value) is type_ else whole(payload)
+                return whole(data)  # for the converter's own error
+            if found is None or not (type_ is Any or type(value) is type_):
+                return whole(data)
+            return value
 
         return decode
 
@@ -78,17 +88,17 @@ def serialised_json(data: bytes) -> bytes:
 def json_in(raw: bytes) -> bytes | None:
     """Return the data of a serialised payload that is plain JSON and nothing else; else None."""
     at = len(_JSON_HEAD)
-    if not raw.startswith(_JSON_HEAD):
+    if not raw.startswith(_JSON_HEAD) or len(raw) == at:
         return None
-    size = shift = 0
-    while at < len(raw):
-        byte = raw[at]
-        at += 1
-        size |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return raw[at:] if size and len(raw) - at == size else None
-        shift += 7
-    return None
+    size = raw[at]
+    at += 1
+    if size > 0x7F:
+        size, shift, more = size & 0x7F, 7, True
+        while more and at < len(raw):
+            size |= (raw[at] & 0x7F) << shift
+            more = raw[at] > 0x7F
+            at, shift = at + 1, shift + 7
+    return raw[at:] if size and len(raw) - at == size else None
 
 
 def _is_default(converter: PayloadConverter) -> bool:

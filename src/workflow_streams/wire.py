@@ -10,7 +10,7 @@ payload codec runs once, on the envelope, never per item.
 # name, which the sandbox does not know when the package was passed through.
 import binascii
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -217,10 +217,15 @@ def encode_serialised(payload: bytes) -> str:
     return binascii.b2a_base64(payload, newline=False).decode("ascii")
 
 
+def decode_serialised(data: str) -> bytes:
+    """Invert :func:`encode_serialised`; raise ValueError on what is no base64."""
+    return binascii.a2b_base64(data, strict_mode=True)
+
+
 def decode_payload(data: str) -> Payload:
     """Invert :func:`encode_payload`; raise ValueError on what is no payload."""
     try:
-        return Payload.FromString(binascii.a2b_base64(data, strict_mode=True))
+        return Payload.FromString(decode_serialised(data))
     except (ValueError, ProtobufDecodeError) as err:
         raise ValueError(f"not a serialised payload: {err}") from err
 
@@ -351,9 +356,8 @@ def _opening(message: Any, base: int) -> Opening | None:
         return None
     if not isinstance(publishers, dict) or runs is None or not isinstance(order, str):
         return None
-    if any(type(sequence) is not int for sequence in publishers.values()):
-        return None
-    return Opening(head, base, publishers, runs, keep_last, rules, order)
+    counted = all(type(sequence) is int for sequence in publishers.values())
+    return Opening(head, base, publishers, runs, keep_last, rules, order) if counted else None
 
 
 def _runs(message: Any) -> list[RunRef] | None:
@@ -393,8 +397,4 @@ def _entries(items: Any) -> list[Entry] | None:
         entries = [(item["topic"], item["data"]) for item in items]
     except (TypeError, KeyError):
         return None
-    return entries if _all_text(entries) else None
-
-
-def _all_text(entries: Sequence[tuple[object, object]]) -> bool:
-    return {type(part) for part in chain.from_iterable(entries)} <= {str}
+    return entries if {type(part) for part in chain.from_iterable(entries)} <= {str} else None

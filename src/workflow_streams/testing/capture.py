@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
-from .. import wire
 from ..capture import Capture, capturing
 from ..events import Item, Rewind
 from ..values import Values
@@ -39,12 +37,8 @@ class CapturedItems:
         ]
 
     def _item(self, offset: int, topic: str, data: str) -> Item[Any]:
-        payload = wire.decode_payload(data)
-        asked = self._types.get(topic, Any)
-        if asked is RawValue:
-            return Item(topic, RawValue(payload), offset)
         values = Values(self._capture.data_converter.payload_converter)
-        return Item(topic, values.decoder(asked)(payload), offset)
+        return Item(topic, values.decoder(self._types.get(topic, Any))(data), offset)
 
 
 @contextmanager
