@@ -19,6 +19,7 @@ from workflow_streams.gateway.frames import (
     control_event,
     gap_fields,
     media_type,
+    opening,
     rewind_fields,
     shape_of,
 )
@@ -147,3 +148,13 @@ def test_types_are_compared_without_case_and_parameters() -> None:
     assert JSON.json
     assert not JSON.envelopes
     assert JSON.content_type == "application/json; charset=utf-8"
+
+
+def test_a_rewind_of_no_attempt_names_none_and_an_item_without_a_time_has_none() -> None:
+    assert "attempt" not in rewind_fields(Rewind((), "reset", 4))
+    part = Slice(0, [("t", wire.encode_payload(wire.json_payload(b"1")))], None)
+    assert ENVELOPES.pieces(part, None) == [b'{"offset":0,"topic":"t","data":1}']
+
+
+def test_an_event_stream_begins_with_when_to_come_back() -> None:
+    assert opening(500) == b"retry: 500\n\n"

@@ -62,3 +62,8 @@ def test_a_cursor_always_rises(given_cursor: int, now: float) -> None:
 def test_a_malformed_cursor_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError):
         parse_cursor(text)
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_there_need_not_be_a_cursor(text: str | None) -> None:
+    assert parse_cursor(text) is None

@@ -105,3 +105,19 @@ def test_an_id_that_cannot_be_or_may_be_read_in_two_ways_is_refused(workflow_id:
 )
 def test_any_other_id_may_be_asked_for(workflow_id: str) -> None:
     check_workflow_id(workflow_id)
+
+
+@given(st.text(alphabet="ab*\\", min_size=1, max_size=6))
+def test_the_pattern_of_one_id_fits_it_alone(workflow_id: str) -> None:
+    pattern = exactly(workflow_id)
+    assert pattern.prefix == workflow_id
+    assert pattern.matches(workflow_id)
+    assert not pattern.matches(workflow_id + "a")
+    assert pattern == Pattern(pattern.text) != Pattern("*")
+    assert len({pattern, Pattern(pattern.text), Pattern("*")}) == 2
+    assert repr(pattern) == f"Pattern({pattern.text!r})"
+
+
+def test_ids_that_fit_begin_with_the_prefix() -> None:
+    prefixes = {text: Pattern(text).prefix for text in ("*", "a*", "a*b*", r"a\*b*", "a")}
+    assert prefixes == {"*": "", "a*": "a", "a*b*": "a", r"a\*b*": "a*b", "a": "a"}
