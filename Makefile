@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := .venv/bin/python
+# Tests run in so many processes, each with servers of its own.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo dev test check format bench lock clean
@@ -18,7 +20,7 @@ dev: .setup-done ## Run server, gateway, viewer and sample workers until Ctrl-C
 	@.venv/bin/workflow-streams dev
 
 test: .setup-done .npm-done .browser-done ## Run all tests
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 check: .setup-done ## Lint, check the format and the types
 	@.venv/bin/ruff check
@@ -30,8 +32,9 @@ format: .setup-done ## Format the code
 	@.venv/bin/ruff check --fix-only --quiet
 	@.venv/bin/ruff format
 
-bench: .setup-done ## Measure beside the contrib; writes benchmarks/results
+bench: .setup-done ## Measure beside the contrib; writes benchmarks/results and the README
 	@$(RUN) -m benchmarks
+	@$(RUN) -m benchmarks.readme
 
 lock: $(UV) ## Choose the newest dependencies anew and write requirements.lock
 	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
