@@ -22,8 +22,8 @@ from ..wire import Opening, Rules, RunRef
 from .closing import end_of, next_run_of, restart_of
 from .history import close_event, history_pages, is_close, newest_event_id, settled_id
 from .moments import BEFORE_ALL, Chunk, Moment, Place
-from .polling import Poller, head_of
-from .runs import opened_run
+from .polling import Poller, first_of, head_of
+from .runs import check_continued, opened_run
 
 _RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 
@@ -209,19 +209,17 @@ class Chain:
 
     def _polled_from(self, head: int) -> tuple[Moment, Poller]:
         rewind = None
-        start = self._offset
+        start = first_of(self._offset, head)
         if self._carried is not None:
             rewind = self._rewound(0) if self._restart is not None else None
-            start = 0 if rewind is not None else self._carried.head
+            start = 0 if rewind is not None else min(self._carried.head, head)
             self._carried = None
-        elif isinstance(start, Last):
-            start = max(0, head - start.n)
-        start = min(start, head)
         self._restart, self._may_go_back = None, False
         self.runs, self.opened = [], RunRef(self.run_id, 0)
-        self.place = (start, 0)
-        opening = Moment(self.run_id, start, start, 0, rewind=rewind, opened=True, midway=start > 0)
-        return opening, Poller(self._client, self._workflow_id, self.run_id, start)
+        poller = Poller(self._client, self._workflow_id, self.run_id, start)
+        opening = poller.opening(rewind)
+        self.place = opening.place
+        return opening, poller
 
     async def _open_unserved(self, close: HistoryEvent) -> None:
         """Open a run that ended before any worker took its first task."""
@@ -352,15 +350,8 @@ class Chain:
 
     def _check_carried(self, fold: Fold) -> None:
         before, self._carried = self._carried, None
-        if before is None or self._carried_polled:
-            return
-        if (before.head, before.base) != (fold.head, fold.base):
-            raise StreamCorruptedError(
-                self._workflow_id,
-                f"run {self.run_id} opens at head {fold.head}, base {fold.base}, but the run "
-                f"before it ended at head {before.head}, base {before.base}. Was its state "
-                "passed on as prior_state?",
-            )
+        if before is not None and not self._carried_polled:
+            check_continued(self._workflow_id, self.run_id, before, fold)
 
     def _fork(self, event: HistoryEvent) -> None:
         """Take the place where a reset run begins to differ from the run that was reset."""

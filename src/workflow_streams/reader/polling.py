@@ -23,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from .. import wire
 from ..errors import HostUnavailableError, StreamNotFoundError
-from ..events import Gap
+from ..events import Gap, Last, Rewind
 from ..rpc import explain, is_transient
 from ..wire import PollInput, PollResult
 from .history import until_answered
@@ -67,6 +67,11 @@ class Poller:
         self._has_query = True
         self._updates_left = True
         self.offset = offset
+
+    def opening(self, rewind: Rewind | None) -> Moment:
+        """Return the moment that the run begins with, and what its restart takes back."""
+        start = self.offset
+        return self._moment(start, 0, rewind=rewind, opened=True, midway=start > 0)
 
     async def pages(self) -> AsyncGenerator[Moment]:
         """Yield what is published until the run closes; the last of it may be missing."""
@@ -202,6 +207,11 @@ class Poller:
 
     def _moment(self, head: int, base: int, **what: Any) -> Moment:
         return Moment(self._run_id, head, head, base, **what)
+
+
+def first_of(offset: int | Last, head: int) -> int:
+    """Return where to begin, which is not past the head."""
+    return max(0, head - offset.n) if isinstance(offset, Last) else min(offset, head)
 
 
 async def head_of(handle: _Handle, *, wait: bool = True) -> int:

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from temporalio.client import Client, WorkflowExecutionDescription
 
 from .. import wire
-from ..errors import StreamNotFoundError
+from ..errors import StreamCorruptedError, StreamNotFoundError
+from ..fold import Fold
 from .history import history_pages, until_answered
 
 
@@ -59,6 +60,21 @@ async def opened_run(client: Client, workflow_id: str, run_id: str) -> str | Non
             return None
         candidate = before
     return None
+
+
+def check_continued(workflow_id: str, run_id: str, before: Fold, fold: Fold) -> None:
+    """Check that a run opens where the run before it ended.
+
+    Raises:
+        StreamCorruptedError: It does not.
+    """
+    if (before.head, before.base) != (fold.head, fold.base):
+        raise StreamCorruptedError(
+            workflow_id,
+            f"run {run_id} opens at head {fold.head}, base {fold.base}, but the run "
+            f"before it ended at head {before.head}, base {before.base}. Was its state "
+            "passed on as prior_state?",
+        )
 
 
 async def reset_run(client: Client, workflow_id: str, run_id: str) -> str | None:
