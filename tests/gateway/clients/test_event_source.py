@@ -6,21 +6,17 @@ import asyncio
 import json
 from collections.abc import Callable
 
-import pytest
 from playwright.async_api import async_playwright
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.testing.fixtures import StreamServer
 
-from ..browser import has_browser
 from ..http.hosts import hosting
 from ..http.serving import running_gateway
 from ..viewer.looking import launch
 
 ITEMS = 120
-
-pytestmark = pytest.mark.skipif(not has_browser(), reason="there is no Chromium here")
 
 FOLLOW = """(url) => {
     window.got = [];
@@ -45,7 +41,7 @@ async def test_event_source_is_cut_off_and_resumes_with_nothing_lost_or_double(
     name = unique("source")
     # Connections that last half a second are cut while items come.
     with running_gateway(stream_server.address, sse_seconds=0.5) as gateway:
-        async with hosting(client, "Talks", name), async_playwright() as playwright:
+        async with async_playwright() as playwright, hosting(client, "Talks", name):
             browser = await launch(playwright)
             context = await browser.new_context()
             page = await context.new_page()

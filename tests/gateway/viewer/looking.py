@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from playwright.async_api import Browser, BrowserContext, Locator, Page, Playwright, expect
+import pytest
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Error,
+    Locator,
+    Page,
+    Playwright,
+    expect,
+)
 
-DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
+from ..browser import is_absent, launch_options
+
 SECONDS = 20
 expect.set_options(timeout=SECONDS * 1000)
-
-# Playwright's own browser otherwise: `playwright install chromium`.
-_OPTIONS: dict[str, Any] = (
-    {"executable_path": str(DEBIAN_CHROMIUM)} if DEBIAN_CHROMIUM.exists() else {}
-)
 
 _ROWS = """() => [...document.querySelectorAll("#items .row")].map((row) => ({
     at: Number(row.getAttribute("aria-posinset")),
@@ -52,8 +56,13 @@ class Row:
 
 
 async def launch(playwright: Playwright) -> Browser:
-    # Root, as which containers run, gets no sandbox from Chromium.
-    return await playwright.chromium.launch(args=["--no-sandbox"], **_OPTIONS)
+    """Launch Chromium; whatever asks for it is skipped where there is none."""
+    try:
+        return await playwright.chromium.launch(**launch_options())
+    except Error as error:
+        if is_absent(error):
+            pytest.skip("there is no Chromium here")
+        raise
 
 
 class Looker:
