@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,14 +20,26 @@ async def hello(_request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
-async def test_mounted_it_serves_streams_below_its_prefix_and_leaves_the_rest_alone(
-    client: Client, unique: Callable[[str], str]
-) -> None:
-    gateway = create_app(client, GatewaySettings(host_task_queue=unique("queue")))
-    app = Starlette(
+def in_starlette(gateway: Starlette) -> Starlette:
+    return Starlette(
         routes=[Route("/", hello), Mount("/gate", gateway)],
         lifespan=lambda _: gateway.router.lifespan_context(gateway),
     )
+
+
+def in_fastapi(gateway: Starlette) -> Starlette:
+    app = FastAPI(lifespan=lambda _: gateway.router.lifespan_context(gateway))
+    app.get("/", response_class=PlainTextResponse)(lambda: "hello")
+    app.mount("/gate", gateway)
+    return app
+
+
+@pytest.mark.parametrize("mounted", [in_starlette, in_fastapi])
+async def test_mounted_it_serves_streams_below_its_prefix_and_leaves_the_rest_alone(
+    client: Client, unique: Callable[[str], str], mounted: Callable[[Starlette], Starlette]
+) -> None:
+    gateway = create_app(client, GatewaySettings(host_task_queue=unique("queue")))
+    app = mounted(gateway)
     name = unique("stream")
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234))
     async with (
