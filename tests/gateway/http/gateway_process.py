@@ -2,14 +2,16 @@
 
 Arguments: Temporal's address, and the settings as JSON (those of `GatewaySettings`; under
 "security" and "limits" those of theirs). Secrets come from the environment. Prints the port once
-it listens.
+it listens, and on SIGUSR1 how many objects Python holds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from functools import partial
@@ -35,10 +37,16 @@ def settings_of(told: dict[str, Any]) -> GatewaySettings:
     )
 
 
+def tell_objects() -> None:
+    gc.collect()
+    print(len(gc.get_objects()), flush=True)
+
+
 async def main(address: str, told: str) -> None:
     configure_logging(level=os.environ.get("LOG_LEVEL", "WARNING"), style="text")
     settings = settings_of(json.loads(told))
     app = create_app(partial(connect, target_host=address, tls=False, api_key=None), settings)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_objects)
     with listen("127.0.0.1", 0, settings) as listening:
         print(listening.getsockname()[1], flush=True)
         await server_of(app, settings).serve([listening])

@@ -60,6 +60,12 @@ class GatewayProcess:
     def stream(self, name: str) -> str:
         return f"{self.url}/v1/stream/{name}"
 
+    def objects(self) -> int:
+        """Return how many objects its Python holds, garbage left out."""
+        assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGUSR1)
+        return int(self.process.stdout.readline())
+
     def wait_ready(self) -> None:
         until = time.monotonic() + 30
         while httpx.get(f"{self.url}/readyz").status_code != 200:
@@ -92,3 +98,12 @@ def running_gateway(temporal: str, **settings: Any) -> Iterator[GatewayProcess]:
         yield gateway
     finally:
         gateway.end()
+
+
+async def metric(
+    http: httpx.AsyncClient, gateway: GatewayProcess, name: str, label: str = ""
+) -> float:
+    """Return a metric: the sum of its lines that begin with ``name`` and hold ``label``."""
+    lines = (await http.get(f"{gateway.url}/metrics")).text.splitlines()
+    found = [line for line in lines if line.startswith(name) and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)

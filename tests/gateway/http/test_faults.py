@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.embedded.ports import free_port
 from workflow_streams.testing.fixtures import StreamServer
 
 from .events import Event, data_of
-from .serving import GatewayProcess, running_gateway
+from .serving import GatewayProcess, metric, running_gateway
 from .test_events import follow
 
 Unique = Callable[[str], str]
@@ -129,41 +128,6 @@ async def read_text(events: object, size: int) -> str:
         if len(text) >= size:
             break
     return text
-
-
-async def metric(http: httpx.AsyncClient, gateway: GatewayProcess, name: str, label: str) -> float:
-    lines = (await http.get(f"{gateway.url}/metrics")).text.splitlines()
-    found = [line for line in lines if line.startswith(name) and label in line]
-    return sum(float(line.rpartition(" ")[2]) for line in found)
-
-
-async def test_clients_that_come_and_go_leave_nothing_behind(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
-) -> None:
-    with running_gateway(stream_server.address) as gateway:
-        url = gateway.stream(unique("stream"))
-        await http.put(url, json=[1])
-        process = psutil.Process(gateway.process.pid)
-
-        async def come_and_go() -> None:
-            limits = httpx.Limits(max_keepalive_connections=0)
-            async with httpx.AsyncClient(limits=limits) as one:
-                for offset in ("-1", "now"):
-                    async with follow(one, url, offset) as source:
-                        await source.until("upToDate")
-
-        async def idle_files() -> int:
-            while await metric(http, gateway, "workflow_streams_viewers{", 'mode="sse"'):
-                await asyncio.sleep(0.05)
-            while await metric(http, gateway, "workflow_streams_readers ", ""):
-                await asyncio.sleep(0.05)
-            return process.num_fds()
-
-        await asyncio.gather(*(come_and_go() for _ in range(10)))
-        before = await idle_files()
-        for _ in range(5):
-            await asyncio.gather(*(come_and_go() for _ in range(10)))
-        assert await idle_files() <= before + 5
 
 
 async def test_on_sigterm_every_viewer_gets_a_place_to_resume_at(
