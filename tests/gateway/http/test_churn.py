@@ -102,7 +102,6 @@ async def test_thousands_of_clients_that_come_and_go_leave_nothing_behind(
         files, objects, memory = await settled(http, gateway)
         await come_and_go(gateway.port, ways, HALF)
         after = await settled(http, gateway)
-        print(files, objects, memory, after)
         assert after[0] <= files
         assert after[1] <= objects + MOST_OBJECTS
         assert after[2] <= memory + MOST_BYTES
