@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from . import wire
 from .errors import CodecError
 from .wire import Record
+
+T = TypeVar("T")
 
 
 def converter_of(client: Client, workflow_id: str) -> DataConverter:
@@ -53,3 +57,18 @@ async def record_in(converter: DataConverter, payload: Payload, workflow_id: str
             "lacks the payload codec or the key that the worker has, or is of an older version",
         )
     return record
+
+
+async def memo_value(execution: WorkflowExecution, key: str, kind: type[T]) -> T | None:
+    """Return a memo field of ours on a workflow as the server described it; None if it has none.
+
+    Raises:
+        CodecError: The codec refuses it, or it is still encoded after the codec.
+    """
+    try:
+        value: T | None = await execution.memo_value(key, None, type_hint=kind)
+    except Exception as err:
+        raise CodecError(
+            execution.id, f"the memo of the workflow is not readable by this client: {err!r}"
+        ) from err
+    return value

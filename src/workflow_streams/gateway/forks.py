@@ -12,6 +12,7 @@ from starlette.requests import Request
 from temporalio.client import WorkflowUpdateFailedError
 
 from .. import wire
+from ..codec import memo_value
 from ..errors import StreamClosedError, StreamNotFoundError
 from ..events import Gap
 from ..hosted import (
@@ -96,7 +97,7 @@ async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> So
 
 async def deleted_for_forks(gateway: Gateway, stream: Stream) -> bool:
     """Delete a stream if it has forks, so that its name stays taken; return whether it has."""
-    if not stream.running or not await stream.described.memo_value(FORKS_MEMO_KEY, 0):
+    if not stream.running or not await memo_value(stream.described, FORKS_MEMO_KEY, int):
         return False
     handle = gateway.link.client.get_workflow_handle(stream.workflow_id)
     update = handle.execute_update(DELETE_UPDATE, result_type=bool)

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from .. import wire
-from ..errors import StreamNotFoundError
+from ..codec import memo_value
+from ..errors import CodecError, StreamNotFoundError
 from ..hosted import EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from .problems import InvalidRequestError
 from .requests import parse_integer, path_of
@@ -135,9 +136,12 @@ async def _entry(
     """Return what is told of a stream; None if the client must not see it, or it is gone."""
     if not grant.may_list(execution.id):
         return None
-    setup = await execution.memo_value(SETUP_MEMO_KEY, None, type_hint=HostSetup)
-    if setup is not None and await _is_gone(gateway, execution, setup):
-        return None
+    try:
+        setup = await memo_value(execution, SETUP_MEMO_KEY, HostSetup)
+        if setup is not None and await _is_gone(gateway, execution, setup):
+            return None
+    except CodecError:
+        setup = None  # it is listed, as the others are, with what can be told without the key
     running = execution.status == WorkflowExecutionStatus.RUNNING
     status = execution.status.name.lower() if execution.status is not None else None
     entry = {
@@ -156,7 +160,7 @@ async def _entry(
 
 async def _is_gone(gateway: Gateway, execution: WorkflowExecution, setup: HostSetup) -> bool:
     """Whether a stream that was made by PUT is no more, though its runs still stand."""
-    if setup.deleted or await execution.memo_value(EXPIRED_MEMO_KEY, False):
+    if setup.deleted or await memo_value(execution, EXPIRED_MEMO_KEY, bool):
         return True
     if execution.status != WorkflowExecutionStatus.TERMINATED:
         return False

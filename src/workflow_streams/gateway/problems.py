@@ -167,6 +167,11 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             return TooLargeError("An item is too large.", cause_for_log=cause)
         case errors.StreamClosedError() | errors.FencedError():
             return ConflictError("The stream takes no more items.")
+        case errors.CodecError():
+            return BrokenStreamError(
+                "The stream is encoded, and this gateway lacks its payload codec or the key.",
+                cause_for_log=cause,
+            )
         case errors.StreamCorruptedError() | errors.DecodeError():
             return BrokenStreamError("The stream's history is not readable.", cause_for_log=cause)
         case errors.PermissionDeniedError():

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
+from ..codec import memo_value
 from ..events import End
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from ..reader.history import newest_event_id
@@ -159,6 +160,7 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
     Raises:
         NoStreamError: There is none of this name, or not any more.
         GoneError: It has been deleted, and has forks.
+        CodecError: It is encoded, and the gateway's client cannot decode it.
         ServerUnavailableError: Temporal does not answer.
     """
     client = link.client
@@ -168,7 +170,7 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
     if setup is not None:
         if await is_gone(described, setup):
             raise NoStreamError
-        if await described.memo_value(DELETED_MEMO_KEY, False):
+        if await memo_value(described, DELETED_MEMO_KEY, bool):
             raise GoneError("The stream has been deleted; only forks of it are left.")
     feed = feed_of(client, workflow_id, None)
     if feed.first_run_id not in ("", first_run_of(described)):
@@ -183,13 +185,17 @@ def end_of(feed: Feed) -> End | None:
 
 
 async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
-    """Return what a stream was made with by PUT; None for a workflow of the user's."""
-    return await described.memo_value(SETUP_MEMO_KEY, None, type_hint=HostSetup)
+    """Return what a stream was made with by PUT; None for a workflow of the user's.
+
+    Raises:
+        CodecError: It is encoded, and the gateway's client cannot decode it.
+    """
+    return await memo_value(described, SETUP_MEMO_KEY, HostSetup)
 
 
 async def is_gone(described: WorkflowExecutionDescription, setup: HostSetup) -> bool:
     """Whether a stream made by PUT has been deleted or has expired."""
-    if setup.deleted or await described.memo_value(EXPIRED_MEMO_KEY, False):
+    if setup.deleted or await memo_value(described, EXPIRED_MEMO_KEY, bool):
         return True
     # Its worker may not have come to end it yet.
     return setup.expiry is not None and setup.expiry <= datetime.now(timezone.utc)

@@ -11,6 +11,8 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncI
 from temporalio.service import RPCError, RPCStatusCode
 
 from ... import wire
+from ...codec import memo_value
+from ...errors import CodecError
 from ...hosted import EXPIRED_MEMO_KEY, HOST_WORKFLOW, SETUP_MEMO_KEY, HostSetup
 from ...rpc import explain
 from ..columns import Columns
@@ -117,11 +119,11 @@ async def _is_gone(stream: WorkflowExecution) -> bool:
     if stream.workflow_type != HOST_WORKFLOW:
         return False
     try:
-        setup = await stream.memo_value(SETUP_MEMO_KEY, None, type_hint=HostSetup)
+        setup = await memo_value(stream, SETUP_MEMO_KEY, HostSetup)
         return (setup is not None and setup.deleted) or bool(
-            await stream.memo_value(EXPIRED_MEMO_KEY, False)
+            await memo_value(stream, EXPIRED_MEMO_KEY, bool)
         )
-    except (RuntimeError, KeyError, TypeError, ValueError):
+    except CodecError:
         return False  # not readable without the codec; it is shown
 
 
