@@ -1,10 +1,9 @@
-"""Temporal out of reach, clients that stop or leave, and the end of the gateway itself."""
+"""Temporal out of reach, and clients that stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -128,34 +127,3 @@ async def read_text(events: object, size: int) -> str:
         if len(text) >= size:
             break
     return text
-
-
-async def test_on_sigterm_every_viewer_gets_a_place_to_resume_at(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
-) -> None:
-    with running_gateway(stream_server.address) as gateway:
-        url = gateway.stream(unique("stream"))
-        await http.put(url, json=[1, 2, 3])
-
-        async def view() -> list[Event]:
-            async with follow(http, url) as source:
-                return await source.rest()
-
-        viewers = [asyncio.create_task(view()) for _ in range(10)]
-        polls = [
-            asyncio.create_task(http.get(url, params={"offset": "now", "live": "long-poll"}))
-            for _ in range(3)
-        ]
-        while await metric(http, gateway, "workflow_streams_viewers{", "") < 13:
-            await asyncio.sleep(0.05)
-        ending = asyncio.create_task(asyncio.to_thread(gateway.end, signal.SIGTERM))
-        for story in await asyncio.wait_for(asyncio.gather(*viewers), 10):
-            assert data_of(story) == [1, 2, 3]
-            assert story[-1].json["closing"] == "shutdown"
-            assert story[-1].json["streamNextOffset"] == f"{3:020d}"
-        for answer in await asyncio.wait_for(asyncio.gather(*polls), 10):
-            assert answer.status_code == 204
-            assert answer.headers["stream-next-offset"] == f"{3:020d}"
-        log = await ending
-        assert "Traceback" not in log
-        assert gateway.process.returncode in (0, -signal.SIGTERM)
