@@ -1,9 +1,8 @@
 """Names and shapes of everything that crosses a process boundary.
 
 Publish, poll and state messages are those of ``temporalio.contrib.workflow_streams`` and its
-siblings in other languages. The memo records (:class:`Record`) are this package's own.
-Item data travels as padded base64 of a serialised ``temporal.api.common.v1.Payload``; the
-payload codec runs once, on the envelope, never per item.
+siblings; the memo records (:class:`Record`) are this package's own. Item data is padded base64
+of a serialised ``Payload``; the payload codec runs once, on the envelope, never per item.
 """
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
@@ -130,6 +129,7 @@ class WorkflowStreamState:
     runs: list[RunRef] = field(default_factory=list[RunRef])
     base: int | None = None
     order: str = ""
+    malformed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,21 +21,20 @@ from temporalio.exceptions import ApplicationError
 
 from . import wire
 from .errors import UsageError
-from .fold import Accepted, Fold
+from .fold import Accepted, Fold, Malformed
 from .intake import Intake
-from .polled_log import ItemOverPollLimitError, PolledLog
+from .polled_log import PolledLog
 from .topics import TopicTypes
 from .wire import (
     Entry,
     Opening,
-    PollInput,
-    PollResult,
     PublisherState,
     Record,
     Rules,
     RunRef,
 )
 from .wire import WorkflowStreamState as State
+from .workflow_polls import PollServer
 from .workflow_topic import WorkflowTopicHandle
 
 T = TypeVar("T")
@@ -80,6 +79,7 @@ class WorkflowStream:
             prior_state: What :meth:`get_state` or :meth:`continue_as_new` handed over; None on
                 a first start.
             keep_last: Keep only the newest ``keep_last`` items (a ring buffer). Default: all.
+                Ignored, with a warning, in a run that began under the contrib.
 
         Raises:
             UsageError: Outside ``@workflow.init``, or for the second time in a workflow.
@@ -95,9 +95,7 @@ class WorkflowStream:
 
         self._rules = _rules
         self._types = TopicTypes()
-        self._detaching = False
         self._signals = 0
-        self._polls = 0
         # Own publishes and truncations of the current workflow task, see _settle.
         self._held: list[list[Entry] | int] = []
         self._held_count = 0
@@ -110,9 +108,8 @@ class WorkflowStream:
         self._open(carried)
 
         workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._tolerant_on_publish())
-        workflow.set_update_handler(wire.POLL, self._on_poll, validator=self._validate_poll)
-        workflow.set_query_handler(wire.POLL, self._collect)
-        workflow.set_query_handler(wire.OFFSET_QUERY, self._on_offset)
+        self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
+        self._polls.register()
 
     def _restore(self, state: State, keep_last: int | None) -> list[Entry]:
         """Take over the prior run's state; return what it left for this run to record."""
@@ -122,6 +119,7 @@ class WorkflowStream:
         }
         sequences = {publisher_id: p.sequence for publisher_id, p in state.publishers.items()}
         self._runs = list(state.runs)
+        self._malformed_before = state.malformed
         head = state.base_offset + len(state.log) if state.head is None else state.head
         base = state.base_offset if state.base is None else state.base
         carried: list[Entry] = []
@@ -199,12 +197,20 @@ class WorkflowStream:
         return self._fold.closed
 
     @property
+    def malformed(self) -> int:
+        """Publish signals that were ignored, as their argument is no batch.
+
+        Counted over this run and those before it, as far as each handed its state on.
+        """
+        return self._malformed_before + self._fold.malformed
+
+    @property
     def rollover_due(self) -> bool:
         """Whether the run nears a server limit and should continue-as-new."""
         due = (
             workflow.info().is_continue_as_new_suggested()
             or self._signals >= _ROLLOVER_SIGNALS
-            or self._polls >= _ROLLOVER_POLLS
+            or self._polls.count >= _ROLLOVER_POLLS
         )
         # A batch that has come half-way would be torn.
         return due and (not self._intake.waiting or self._signals >= _LAST_ROLLOVER_SIGNALS)
@@ -243,14 +249,20 @@ class WorkflowStream:
         }
         if not self._native:
             whole = [replace(item, offset=0) for item in self._log.tail(sys.maxsize)]
-            return State(whole, self._log.start, publishers)
+            return State(whole, self._log.start, publishers, malformed=self.malformed)
         log = self._log.tail(_STATE_LOG_BYTES)
-        start = fold.head - len(log)
         runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
         ends = [run.first_offset for run in runs[1:]] + [fold.head]
         runs = [run for run, end in zip(runs, ends, strict=True) if end > fold.base]
         return State(
-            log, start, publishers, fold.head, runs[-_MAX_RUN_REFS:], fold.base, fold.order
+            log,
+            fold.head - len(log),
+            publishers,
+            fold.head,
+            runs[-_MAX_RUN_REFS:],
+            fold.base,
+            fold.order,
+            self.malformed,
         )
 
     def detach_pollers(self) -> None:
@@ -258,7 +270,7 @@ class WorkflowStream:
 
         Only clients that poll notice; publishes still arrive.
         """
-        self._detaching = True
+        self._polls.detaching = True
 
     async def continue_as_new(
         self,
@@ -326,10 +338,17 @@ class WorkflowStream:
         self._settle()
         self._signals += 1
         judged = self._intake.take(message)
-        if judged is not None and isinstance(judged.verdict, Accepted):
+        if judged is None:
+            return
+        if isinstance(judged.verdict, Accepted):
             if judged.publisher_id:
                 self._last_seen[judged.publisher_id] = workflow.now()
             self._append(judged.entries)
+        elif isinstance(judged.verdict, Malformed) and self._fold.malformed == 1:
+            workflow.logger.warning(
+                "A publish signal is ignored, as its argument is no batch; more of this run are "
+                "counted only (WorkflowStream.malformed)"
+            )
 
     # The log in memory
 
@@ -361,39 +380,9 @@ class WorkflowStream:
         self._log.drop_below(self._fold.base)
         if self._native:
             self._log.bound(_LOG_BYTES)
-
-    # Clients that poll
-
-    def _on_offset(self) -> int:
-        self._settle(now=True)
-        return self._fold.head
-
-    def _validate_poll(self, _poll: PollInput) -> None:
-        if self._detaching:
-            raise ApplicationError(
-                "The workflow is handing over to its next run; poll again",
-                type=wire.STREAM_DRAINING,
+        elif self._keep_last is not None and not workflow.unsafe.is_replaying():
+            # Said here, since such a run is being replayed when it opens.
+            self._keep_last = None
+            workflow.logger.warning(
+                "keep_last is ignored until the next run: this one began under the contrib"
             )
-
-    async def _on_poll(self, poll: PollInput) -> PollResult:
-        self._polls += 1
-        await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
-        if poll.from_offset != 0 and poll.from_offset < self._log.start:
-            raise ApplicationError(
-                f"Offset {poll.from_offset} has been truncated; "
-                f"the retained stream starts at {self._log.start}",
-                type=wire.TRUNCATED_OFFSET,
-            )
-        return self._collect(poll)
-
-    def _has_news(self, offset: int) -> bool:
-        self._settle(now=True)
-        return offset < self._log.start or offset < self._fold.head or self._detaching
-
-    def _collect(self, poll: PollInput) -> PollResult:
-        self._settle(now=True)
-        try:
-            return self._log.page(poll, self._fold.head)
-        except ItemOverPollLimitError as err:
-            # Sent all the same, it would fail the workflow task, again and again.
-            raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err

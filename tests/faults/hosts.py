@@ -68,7 +68,7 @@ class Host:
 
     @workflow.query
     def malformed(self) -> int:
-        return self.stream._fold.malformed  # pyright: ignore[reportPrivateUsage]
+        return self.stream.malformed
 
 
 async def start_host(client: Client, name: str, host: HostInput | None = None) -> str:

@@ -210,8 +210,8 @@ async def test_undecodable_item_raises_with_its_offset_and_iteration_goes_on(
         assert seen == ["good", ("t", 1), ("t", 2), "good"]
 
 
-async def test_malformed_publish_signals_are_ignored_and_counted(
-    client: Client, unique: Any
+async def test_malformed_publish_signals_are_ignored_counted_and_told_once_a_run(
+    client: Client, unique: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with hosting(client, unique("host")) as workflow_id:
         handle = client.get_workflow_handle(workflow_id)
@@ -233,8 +233,21 @@ async def test_malformed_publish_signals_are_ignored_and_counted(
         assert await stream.topic("t").send("after") == 1
         assert await handle.query(Host.malformed) == len(bad) + 2
         assert await handle.query(wire.OFFSET_QUERY, result_type=int) == 2
+        first = (await handle.describe()).run_id
+        await handle.signal(Host.roll)
+        while (second := (await handle.describe()).run_id) == first:
+            await asyncio.sleep(0.01)
+        for message in bad:
+            await handle.signal(wire.PUBLISH_SIGNAL, message)
+        assert await stream.topic("t").send("in the next run") == 2
         await handle.signal(Host.close)
-        assert await offsets_and_data(stream) == [(0, "before"), (1, "after")]
+        await handle.result()
+        assert await handle.query(Host.malformed) == 2 * len(bad) + 2
+        assert await offsets_and_data(stream) == [
+            (0, "before"), (1, "after"), (2, "in the next run")
+        ]  # fmt: skip
+        told = [r for r in caplog.records if r.name == "temporalio.workflow"]
+        assert [r.__dict__["temporal_workflow"]["run_id"] for r in told] == [first, second]
 
 
 async def test_wrong_namespace(stream_server: Any) -> None:

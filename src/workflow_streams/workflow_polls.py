@@ -1,0 +1,70 @@
+"""Answers clients that poll, from the workflow's memory. Runs in the workflow sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from . import wire
+from .fold import Fold
+from .polled_log import ItemOverPollLimitError, PolledLog
+from .wire import PollInput, PollResult
+
+
+class PollServer:
+    """The handlers of the poll Update, the poll Query and the offset Query.
+
+    Attributes:
+        count: Polls of this run by Update; the server has a limit for these.
+        detaching: The workflow hands over: waiting polls return, and new ones are refused.
+    """
+
+    def __init__(self, fold: Fold, log: PolledLog, settle: Callable[[], None]) -> None:
+        """Serve ``log``, up to the head of ``fold``, once ``settle`` has brought both up to now."""
+        self._fold = fold
+        self._log = log
+        self._settle = settle
+        self.count = 0
+        self.detaching = False
+
+    def register(self) -> None:
+        """Have the current workflow answer polls."""
+        workflow.set_update_handler(wire.POLL, self._wait, validator=self._validate)
+        workflow.set_query_handler(wire.POLL, self._collect)
+        workflow.set_query_handler(wire.OFFSET_QUERY, self._offset)
+
+    def _offset(self) -> int:
+        self._settle()
+        return self._fold.head
+
+    def _validate(self, _poll: PollInput) -> None:
+        if self.detaching:
+            raise ApplicationError(
+                "The workflow is handing over to its next run; poll again",
+                type=wire.STREAM_DRAINING,
+            )
+
+    async def _wait(self, poll: PollInput) -> PollResult:
+        self.count += 1
+        await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
+        if poll.from_offset != 0 and poll.from_offset < self._log.start:
+            raise ApplicationError(
+                f"Offset {poll.from_offset} has been truncated; "
+                f"the retained stream starts at {self._log.start}",
+                type=wire.TRUNCATED_OFFSET,
+            )
+        return self._collect(poll)
+
+    def _has_news(self, offset: int) -> bool:
+        self._settle()
+        return offset < self._log.start or offset < self._fold.head or self.detaching
+
+    def _collect(self, poll: PollInput) -> PollResult:
+        self._settle()
+        try:
+            return self._log.page(poll, self._fold.head)
+        except ItemOverPollLimitError as err:
+            # Sent all the same, it would fail the workflow task, again and again.
+            raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err
