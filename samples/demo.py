@@ -4,7 +4,9 @@ Workers and runners are real processes, as a user would start them. At the end a
 whether each scenario did what it should; the exit status is 0 only if all did.
 
 Run: `make demo`, or `uv run samples/demo.py [SCENARIO...]` for some of order, pipeline, hub,
-ticker and llm. With `TEMPORAL_ADDRESS` set, it uses that server instead of starting one.
+ticker and llm. With `TEMPORAL_ADDRESS` set, it uses that server instead of starting one: beside
+`make dev`, say, whose viewer then shows the scenarios live. Its task queues are its own, so other
+workers of the samples do not take part.
 """
 
 from __future__ import annotations
@@ -16,18 +18,27 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import demo_checks as checks
+import llm_shared
+import shared
 from lifecycle import run
 from processes import Process, run_sample
+from temporalio.service import RPCError
 
+from workflow_streams import connect
 from workflow_streams.embedded import server_or_environment
+from workflow_streams.errors import ServerUnavailableError
 
 READY_SECONDS = 60
 RUNNER_SECONDS = 120
 CHARACTERS_BEFORE_KILL = 300
+
+# What the names of the demo's task queues have at their end.
+QUEUE_SUFFIX = f"-demo-{uuid.uuid4().hex[:8]}"
 
 Environment = dict[str, str]
 
@@ -164,10 +175,25 @@ def environment_for(address: str) -> Environment:
     A server of the demo's own has no TLS, key or namespace, whatever the user has configured.
     """
     environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1", "LOCAL_MODEL_SEED": "1"}
-    if "TEMPORAL_ADDRESS" not in environment:
+    if not environment.get("TEMPORAL_ADDRESS"):
         environment = {k: v for k, v in environment.items() if not k.startswith("TEMPORAL_")}
         environment["TEMPORAL_CONFIG_FILE"] = os.devnull
-    return environment | {"TEMPORAL_ADDRESS": address}
+    suffix = environment.get("SAMPLES_QUEUE_SUFFIX", "") + QUEUE_SUFFIX
+    return environment | {"TEMPORAL_ADDRESS": address, "SAMPLES_QUEUE_SUFFIX": suffix}
+
+
+async def end_what_is_left() -> None:
+    """Terminate what a failed or interrupted scenario has left running on the user's server.
+
+    It would stay for ever, since no other worker serves the demo's task queues.
+    """
+    names = (shared.TASK_QUEUE, llm_shared.TASK_QUEUE)
+    queues = ", ".join(f"'{name}{QUEUE_SUFFIX}'" for name in names)
+    with contextlib.suppress(RPCError, ServerUnavailableError):
+        client = await connect()
+        left = client.list_workflows(f"TaskQueue IN ({queues}) AND ExecutionStatus = 'Running'")
+        async for found in left:
+            await client.get_workflow_handle(found.id).terminate("its demo is over")
 
 
 async def main() -> int:
@@ -187,10 +213,14 @@ async def main() -> int:
     async with server_or_environment() as address:
         print(paint(f"Temporal server: {address}", "2"))
         environment = environment_for(address)
-        for name in names:
-            started = time.monotonic()
-            fault = await demonstrate(name, environment)
-            rows.append((name, time.monotonic() - started, fault))
+        try:
+            for name in names:
+                started = time.monotonic()
+                fault = await demonstrate(name, environment)
+                rows.append((name, time.monotonic() - started, fault))
+        finally:
+            if os.environ.get("TEMPORAL_ADDRESS"):
+                await end_what_is_left()
 
     print(paint("\n━━ summary", "1;36"))
     for name, seconds, fault in rows:

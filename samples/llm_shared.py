@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from workflow_streams import WorkflowStreamState
 
-TASK_QUEUE = "workflow-stream-llm-task-queue"
+TASK_QUEUE = "workflow-stream-llm-task-queue" + os.environ.get("SAMPLES_QUEUE_SUFFIX", "")
 
 
 @dataclass

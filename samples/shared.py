@@ -1,17 +1,21 @@
 """What the order, pipeline, hub and ticker processes agree on: task queue and message shapes.
 
+With `SAMPLES_QUEUE_SUFFIX` the task queues have other names: the demo has queues of its own by it,
+so that no other worker takes part in what it shows.
+
 Workflow inputs carry `stream_state`, so that a workflow that rolls over can hand its stream to
 the next run.
 """
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import dataclass
 
 from workflow_streams import WorkflowStreamState
 
-TASK_QUEUE = "workflow-stream-sample-task-queue"
+TASK_QUEUE = "workflow-stream-sample-task-queue" + os.environ.get("SAMPLES_QUEUE_SUFFIX", "")
 
 
 def new_workflow_id(kind: str) -> str:

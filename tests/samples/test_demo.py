@@ -1,11 +1,20 @@
-"""The demo: it plays, checks and sums up, and leaves no process behind."""
+"""The demo: it plays, checks and sums up, and leaves nothing behind."""
 
 from __future__ import annotations
 
+import asyncio
+
 import psutil
 import pytest
+from temporalio import workflow
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.worker import Worker
 
+from . import providers
+from .conftest import Start
 from .harness import Sample
+
+QUEUES = ("workflow-stream-sample-task-queue", "workflow-stream-llm-task-queue")
 
 
 @pytest.fixture
@@ -34,3 +43,75 @@ def test_interrupted_demo_leaves_no_process_behind(demo: Sample) -> None:
     demo.interrupt()
     demo.finish(code=130)
     assert [process for process in started if process.is_running()] == []
+
+
+taken: list[str] = []
+
+
+@workflow.defn(name="OrderWorkflow", sandboxed=False)
+class SpoiledOrder:
+    @workflow.run
+    async def run(self, order: dict[str, str]) -> str:
+        taken.append("order")
+        return "spoiled"
+
+
+@workflow.defn(name="LLMWorkflow", sandboxed=False)
+class SpoiledLLM:
+    @workflow.run
+    async def run(self, question: dict[str, str]) -> str:
+        taken.append("llm")
+        return "spoiled"
+
+
+async def test_demo_beside_other_workers_of_the_samples_is_its_own(
+    start: Start, client: Client
+) -> None:
+    spoilers = [SpoiledOrder, SpoiledLLM]
+    taken.clear()
+    with providers.stalling() as url:
+        sample, llm = (Worker(client, task_queue=queue, workflows=spoilers) for queue in QUEUES)
+        async with sample, llm:
+            demo = start("demo.py", "order", "llm", OPENAI_API_KEY="any", OPENAI_BASE_URL=url)
+            lines = await asyncio.to_thread(demo.finish)
+    assert taken == []
+    assert [(line.split()[0], line.split()[-1]) for line in lines[-2:]] == [
+        ("order", "ok"),
+        ("llm", "ok"),
+    ]
+    whole = "".join(providers.WHOLE)
+    retried = lines.index("[retry attempt 2] resetting output")
+    assert lines[retried + 1 : retried + 3] == [whole, f"[workflow result: {len(whole)} chars]"]
+    assert "".join(providers.HALF).startswith(
+        next(line for line in lines if line.startswith(providers.HALF[0]))
+    )
+
+
+async def test_interrupted_demo_ends_what_it_has_started_elsewhere(
+    start: Start, client: Client
+) -> None:
+    demo = start("demo.py", "pipeline")
+    await asyncio.to_thread(demo.until_line, r".*offset=0 stage=validating")
+    [pipeline] = [
+        found
+        async for found in client.list_workflows("WorkflowType = 'PipelineWorkflow'")
+        if found.task_queue.startswith(f"{QUEUES[0]}-demo-")
+    ]
+    assert pipeline.status == WorkflowExecutionStatus.RUNNING
+    demo.interrupt()
+    await asyncio.to_thread(demo.finish, 130)
+    ended = await client.get_workflow_handle(pipeline.id).describe()
+    assert ended.status == WorkflowExecutionStatus.TERMINATED
+
+
+def test_demo_with_a_scenario_that_fails_says_so_and_fails(start: Start) -> None:
+    with providers.refusing() as url:
+        demo = start("demo.py", "order", "llm", OPENAI_API_KEY="wrong", OPENAI_BASE_URL=url)
+        lines = demo.finish(code=1)
+    summary = lines[lines.index("━━ summary") + 1 :]
+    assert summary[0].startswith("order ")
+    assert summary[0].endswith(" s  ok")
+    assert summary[1].startswith("llm ")
+    assert summary[1].endswith(" s  FAILED")
+    assert summary[2].strip().startswith("no text came that could be interrupted")
+    assert any("Incorrect API key provided" in line for line in lines)

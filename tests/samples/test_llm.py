@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any
 
 import pyte
 import pytest
 from temporalio.client import Client
 
+from . import providers
 from .conftest import Start
 from .harness import Sample
 
@@ -99,37 +96,13 @@ def test_killed_worker_leaves_no_text_on_the_screen(
         assert after.splitlines() == ["", *final[1:-1]]
 
 
-@pytest.fixture
-def refusing_provider() -> Iterator[str]:
-    """A provider that refuses the key, as a real one does."""
-
-    class Refuse(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.dumps({"error": {"message": "Incorrect API key provided"}}).encode()
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Refuse) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
-
-
-def test_failed_workflow_shows_its_failure(start: Start, refusing_provider: str) -> None:
-    provider = {"OPENAI_API_KEY": "wrong", "OPENAI_BASE_URL": refusing_provider}
-    worker = start_worker(start, **provider)
-    assert f"({refusing_provider}/)" in worker.text
-    runner = start("run_llm.py", PROMPT, "--model", "some-model", **provider)
-    lines = runner.finish(code=1)
+def test_failed_workflow_shows_its_failure(start: Start) -> None:
+    with providers.refusing() as url:
+        provider = {"OPENAI_API_KEY": "wrong", "OPENAI_BASE_URL": url}
+        worker = start_worker(start, **provider)
+        assert f"({url}/)" in worker.text
+        runner = start("run_llm.py", PROMPT, "--model", "some-model", **provider)
+        lines = runner.finish(code=1)
 
     assert "streaming response from some-model" in lines[0]
     assert lines[-1].startswith("workflow failed: ")
