@@ -17,7 +17,15 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.worker import Worker
 
-from .command import Cli
+from workflow_streams.hosted import (
+    HOST_WORKFLOW,
+    SETUP_MEMO_KEY,
+    HostInput,
+    HostSetup,
+    host_worker,
+)
+
+from .command import Cli, until
 from .hosts import Streams, workflows
 
 
@@ -150,3 +158,34 @@ async def test_a_codec_server_makes_encrypted_streams_readable_and_writable(
     assert "answered 403 Forbidden" in refused.err
     assert "does not answer" in nobody.err
     assert wrong.err == "workflow-streams: Not the URL of a codec server: 127.0.0.1:1\n"
+
+
+async def test_streams_made_over_http_are_listed_even_if_they_cannot_be_decoded(
+    cli: Cli, client: Client, unique: Callable[[str], str], codec_server: CodecServer
+) -> None:
+    converter = dataclasses.replace(DataConverter.default, payload_codec=Reversing())
+    encrypting = Client(**{**client.config(active_config=True), "data_converter": converter})
+    name, setup = unique("secret"), HostSetup("text/plain")
+    query = f"WorkflowId = '{name}' AND TemporalChangeVersion IS NOT NULL"
+    async with host_worker(encrypting, task_queue=name):
+        host = await encrypting.start_workflow(
+            HOST_WORKFLOW,
+            HostInput(setup),
+            id=name,
+            task_queue=name,
+            memo={SETUP_MEMO_KEY: setup},
+        )
+
+        async def visible() -> bool:
+            return (await client.count_workflows(query)).count == 1
+
+        await until(visible)
+        ls, codec = ("ls", "--json", "-q", query), ("--codec-endpoint", codec_server.url)
+        for done in await asyncio.gather(
+            cli(*ls, *codec, "--codec-auth", "Bearer let-me"),
+            cli(*ls, *codec),
+            cli(*ls, "--codec-endpoint", "http://127.0.0.1:1"),
+        ):
+            assert (done.status, done.err) == (0, "")
+            assert [entry["id"] for entry in done.objects] == [name]
+        await host.terminate()

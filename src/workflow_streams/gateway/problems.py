@@ -169,7 +169,8 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             return ConflictError("The stream takes no more items.")
         case errors.CodecError():
             return BrokenStreamError(
-                "The stream is encoded, and this gateway lacks its payload codec or the key.",
+                "This gateway cannot decode the stream: its payload codec or key is missing, "
+                "wrong or out of reach.",
                 cause_for_log=cause,
             )
         case errors.StreamCorruptedError() | errors.DecodeError():
