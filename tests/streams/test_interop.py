@@ -127,7 +127,8 @@ async def test_both_clients_publish_and_read_alike_across_runs_and_after_the_end
         assert [data for _, topic, data in mine if topic == "own"] == [
             "init", "finish", "init", "finish", "last"
         ]  # fmt: skip
-        assert await read(ours, client, name) == mine
+        for library in (ours, contrib):
+            assert await read(library, client, name) == mine
 
 
 async def test_contrib_history_replays_and_a_run_lives_through_the_switch(

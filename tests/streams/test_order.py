@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import temporalio.contrib.workflow_streams as contrib
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
@@ -19,6 +18,7 @@ from temporalio.worker import Worker
 from workflow_streams import WorkflowStreamClient, wire
 
 from .chaos import Chaos, ChaosInput
+from .polling import polled_values
 
 SEEDS = range(int(os.environ.get("CHAOS_SEEDS", "6")))
 
@@ -64,22 +64,6 @@ async def restart_workers(client: Client, queue: str, cached: int, dice: random.
 
 async def raw_values(stream: Any) -> list[tuple[int, bytes]]:
     return [(i.offset, i.data.payload.data) async for i in stream.subscribe(result_type=RawValue)]
-
-
-async def polled_values(client: Client, workflow_id: str) -> list[tuple[int, bytes]]:
-    """Read with the contrib's client, which gives up when a task of the workflow fails."""
-    values: list[tuple[int, bytes]] = []
-    while True:
-        stream = contrib.WorkflowStreamClient.create(client, workflow_id)
-        try:
-            items = stream.subscribe(from_offset=len(values), result_type=RawValue)
-            async for item in items:
-                values.append((item.offset, item.data.payload.data))
-            return values
-        except RPCError as err:
-            # The server's words when a task failed, and when a worker left with the update.
-            if not any(words in err.message for words in ("task failure", "context canceled")):
-                raise
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,0 +1,80 @@
+"""A workflow that hosts its stream with either package, to be switched in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import temporalio.contrib.workflow_streams as contrib
+from temporalio import workflow
+
+import workflow_streams as ours
+
+KEPT = 3
+
+
+class Host:
+    """What both hosts do, but for the package that the stream is of."""
+
+    stream: Any
+
+    def __init__(self) -> None:
+        self.own = self.stream.topic("own", type=str)
+        self.orders: list[str] = []
+        self.own.publish("init")
+
+    async def live(self, next_input: Callable[[Any], Any]) -> None:
+        await workflow.wait_condition(lambda: bool(self.orders))
+        if self.orders[0] == "roll":
+            await self.stream.continue_as_new(lambda state: [next_input(state)])
+        self.own.publish("last")
+
+    @workflow.signal
+    async def work(self) -> None:
+        """Publish beside commands, in one task and over two."""
+        self.own.publish("before")
+        await workflow.sleep(0.01)
+        self.own.publish("after")
+
+    @workflow.signal
+    def truncate(self, up_to: int) -> None:
+        self.stream.truncate(up_to)
+
+    @workflow.signal
+    def order(self, what: str) -> None:
+        self.orders.append(what)
+
+
+@dataclass
+class ContribInput:
+    stream_state: contrib.WorkflowStreamState | None = None
+
+
+@dataclass
+class OurInput:
+    stream_state: ours.WorkflowStreamState | None = None
+
+
+@workflow.defn(name="Host")
+class ContribHost(Host):
+    @workflow.init
+    def __init__(self, host: ContribInput) -> None:
+        self.stream = contrib.WorkflowStream(host.stream_state)
+        super().__init__()
+
+    @workflow.run
+    async def run(self, host: ContribInput) -> None:
+        await self.live(ContribInput)
+
+
+@workflow.defn(name="Host")
+class OurHost(Host):
+    @workflow.init
+    def __init__(self, host: OurInput) -> None:
+        self.stream = ours.WorkflowStream(host.stream_state, keep_last=KEPT)
+        super().__init__()
+
+    @workflow.run
+    async def run(self, host: OurInput) -> None:
+        await self.live(OurInput)
