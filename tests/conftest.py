@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -14,6 +15,16 @@ from workflow_streams.testing import stream_client, stream_server
 from workflow_streams.testing.fixtures import StreamServer
 
 __all__ = ["stream_client", "stream_server"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let the processes that tests start hear SIGINT.
+
+    A shell's background job ignores it, and hands that on to all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from .hosts import Streams
 
 @asynccontextmanager
 async def serving(
-    cli: Cli, *args: str, **more: str
+    cli: Cli, *args: str, ready: bool = True, **more: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Run the command on a free port; yield it and its URL."""
     async with cli.running("gateway", "--port", "0", *args, **more) as process:
@@ -34,7 +34,19 @@ async def serving(
         title, url = lines[0].decode().split()
         assert title == "Gateway"
         assert lines[1] == b"Ctrl-C            ends it\n"
+        async with asyncio.timeout(SECONDS):
+            while ready and not await is_ready(url):
+                await asyncio.sleep(0.02)
         yield process, url
+
+
+async def is_ready(url: str) -> bool:
+    try:
+        return bool(await get(f"{url}/readyz"))
+    except urllib.error.HTTPError as refusal:
+        assert refusal.code == 503
+        refusal.close()
+        return False
 
 
 async def get(url: str, method: str = "GET", body: str | None = None) -> bytes:
@@ -139,7 +151,7 @@ async def test_with_a_login_it_may_serve_others(cli: Cli, tmp_path: Path) -> Non
 
 
 async def test_it_is_up_but_not_ready_while_temporal_is_away() -> None:
-    async with serving(Cli("127.0.0.1:1")) as (_, url):
+    async with serving(Cli("127.0.0.1:1"), ready=False) as (_, url):
         assert json.loads(await get(f"{url}/healthz"))["status"]
         with pytest.raises(urllib.error.HTTPError) as not_ready:
             await get(f"{url}/readyz")

@@ -68,7 +68,7 @@ class GatewayProcess:
 
     def wait_ready(self) -> None:
         until = time.monotonic() + 30
-        while httpx.get(f"{self.url}/readyz").status_code != 200:
+        while httpx.get(f"{self.url}/readyz", timeout=60).status_code != 200:
             assert time.monotonic() < until, self.log
             assert self.process.poll() is None, self.log
             time.sleep(0.05)
