@@ -15,6 +15,7 @@ from .report import Result
 mpl.use("Agg")
 
 COLOURS = {"ours": "#2563a8", "contrib": "#c2570c", "floor": "#6b7280"}
+LIGHT = "#7fb2e5"
 NAMES = {"ours": "workflow_streams", "contrib": "contrib", "floor": "floor"}
 MEGABYTE = 1_000_000
 
@@ -124,6 +125,31 @@ def _growth(axes: list[Axes], figures: dict[str, Any]) -> None:
         axis.yaxis.set_major_formatter("{x:,.0f}")
 
 
+def _fan_out(axes: list[Axes], figures: dict[str, Any]) -> None:
+    latency, stall = axes
+    for name, label, colour in (
+        ("one", "one viewer", LIGHT),
+        ("crowd", "all viewers", COLOURS["ours"]),
+        ("floor", "all, plain broadcast", COLOURS["floor"]),
+    ):
+        ordered = figures[name]["ms"]
+        shares = [i / max(1, len(ordered) - 1) for i in range(len(ordered))]
+        latency.plot(ordered, shares, color=colour, label=label)
+    latency.set_xscale("log")
+    latency.set_xlabel("publish to delivery, ms", fontsize=8)
+    latency.set_ylabel("share of items", fontsize=8)
+    for name, label, colour in (
+        ("without", "without", LIGHT),
+        ("with", "beside a viewer that takes nothing in", COLOURS["ours"]),
+    ):
+        rounds = figures["stall"][name]
+        at = [str(number) for number in range(1, len(rounds) + 1)]
+        stall.plot(at, rounds, color=colour, label=label, marker="o", linestyle="none")
+    stall.set_ylim(bottom=0)
+    stall.set_xlabel("round", fontsize=8)
+    stall.set_ylabel("p99 of the others, ms", fontsize=8)
+
+
 _DRAWINGS: dict[str, tuple[int, Callable[[list[Axes], dict[str, Any]], None]]] = {
     "latency": (1, _latency),
     "latency-fast": (1, _latency),
@@ -132,4 +158,5 @@ _DRAWINGS: dict[str, tuple[int, Callable[[list[Axes], dict[str, Any]], None]]] =
     "burst": (1, _progress),
     "catch-up": (1, _catch_up),
     "growth": (3, _growth),
+    "fan-out": (2, _fan_out),
 }

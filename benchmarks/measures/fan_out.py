@@ -3,53 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from typing import Any
 
-from ..bench import READY_SECONDS, Bench, Stream, Worker, percentile
+from ..bench import READY_SECONDS, Bench, Worker
 from ..children import Child
 from ..report import Line, Result, at_most, number, ratio
+from ._stall import measure_stall
+from ._viewers import INTERVAL_MS, SIZE, Watched, clients, serve, viewers_of, watch, watched
 
-SIZE = 100
-INTERVAL_MS = 100
+QUANTILES = 200
 FAST_MS = 10
 SETTLE_SECONDS = 1.0
-
-
-@dataclass
-class _Watched:
-    viewers: int
-    complete: int
-    received: int
-    latencies: list[float] = field(repr=False)
-    serving_cpu: float = 0.0
-    messages_per_second: float = 0.0
-
-    @property
-    def p99(self) -> float:
-        return percentile(self.latencies, 99)
-
-    @property
-    def whole(self) -> bool:
-        return self.complete == self.viewers
 
 
 async def measure(bench: Bench) -> Result:
     """Measure the gateway, and the floor: a plain asyncio broadcast of the same bytes."""
     many, streams, each = bench.pick(1_000, 200), bench.pick(200, 20), 5
     batches = bench.pick(100, 30)
-    async with bench.worker("ours") as worker, _gateway(bench, max(many, streams * each)) as served:
-        gateway, port = served
-        one = await _watch(worker, gateway, port, 1, batches)
-        idle = await _idle(worker, gateway, port, many)
-        crowd = await _watch(worker, gateway, port, many, batches)
-        stalled = await _watch(worker, gateway, port, many - 1, batches, stalled=1)
-        fast = await _watch(worker, gateway, port, many, batches, interval_ms=FAST_MS)
-        spread = await _spread(worker, gateway, port, streams, each, max(10, batches // 5))
+    async with bench.worker("ours") as worker:
+        async with serve(bench, max(many, streams * each)) as (gateway, port):
+            one = await watch(worker, gateway, port, 1, batches)
+            idle = await _idle(worker, gateway, port, many)
+            crowd = await watch(worker, gateway, port, many, batches)
+            fast = await watch(worker, gateway, port, many, batches, interval_ms=FAST_MS)
+            spread = await _spread(worker, gateway, port, streams, each, max(10, batches // 5))
+        stall = await measure_stall(bench, worker, many, batches)
     floor = await _broadcast(many, batches, INTERVAL_MS)
     floor_fast = await _broadcast(many, batches, FAST_MS)
-    change = ratio(stalled.p99, crowd.p99) - 1
     share = ratio(fast.messages_per_second, floor_fast.messages_per_second)
     lines = [
         Line(
@@ -72,13 +53,7 @@ async def measure(bench: Bench) -> Result:
             goal="all",
             met=spread.whole,
         ),
-        Line(
-            f"a viewer that takes nothing in, among {many:,}: the others' p99",
-            number(stalled.p99, "ms"),
-            ratio=f"{100 * change:+.0f} %",
-            goal="changes by less than 10 %",
-            met=stalled.whole and at_most(change, 0.10),
-        ),
+        stall.line(many),
         Line(
             "memory of an idle viewer",
             number(idle / 1024, "KB"),
@@ -99,69 +74,48 @@ async def measure(bench: Bench) -> Result:
             f"The serving process kept a core busy for {number(1e6 * _per(crowd), 'µs')} a message "
             f"at 10 batches/s, the plain broadcast for {number(1e6 * _per(floor), 'µs')}."
         ),
+        stall.note(),
         "Viewers, gateway, worker, publisher and server are processes of their own.",
     ]
-    figures = {
+    figures: dict[str, Any] = {
         name: {"p99": w.p99, "complete": w.complete, "messages_per_second": w.messages_per_second}
         for name, w in (
-            ("one", one), ("crowd", crowd), ("stalled", stalled), ("fast", fast),
+            ("one", one), ("crowd", crowd), ("fast", fast),
             ("spread", spread), ("floor", floor), ("floor_fast", floor_fast),
         )
     }  # fmt: skip
+    for name, w in (("one", one), ("crowd", crowd), ("floor", floor)):
+        figures[name]["ms"] = _quantiles(w.latencies)
+    figures["stall"] = {"without": stall.without, "with": stall.beside}
     return Result("fan-out", "viewers over HTTP", lines, notes, figures)
 
 
-def _per(watched: _Watched) -> float:
-    return ratio(watched.serving_cpu, watched.received)
+def _quantiles(values: list[float]) -> list[float]:
+    """Return so few of the values, in order, that they can be kept and drawn."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return [ordered[last * i // QUANTILES] for i in range(QUANTILES + 1)] if ordered else []
 
 
-@asynccontextmanager
-async def _gateway(bench: Bench, viewers: int) -> AsyncIterator[tuple[Child, int]]:
-    child = await Child.start("gateway", address=bench.address, viewers=viewers)
-    try:
-        yield child, (await child.message(READY_SECONDS))["port"]
-    finally:
-        await child.stop()
-
-
-async def _watch(
-    worker: Worker,
-    gateway: Child,
-    port: int,
-    viewers: int,
-    batches: int,
-    *,
-    interval_ms: int = INTERVAL_MS,
-    stalled: int = 0,
-) -> _Watched:
-    """Have viewers of one stream get what is published at a pace."""
-    async with worker.stream() as stream:
-        await stream.until_begun()
-        publisher = await stream.publisher(
-            items=batches, size=SIZE, interval_ms=interval_ms, force=True
-        )
-        async with _viewers(port, [stream], viewers, batches, stalled) as child:
-            busy = gateway.cpu_seconds()
-            told = await stream.publish(publisher)
-            message = await child.message(READY_SECONDS * 2)
-            return _watched(message, told["began"], gateway.cpu_seconds() - busy)
+def _per(got: Watched) -> float:
+    return ratio(got.serving_cpu, got.received)
 
 
 async def _idle(worker: Worker, gateway: Child, port: int, viewers: int) -> float:
     """Return the bytes that a viewer costs who waits for something to happen."""
     async with worker.stream() as stream:
         await stream.until_begun()
-        async with _viewers(port, [stream], 10, 1, 0):
+        async with viewers_of(port, [stream], 10, 1):
             await asyncio.sleep(SETTLE_SECONDS)
             before = gateway.rss()
-            async with _viewers(port, [stream], viewers, 1, 0):
+            async with viewers_of(port, [stream], viewers, 1):
                 await asyncio.sleep(SETTLE_SECONDS)
                 return (gateway.rss() - before) / viewers
 
 
 async def _spread(
     worker: Worker, gateway: Child, port: int, streams: int, each: int, batches: int
-) -> _Watched:
+) -> Watched:
     async with AsyncExitStack() as stack:
         hosted = [await stack.enter_async_context(worker.stream()) for _ in range(streams)]
         for stream in hosted:
@@ -173,60 +127,22 @@ async def _spread(
             force=True,
             workflow_ids=[stream.handle.id for stream in hosted],
         )
-        async with _viewers(port, hosted, each, batches, 0) as child:
+        async with viewers_of(port, hosted, each, batches) as child:
             busy = gateway.cpu_seconds()
             told = await hosted[0].publish(publisher)
             message = await child.message(READY_SECONDS * 2)
-            return _watched(message, told["began"], gateway.cpu_seconds() - busy)
+            return watched(message, told["began"], gateway.cpu_seconds() - busy)
 
 
-async def _broadcast(viewers: int, batches: int, interval_ms: int) -> _Watched:
+async def _broadcast(viewers: int, batches: int, interval_ms: int) -> Watched:
     server = await Child.start("broadcast", viewers=viewers, size=SIZE)
     try:
         port = (await server.message(READY_SECONDS))["port"]
-        async with _clients(port, ["/"], viewers, batches, 0) as child:
+        async with clients(port, ["/"], viewers, batches) as child:
             busy = server.cpu_seconds()
             began = asyncio.get_running_loop().time()
             server.say(f"{batches} {interval_ms}")
             message = await child.message(READY_SECONDS * 2)
-            return _watched(message, int(began * 1e9), server.cpu_seconds() - busy)
+            return watched(message, int(began * 1e9), server.cpu_seconds() - busy)
     finally:
         await server.stop()
-
-
-@asynccontextmanager
-async def _viewers(
-    port: int, streams: list[Stream], each: int, items: int, stalled: int
-) -> AsyncIterator[Child]:
-    # Each stream begins with a mark of its host's.
-    paths = [f"/v1/stream/{s.handle.id}?offset=now&live=sse&topic=items" for s in streams]
-    async with _clients(port, paths, each, items, stalled) as child:
-        yield child
-
-
-@asynccontextmanager
-async def _clients(
-    port: int, paths: list[str], each: int, items: int, stalled: int
-) -> AsyncIterator[Child]:
-    child = await Child.start(
-        "viewers", port=port, paths=paths, each=each, items=items, stalled=stalled, seconds=60
-    )
-    try:
-        await child.message(READY_SECONDS)
-        child.say("go")
-        await child.message(READY_SECONDS)
-        yield child
-    finally:
-        await child.stop()
-
-
-def _watched(message: dict[str, object], began_ns: int, cpu: float) -> _Watched:
-    received, latencies = message["received"], message["latencies"]
-    assert isinstance(received, int)
-    assert isinstance(latencies, list)
-    viewers, complete, last = message["viewers"], message["complete"], message["last_ns"]
-    assert isinstance(viewers, int)
-    assert isinstance(complete, int)
-    assert isinstance(last, int)
-    seconds = (last - began_ns) / 1e9
-    return _Watched(viewers, complete, received, latencies, cpu, ratio(received, seconds))

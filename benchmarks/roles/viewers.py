@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from .talk import Talk
 
 ITEM = re.compile(rb'"data":"(\d+ \d+ \d+ )x*"')
 OPEN_AT_ONCE = 50
+STALLED_BUFFER = 4096
 
 
 class _Viewer(asyncio.Protocol):
@@ -63,7 +65,14 @@ class _Viewer(asyncio.Protocol):
 
 
 async def run(
-    talk: Talk, *, port: int, paths: list[str], each: int, items: int, stalled: int, seconds: float
+    talk: Talk,
+    *,
+    port: int,
+    paths: list[str],
+    each: int,
+    items: int,
+    seconds: float,
+    stalled_path: str | None = None,
 ) -> None:
     """Open connections, say so, and say what they have got when all have or the time is over.
 
@@ -73,14 +82,14 @@ async def run(
         paths: What to read.
         each: Connections for each path.
         items: How many items each is to get.
-        stalled: How many connections take nothing in, beside the others.
         seconds: How long to wait.
+        stalled_path: What one more connection asks for, and then takes nothing in.
     """
     loop = asyncio.get_running_loop()
     viewers: list[tuple[_Viewer, asyncio.Event]] = []
     gate = asyncio.Semaphore(OPEN_AT_ONCE)
 
-    async def connect(path: str) -> _Viewer:
+    async def connect(path: str) -> None:
         done = asyncio.Event()
         async with gate:
             _, viewer = await loop.create_connection(
@@ -88,23 +97,38 @@ async def run(
             )
             await viewer.opened
         viewers.append((viewer, done))
-        return viewer
 
     talk.say(ready=True)
     await talk.word()
     await asyncio.gather(*(connect(path) for path in paths for _ in range(each)))
-    told = list(viewers)
-    for _ in range(stalled):
-        (await connect(paths[0])).stall()
+    stalled = None if stalled_path is None else await _stalled(port, stalled_path)
     talk.say(attached=True)
     try:
         async with asyncio.timeout(seconds):
-            await asyncio.gather(*(done.wait() for _, done in told))
+            await asyncio.gather(*(done.wait() for _, done in viewers))
     except TimeoutError:
         pass
-    talk.say(**_told([viewer for viewer, _ in told], items))
+    talk.say(**_told([viewer for viewer, _ in viewers], items))
+    await talk.word()
     for viewer, _ in viewers:
         viewer.close()
+    if stalled is not None:
+        stalled.close()
+
+
+async def _stalled(port: int, path: str) -> _Viewer:
+    """Open a connection that takes nothing in after its head, and has room for little."""
+    loop = asyncio.get_running_loop()
+    connection = socket.socket()
+    # It has to be set before the two sides agree on how much may be under way.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER)
+    connection.setblocking(False)
+    await loop.sock_connect(connection, ("127.0.0.1", port))
+    done = asyncio.Event()
+    _, viewer = await loop.create_connection(lambda: _Viewer(path, 1, done), sock=connection)
+    await viewer.opened
+    viewer.stall()
+    return viewer
 
 
 def _told(viewers: list[_Viewer], items: int) -> dict[str, Any]:
