@@ -16,16 +16,13 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from ..errors import WorkflowStreamError
-from . import making, reads, writes
-from .access import AccessMiddleware
-from .cors import CorsMiddleware
-from .faults import FaultMiddleware
-from .headers import SecurityHeaderMiddleware
 from .health import healthz, readyz
-from .limits import ConnectionLimits, LimitMiddleware
+from .layers.access import AccessMiddleware
+from .layers.cors import CorsMiddleware
+from .layers.faults import FaultMiddleware
+from .layers.headers import SecurityHeaderMiddleware
+from .layers.limits import ConnectionLimits, LimitMiddleware
 from .listing import streams
-from .logs import mask_server_logs
-from .metrics import Metrics, metrics_endpoint
 from .openapi import openapi
 from .problems import (
     InvalidRequestError,
@@ -34,14 +31,18 @@ from .problems import (
     answer,
     on_error,
 )
+from .reading import reads
 from .requests import parse_target
-from .rpc_metrics import metered
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway
 from .settings import GatewaySettings
+from .telemetry.logs import mask_server_logs
+from .telemetry.metrics import Metrics, metrics_endpoint
+from .telemetry.rpc_metrics import metered
 from .temporal import Connect, TemporalLink
 from .viewer import ViewerPage
+from .writing import making, writes
 
 logger = logging.getLogger("workflow_streams.gateway")
 

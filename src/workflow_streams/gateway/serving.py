@@ -11,8 +11,8 @@ import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from .limits import LimitSettings
-from .logs import mask_server_logs
+from .layers.limits import LimitSettings
+from .telemetry.logs import mask_server_logs
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -25,7 +25,7 @@ _FRAMING = 16
 def server_options(limits: LimitSettings) -> dict[str, Any]:
     """Return arguments of ``uvicorn.Config`` for a server that holds nothing but the gateway.
 
-    They leave logs to the gateway (see :func:`.logs.configure_logging`).
+    They leave logs to the gateway (see :func:`.telemetry.logs.configure_logging`).
     """
     mask_server_logs()
     return {

@@ -8,9 +8,9 @@ import time
 from starlette.requests import Request
 
 from ..hosted import TOUCH_SIGNAL
-from .patrol import Patrol
+from .reading.patrol import Patrol
+from .reading.shared_frames import SharedFrames
 from .settings import GatewaySettings
-from .shared_frames import SharedFrames
 from .streams import Stream, find
 from .temporal import TemporalLink
 

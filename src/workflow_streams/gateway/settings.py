@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UsageError
 from ..hosted import HOST_TASK_QUEUE
-from .limits import LimitSettings
+from .layers.limits import LimitSettings
 from .security.settings import SecuritySettings
 
 

@@ -24,8 +24,8 @@ from workflow_streams.gateway import (
     SecuritySettings,
     create_app,
 )
-from workflow_streams.gateway.logs import configure_logging
 from workflow_streams.gateway.server import listen, server_of
+from workflow_streams.gateway.telemetry.logs import configure_logging
 
 
 def settings_of(told: dict[str, Any]) -> GatewaySettings:

@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
 from workflow_streams import errors, wire
-from workflow_streams.gateway.appends import Append, signals_of
-from workflow_streams.gateway.bodies import entries_of, json_values
-from workflow_streams.gateway.caching import accepts_gzip
 from workflow_streams.gateway.frames import shape_of
 from workflow_streams.gateway.problems import (
     InternalError,
@@ -23,6 +20,7 @@ from workflow_streams.gateway.problems import (
     TooLargeError,
     refusal_of,
 )
+from workflow_streams.gateway.reading.caching import accepts_gzip
 from workflow_streams.gateway.refusals import RefusedError
 from workflow_streams.gateway.requests import (
     Target,
@@ -35,6 +33,8 @@ from workflow_streams.gateway.requests import (
     parse_target,
     path_of,
 )
+from workflow_streams.gateway.writing.appends import Append, signals_of
+from workflow_streams.gateway.writing.bodies import entries_of, json_values
 
 JSON = shape_of("application/json")
 names = st.sampled_from(

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from workflow_streams.gateway.access import AccessMiddleware
-from workflow_streams.gateway.cors import CorsMiddleware
-from workflow_streams.gateway.faults import FaultMiddleware
-from workflow_streams.gateway.headers import SecurityHeaderMiddleware, as_page
-from workflow_streams.gateway.limits import ConnectionLimits, LimitMiddleware, LimitSettings
-from workflow_streams.gateway.metrics import Metrics, metrics_endpoint
+from workflow_streams.gateway.layers.access import AccessMiddleware
+from workflow_streams.gateway.layers.cors import CorsMiddleware
+from workflow_streams.gateway.layers.faults import FaultMiddleware
+from workflow_streams.gateway.layers.headers import SecurityHeaderMiddleware, as_page
+from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware, LimitSettings
 from workflow_streams.gateway.security import Authority, SecuritySettings
+from workflow_streams.gateway.telemetry.metrics import Metrics, metrics_endpoint
 
 
 class Layered:

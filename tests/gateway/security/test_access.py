@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from workflow_streams.gateway.access import request_id_from
+from workflow_streams.gateway.layers.access import request_id_from
 from workflow_streams.gateway.security import Secret, SecuritySettings
 
 from .issuing import SECRET, token

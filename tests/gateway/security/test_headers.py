@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_streams.errors import UsageError
-from workflow_streams.gateway.cors import CorsMiddleware, normal_origin
-from workflow_streams.gateway.headers import DATA_POLICY, page_policy
+from workflow_streams.gateway.layers.cors import CorsMiddleware, normal_origin
+from workflow_streams.gateway.layers.headers import DATA_POLICY, page_policy
 from workflow_streams.gateway.security import SecuritySettings
 
 from .layered import Layered

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_streams.gateway.logs import (
+from workflow_streams.gateway.telemetry.logs import (
     JsonFormatter,
     TextFormatter,
     UvicornAccessFilter,

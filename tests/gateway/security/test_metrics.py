@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
-from workflow_streams.gateway.metrics import Metrics
-from workflow_streams.gateway.rpc_metrics import metered, timed
 from workflow_streams.gateway.security import Secret, SecuritySettings
+from workflow_streams.gateway.telemetry.metrics import Metrics
+from workflow_streams.gateway.telemetry.rpc_metrics import metered, timed
 
 from .issuing import SECRET, token
 from .layered import Layered

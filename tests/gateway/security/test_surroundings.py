@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import httpx
 
-from workflow_streams.gateway.headers import DATA_POLICY, page_policy
+from workflow_streams.gateway.layers.headers import DATA_POLICY, page_policy
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..http.serving import GatewayProcess, running_gateway

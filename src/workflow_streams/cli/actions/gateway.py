@@ -19,8 +19,8 @@ from .connection import open_client
 
 try:
     from ...gateway import GatewaySettings, SecuritySettings, create_app
-    from ...gateway.logs import configure_logging
     from ...gateway.server import collect_rarely, listen, server_of
+    from ...gateway.telemetry.logs import configure_logging
 except ModuleNotFoundError as err:
     if (err.name or "").startswith("workflow_streams"):
         raise

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .logs import masked_query
-from .metrics import Metrics
+from ..telemetry.logs import masked_query
+from ..telemetry.metrics import Metrics
 
 access_logger = logging.getLogger("workflow_streams.gateway.access")
 

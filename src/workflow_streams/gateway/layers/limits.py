@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import UsageError
-from .refusals import (
+from ...errors import UsageError
+from ..refusals import (
     BodyTimeoutError,
     BodyTooLargeError,
     HeadersTooLargeError,
@@ -21,7 +21,7 @@ from .refusals import (
     TooManyConnectionsError,
     UrlTooLongError,
 )
-from .responses import refuse
+from ..responses import refuse
 
 # A gateway at its limit is not to be restarted for it, and shows what it is busy with.
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -38,7 +38,7 @@ class LimitSettings:
         max_headers: Number of header fields. Over it: 431.
         max_body_bytes: Body of a request. Over it: 413.
         head_seconds: Time for a request's line and header fields to arrive, also the first on a
-            new connection. Over it, the connection is closed (see :mod:`.serving`).
+            new connection. Over it, the connection is closed (see :mod:`..serving`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         max_connections: Requests in progress, live ones included. Over it: 503.
         max_connections_per_client: Those of one address (IPv6: of one /64 network), and live

@@ -11,28 +11,28 @@ from contextlib import aclosing, suppress
 from starlette.requests import Request
 from temporalio.client import WorkflowUpdateFailedError
 
-from .. import wire
-from ..codec import memo_value
-from ..errors import StreamClosedError, StreamNotFoundError
-from ..events import Gap
-from ..hosted import (
+from ... import wire
+from ...codec import memo_value
+from ...errors import StreamClosedError, StreamNotFoundError
+from ...events import Gap
+from ...hosted import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
     FORK_UPDATE,
     FORKS_MEMO_KEY,
     HostSetup,
 )
-from ..reader.walk import Slice
-from ..wire import Entry
+from ...reader.walk import Slice
+from ...wire import Entry
+from ..frames import media_type
+from ..problems import ConflictError, GoneError, InvalidRequestError
+from ..reading.parts import Reading
+from ..refusals import ForbiddenError
+from ..requests import ForkQuery
+from ..security import authorize
+from ..sessions import Gateway
+from ..streams import Stream
 from .bodies import content_payload
-from .frames import media_type
-from .parts import Reading
-from .problems import ConflictError, GoneError, InvalidRequestError
-from .refusals import ForbiddenError
-from .requests import ForkQuery
-from .security import authorize
-from .sessions import Gateway
-from .streams import Stream
 
 
 class Source:

@@ -9,9 +9,9 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 
-from .. import wire
-from .frames import Shape
-from .problems import InvalidRequestError
+from ... import wire
+from ..frames import Shape
+from ..problems import InvalidRequestError
 
 _SPACE = " \t\n\r"
 _MAX_MESSAGES = 1_000_000

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..events import Gap, Rewind
-from ..reader.walk import Slice
-from .frames import KEEP_ALIVE, Shape, Topics, control_event, gap_fields, rewind_fields
-from .metrics import LeaveReason, Metrics
-from .offsets import next_cursor
+from ...events import Gap, Rewind
+from ...reader.walk import Slice
+from ..frames import KEEP_ALIVE, Shape, Topics, control_event, gap_fields, rewind_fields
+from ..offsets import next_cursor
+from ..telemetry.metrics import LeaveReason, Metrics
 from .parts import Part
 from .runs import RunNews
 from .shared_frames import Frame, SharedFrames

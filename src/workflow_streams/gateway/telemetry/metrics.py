@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .security import authorize
+from ..security import authorize
 
 Mode = Literal["catch-up", "long-poll", "sse"]
 LeaveReason = Literal["end", "client", "expired", "recycled", "slow", "shutdown", "error"]

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import StreamNotFoundError
-from ..events import End, Gap, Rewind
-from ..reader.hub import Feed
-from ..reader.walk import Slice, Step, Walk
-from .streams import Tip, end_of
+from ...errors import StreamNotFoundError
+from ...events import End, Gap, Rewind
+from ...reader.hub import Feed
+from ...reader.walk import Slice, Step, Walk
+from ..streams import Tip, end_of
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20

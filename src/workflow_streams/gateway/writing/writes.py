@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import StreamClosedError
-from ..fold import (
+from ...errors import StreamClosedError
+from ...fold import (
     Accepted,
     Closed,
     Duplicate,
@@ -15,12 +15,9 @@ from ..fold import (
     Regression,
     Verdict,
 )
-from .appends import Append, Appended, append, publish
-from .bodies import read_entries
-from .frames import Shape, media_type
-from .metrics import Metrics
-from .offsets import token_of
-from .problems import (
+from ..frames import Shape, media_type
+from ..offsets import token_of
+from ..problems import (
     ConflictError,
     InternalError,
     InvalidRequestError,
@@ -28,17 +25,20 @@ from .problems import (
     StaleProducerError,
     UnsupportedError,
 )
-from .refusals import Headers
-from .requests import (
+from ..refusals import Headers
+from ..requests import (
     DEFAULT_TOPIC,
     ProducerBatch,
     is_closing,
     parse_producer_headers,
     parse_topic,
 )
-from .security import authorize
-from .sessions import gateway_of
-from .streams import Stream
+from ..security import authorize
+from ..sessions import gateway_of
+from ..streams import Stream
+from ..telemetry.metrics import Metrics
+from .appends import Append, Appended, append, publish
+from .bodies import read_entries
 
 _CLOSED: Headers = (("stream-closed", "true"),)
 

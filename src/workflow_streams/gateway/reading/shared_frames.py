@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from ..wire import Entry
+from ...wire import Entry
 
 MAX_BYTES = 16 * 1024 * 1024
 

@@ -14,19 +14,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import WorkflowStreamError
+from ...errors import WorkflowStreamError
+from ..frames import SSE_TYPE, opening
+from ..layers.limits import ConnectionLimits
+from ..requests import ReadQuery
+from ..security import Grant
+from ..sessions import Gateway
+from ..streams import Stream
+from ..telemetry.metrics import LeaveReason, Metrics
 from .disconnects import gone
 from .event_writer import EventWriter
-from .frames import SSE_TYPE, opening
-from .limits import ConnectionLimits
-from .metrics import LeaveReason, Metrics
 from .parts import Part, Reading
 from .patrol import Watch
-from .requests import ReadQuery
 from .runs import RunNews
-from .security import Grant
-from .sessions import Gateway
-from .streams import Stream
 
 logger = logging.getLogger("workflow_streams.gateway")
 

@@ -11,21 +11,21 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..events import End, Gap, Rewind
-from ..reader.walk import Slice
+from ...events import End, Gap, Rewind
+from ...reader.walk import Slice
+from ..frames import gap_fields, rewind_fields
+from ..layers.limits import ConnectionLimits
+from ..offsets import next_cursor, token_of
+from ..problems import GoneError
+from ..requests import ReadQuery, parse_read
+from ..security import Grant, authorize
+from ..sessions import Gateway, gateway_of
+from ..streams import Stream
+from ..telemetry.metrics import Metrics
 from . import sse
 from .caching import accepts_gzip, cache_control, etag_of, gzipped, matches, still_true
 from .disconnects import unless_gone
-from .frames import gap_fields, rewind_fields
-from .limits import ConnectionLimits
-from .metrics import Metrics
-from .offsets import next_cursor, token_of
 from .parts import Part, Reading, Waiting
-from .problems import GoneError
-from .requests import ReadQuery, parse_read
-from .security import Grant, authorize
-from .sessions import Gateway, gateway_of
-from .streams import Stream
 
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
 # Header fields together should stay below the 8 KB that many clients and proxies take.

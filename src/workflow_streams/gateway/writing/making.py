@@ -14,16 +14,13 @@ from temporalio.client import WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from .. import wire
-from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
-from ..hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
-from .appends import Append, append
-from .bodies import read_entries
-from .forks import Source, deleted_for_forks, find_source, fork_is_gone
-from .frames import media_type, shape_of
-from .offsets import token_of
-from .problems import ConflictError, GoneError, InvalidRequestError, NotOfferedError
-from .requests import (
+from ... import wire
+from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
+from ...hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
+from ..frames import media_type, shape_of
+from ..offsets import token_of
+from ..problems import ConflictError, GoneError, InvalidRequestError, NotOfferedError
+from ..requests import (
     DEFAULT_TOPIC,
     ForkQuery,
     Lifetime,
@@ -32,9 +29,12 @@ from .requests import (
     parse_lifetime,
     raw_path,
 )
-from .security import authorize
-from .sessions import Gateway, gateway_of
-from .streams import Stream, is_gone, setup_of
+from ..security import authorize
+from ..sessions import Gateway, gateway_of
+from ..streams import Stream, is_gone, setup_of
+from .appends import Append, append
+from .bodies import read_entries
+from .forks import Source, deleted_for_forks, find_source, fork_is_gone
 
 _DEFAULT_TYPE = "application/octet-stream"
 # The first content has this publisher and the number 1, so that it is there once, however

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
-from .. import wire
-from ..errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
-from ..fold import Closed, Torn, Verdict
-from ..pacing import Pace, check_room
-from ..reader.hub import Feed
-from .problems import TooLargeError
-from .streams import Stream, end_of
+from ... import wire
+from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
+from ...fold import Closed, Torn, Verdict
+from ...pacing import Pace, check_room
+from ...reader.hub import Feed
+from ..problems import TooLargeError
+from ..streams import Stream, end_of
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3

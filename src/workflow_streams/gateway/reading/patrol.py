@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from .metrics import LeaveReason
+from ..telemetry.metrics import LeaveReason
 
 Call = LeaveReason | Literal["keep-alive"]
 """What a connection is called upon to do: to leave, for a reason, or to break the silence."""

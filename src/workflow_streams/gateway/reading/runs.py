@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..reader.hub import Feed
-from ..wire import RunRef
-from .offsets import token_of
+from ...reader.hub import Feed
+from ...wire import RunRef
+from ..offsets import token_of
 
 _MOST = 100
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import UsageError
-from .refusals import CrossOriginError
-from .responses import refuse
+from ...errors import UsageError
+from ..refusals import CrossOriginError
+from ..responses import refuse
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -7,9 +7,9 @@ import json
 import re
 import zlib
 
-from .requests import ReadQuery
-from .security import Grant
-from .streams import Stream
+from ..requests import ReadQuery
+from ..security import Grant
+from ..streams import Stream
 
 # Durable Streams 10.1
 _CACHEABLE = "max-age=60, stale-while-revalidate=300"

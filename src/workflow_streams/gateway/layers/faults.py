@@ -7,9 +7,9 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import InternalError
-from .refusals import RefusedError
-from .responses import refuse
+from ..problems import InternalError
+from ..refusals import RefusedError
+from ..responses import refuse
 
 logger = logging.getLogger("workflow_streams.gateway")
 

@@ -1,0 +1,1 @@
+"""POST, PUT and DELETE: from the bytes to the signal, and back with the verdict."""
