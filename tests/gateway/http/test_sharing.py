@@ -11,8 +11,9 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.gateway import GatewaySettings, create_app, event_writer
+from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.frames import Shape
+from workflow_streams.gateway.reading import event_writer
 
 from ..security.wire import serving
 from .events import Event
