@@ -124,7 +124,8 @@ class WorkflowStream:
         base = state.base_offset if state.base is None else state.base
         carried: list[Entry] = []
         if self._native and state.head is None:
-            # A contrib-style run before: its items stand in no history, so they go into ours.
+            # A contrib-style run before: its items stand in no history, so they go into ours,
+            # with the opening record, ahead of what has been signalled before the first task.
             carried, entries, head = entries, [], state.base_offset
         self._log = PolledLog(entries, state.base_offset)
         self._first_offset = head
@@ -155,9 +156,9 @@ class WorkflowStream:
             self._rules,
             fold.order,
         )
-        self._record(fold.base, opening=opening)
-        if carried:
-            self._publish(carried)
+        self._record(fold.base, carried, opening)
+        fold.own(len(carried))
+        self._append(carried)
 
     @overload
     def topic(self, name: str) -> WorkflowTopicHandle[Any]: ...

@@ -11,15 +11,12 @@ from temporalio import workflow
 
 import workflow_streams as ours
 
-KEPT = 3
-
 
 class Host:
     """What both hosts do, but for the package that the stream is of."""
 
-    stream: Any
-
-    def __init__(self) -> None:
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
         self.own = self.stream.topic("own", type=str)
         self.orders: list[str] = []
         self.own.publish("init")
@@ -28,6 +25,14 @@ class Host:
         await workflow.wait_condition(lambda: bool(self.orders))
         if self.orders[0] == "roll":
             await self.stream.continue_as_new(lambda state: [next_input(state)])
+        if self.orders[0] == "leave":
+            # Nobody works on that queue until a test says so.
+            self.stream.detach_pollers()
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(
+                args=[next_input(self.stream.get_state())],
+                task_queue=f"{workflow.info().task_queue} 2",
+            )
         self.own.publish("last")
 
     @workflow.signal
@@ -49,32 +54,32 @@ class Host:
 @dataclass
 class ContribInput:
     stream_state: contrib.WorkflowStreamState | None = None
+    keep_last: int | None = None
 
 
 @dataclass
 class OurInput:
     stream_state: ours.WorkflowStreamState | None = None
+    keep_last: int | None = None
 
 
 @workflow.defn(name="Host")
 class ContribHost(Host):
     @workflow.init
     def __init__(self, host: ContribInput) -> None:
-        self.stream = contrib.WorkflowStream(host.stream_state)
-        super().__init__()
+        super().__init__(contrib.WorkflowStream(host.stream_state))
 
     @workflow.run
     async def run(self, host: ContribInput) -> None:
-        await self.live(ContribInput)
+        await self.live(lambda state: ContribInput(state, host.keep_last))
 
 
 @workflow.defn(name="Host")
 class OurHost(Host):
     @workflow.init
     def __init__(self, host: OurInput) -> None:
-        self.stream = ours.WorkflowStream(host.stream_state, keep_last=KEPT)
-        super().__init__()
+        super().__init__(ours.WorkflowStream(host.stream_state, keep_last=host.keep_last))
 
     @workflow.run
     async def run(self, host: OurInput) -> None:
-        await self.live(OurInput)
+        await self.live(lambda state: OurInput(state, host.keep_last))

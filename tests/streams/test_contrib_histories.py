@@ -12,11 +12,14 @@ import temporalio.contrib.workflow_streams as contrib
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.worker import Replayer, Worker
 
+from tests.faults.hosts import TASK_TIMEOUT
 from tests.reader.story import SECONDS, following, items, next_run, run_id_of, story
 from workflow_streams import wire
 
 from .polling import polled_values
-from .switch_hosts import KEPT, ContribHost, ContribInput, Host, OurHost
+from .switch_hosts import ContribHost, ContribInput, Host, OurHost
+
+KEPT = 3
 
 
 def working(client: Client, queue: str, host: type[Host]) -> Worker:
@@ -58,7 +61,13 @@ async def test_contrib_runs_with_readers_truncation_and_rollover_replay_and_go_o
                     await asyncio.sleep(0.01)
 
         async with working(client, name, ContribHost):
-            await client.start_workflow("Host", ContribInput(), id=name, task_queue=name)
+            await client.start_workflow(
+                "Host",
+                ContribInput(keep_last=KEPT),
+                id=name,
+                task_queue=name,
+                task_timeout=TASK_TIMEOUT,
+            )
             runs.append(await run_id_of(handle))
             theirs = asyncio.create_task(polled_values(client, name, seen))
             mine = await readers.enter_async_context(following(client, name))

@@ -18,7 +18,7 @@ from ..errors import StreamCorruptedError
 from ..events import End, Last, Rewind, RewindReason
 from ..fold import Accepted, Fold
 from ..intake import Intake
-from ..wire import Opening, Rules, RunRef
+from ..wire import Entry, Opening, Rules, RunRef
 from .closing import end_of, next_run_of, restart_of
 from .history import close_event, history_pages, is_close, newest_event_id, settled_id
 from .moments import BEFORE_ALL, Chunk, Moment, Place
@@ -234,7 +234,7 @@ class Chain:
             elif self.opened is not None:
                 runs = [*runs, self.opened]
             opening = Opening(head, base, publishers, runs, before.keep_last, self.rules, order)
-        await self._open(close, opening)
+        await self._open(close, opening, [])
 
     def _enter_next_run(self) -> None:
         assert self._next_run is not None
@@ -315,17 +315,20 @@ class Chain:
     async def _record(self, event: HistoryEvent, payload: Payload) -> None:
         record = await record_in(self._converter, payload, self._workflow_id)
         if record.opening is not None:
-            await self._open(event, record.opening)
+            await self._open(event, record.opening, record.entries)
         elif (fold := self.fold) is not None:
-            chunk = None
-            if record.entries:
-                accepted = fold.own(len(record.entries))
-                time = event.event_time.ToDatetime(timezone.utc)
-                chunk = Chunk(accepted.offset, record.entries, len(payload.data), time)
+            chunk = self._own(fold, event, record.entries)
             fold.truncate(record.base)
             self._put(fold, event, chunk=chunk)
 
-    async def _open(self, event: HistoryEvent, opening: Opening) -> None:
+    def _own(self, fold: Fold, event: HistoryEvent, entries: list[Entry]) -> Chunk | None:
+        if not entries:
+            return None
+        size = sum(len(topic) + len(data) for topic, data in entries)
+        time = event.event_time.ToDatetime(timezone.utc)
+        return Chunk(fold.own(len(entries)).offset, entries, size, time)
+
+    async def _open(self, event: HistoryEvent, opening: Opening, taken: list[Entry]) -> None:
         fold = Fold(
             opening.head,
             opening.base,
@@ -343,7 +346,9 @@ class Chain:
         self.runs, self.opened = opening.runs, RunRef(self.run_id, fold.head)
         self._opened_at = event.event_id
         self._may_go_back = False
-        self._put(fold, event, rewind=rewind, opened=True)
+        # What a run takes over from a contrib's comes before all that is its own.
+        chunk = self._own(fold, event, taken)
+        self._put(fold, event, rewind=rewind, chunk=chunk, opened=True)
         early, self._early = self._early, []
         for signal in early:
             await self._batch(fold, signal)
