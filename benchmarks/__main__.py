@@ -1,9 +1,13 @@
-"""Measures beside the contrib: `python -m benchmarks [MEASURE ...] [--quick]`."""
+"""Measures beside the contrib: `python -m benchmarks [MEASURE ...] [--quick]`.
+
+`benchmarks/results` holds full runs only; whatever else is measured goes to a folder beside.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -26,17 +30,34 @@ def main(arguments: list[str] | None = None) -> int:
 
     began = time.monotonic()
     results: list[report.Result] = []
+    output: Path = options.output or report.PARTIAL
+    if not options.output:
+        shutil.rmtree(output, ignore_errors=True)
 
     def keep(result: report.Result) -> None:
         # After each measure: what has been measured is not lost when a later one is stopped.
         results.append(result)
-        report.write(results, options.output, options.size)
-        plots.draw([result], options.output)
+        report.write(results, output, options.size)
+        plots.draw([result], output)
 
     asyncio.run(_measure(options.measures or list(MEASURES), options.size, keep))
     print(report.markdown(results, options.size))
-    print(f"Measured in {time.monotonic() - began:.0f} s; written to {options.output}")
-    return int(any(result.broken for result in results))
+    broken = any(result.broken for result in results)
+    said = f"written to {output}"
+    if not options.output and _full(results, options.size):
+        report.write(results, report.RESULTS, options.size)
+        plots.draw(results, report.RESULTS)
+        said = f"written to {report.RESULTS}"
+    elif not options.output:
+        said += f" ({report.RESULTS} keeps the last full run)"
+    print(f"Measured in {time.monotonic() - began:.0f} s; {said}")
+    return int(broken)
+
+
+def _full(results: list[report.Result], size: Size) -> bool:
+    """Whether these are all measures in full, to be compared with earlier ones."""
+    whole = {result.name for result in results if not result.broken}
+    return size == "full" and whole == set(MEASURES)
 
 
 async def _measure(names: list[str], size: Size, keep: Callable[[report.Result], None]) -> None:
@@ -78,7 +99,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="hardly any load, to see whether it runs",
     )
     parser.add_argument(
-        "--output", type=Path, default=report.RESULTS, help="folder for table and plots"
+        "--output",
+        type=Path,
+        help="folder for table and plots; default: results/ if all is measured at full size, "
+        "results/partial/ otherwise",
     )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.measures if name not in MEASURES]

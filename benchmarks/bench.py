@@ -17,7 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from workflow_streams.embedded import EmbeddedServer
 
-from .children import Child, ChildError, cpu_seconds
+from .children import Child, ChildError, Memory, cpu_seconds
 from .sides import SIDES, Side, connect, host_of
 
 Size = Literal["full", "quick", "tiny"]
@@ -46,7 +46,8 @@ class Reading:
     errors: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
-    peak_rss: int = 0
+    memory: Memory = field(default_factory=Memory)
+    """Of the first process."""
 
     @property
     def whole(self) -> bool:
@@ -79,8 +80,9 @@ class Reading:
         self.ended = max(self.ended, message["ended"])
         self.errors = sorted({*self.errors, *message["errors"]})
         self.latencies += message["latencies"]
-        self.progress = self.progress or [tuple(point) for point in message["progress"]]
-        self.peak_rss = max(self.peak_rss, child.peak_rss)
+        if not self.progress:
+            self.progress = [tuple(point) for point in message["progress"]]
+            self.memory = child.memory
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -250,9 +252,9 @@ class Worker:
         self._child = child
 
     @property
-    def peak_rss(self) -> int:
-        """Highest memory of the process so far, in bytes."""
-        return self._child.peak_rss
+    def memory(self) -> Memory:
+        """Memory of the process so far."""
+        return self._child.memory
 
     def cpu_seconds(self) -> float:
         """Return how long the process has kept a core busy."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +25,22 @@ class ChildError(Exception):
     """A process ended, or said nothing for too long; holds the end of its output."""
 
 
+class Memory:
+    """The resident set of a process over time."""
+
+    def __init__(self) -> None:
+        """Begin with no sample."""
+        self._samples: list[tuple[int, int]] = []
+
+    def sample(self, resident: int) -> None:
+        """Note how many bytes are resident now."""
+        self._samples.append((time.monotonic_ns(), resident))
+
+    def peak(self, began: float = 0, ended: float = math.inf) -> int:
+        """Return the highest that was seen between two times of the monotonic clock, in ns."""
+        return max((size for at, size in self._samples if began <= at <= ended), default=0)
+
+
 class Child:
     """One role (see `benchmarks.roles`) in a process of its own."""
 
@@ -31,7 +49,7 @@ class Child:
         self.role = role
         self._process = process
         self._log = log
-        self.peak_rss = 0
+        self.memory = Memory()
         self._sampler = asyncio.create_task(self._sample(), name=f"memory of {role}")
 
     @classmethod
@@ -115,7 +133,7 @@ class Child:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
             while True:
-                self.peak_rss = max(self.peak_rss, process.memory_info().rss)
+                self.memory.sample(process.memory_info().rss)
                 await asyncio.sleep(SAMPLE_SECONDS)
 
 

@@ -107,6 +107,7 @@ def _growth(axes: list[Axes], figures: dict[str, Any]) -> None:
         ("rate", 1, "items/s"),
         ("worker_rss", MEGABYTE, "peak memory of the worker, MB"),
         ("reader_rss", MEGABYTE, "peak memory of the reader, MB"),
+        ("publisher_rss", MEGABYTE, "peak memory of the publisher, MB"),
     )
     for axis, (key, unit, label) in zip(axes, keys, strict=True):
         for side, sizes in figures.items():
@@ -157,6 +158,6 @@ _DRAWINGS: dict[str, tuple[int, Callable[[list[Axes], dict[str, Any]], None]]] =
     "life": (1, _progress),
     "burst": (1, _progress),
     "catch-up": (1, _catch_up),
-    "growth": (3, _growth),
+    "growth": (4, _growth),
     "fan-out": (2, _fan_out),
 }

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+"""Of the last full run."""
+PARTIAL = RESULTS / "partial"
+"""Of the last run, whatever it was."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from temporalio.contrib.workflow_streams import WorkflowStream, WorkflowStreamSt
 class HostInput:
     rolls: bool = False
     stream_state: WorkflowStreamState | None = None
+    quiet: bool = False
 
 
 @workflow.defn(name="BenchmarkHost")
@@ -18,7 +19,7 @@ class Host:
     def __init__(self, host: HostInput) -> None:
         self.stream = WorkflowStream(host.stream_state)
         self.finished = False
-        if host.stream_state is None:
+        if host.stream_state is None and not host.quiet:
             # By this item a reader knows that it is attached.
             self.stream.topic("marks").publish("begin")
 
