@@ -138,9 +138,10 @@ def superseded(memory: list[tuple[int, str]]) -> set[int]:
 async def test_memory_and_history_agree(client: Client, unique: Any, seed: int) -> None:
     dice = random.Random(seed)
     mode, workflow_id = MODES[seed % 3], unique("chaos")
-    workers = asyncio.create_task(
-        restart_workers(client, workflow_id, 0 if seed % 2 else 1000, dice)
-    )
+    cached = 0 if seed % 2 else 1000
+    tasks: list[asyncio.Task[Any]] = [
+        asyncio.create_task(restart_workers(client, workflow_id, cached, dice))
+    ]
     try:
         handle = await client.start_workflow(
             Chaos.run,
@@ -152,8 +153,10 @@ async def test_memory_and_history_agree(client: Client, unique: Any, seed: int) 
             start_signal_args=[batch("starter", 1, "with the start")],
         )
         stream = WorkflowStreamClient.create(client, workflow_id)
-        ours = asyncio.create_task(told(stream))
-        theirs = asyncio.create_task(polled_values(client, workflow_id))
+        tasks += [
+            ours := asyncio.create_task(told(stream)),
+            theirs := asyncio.create_task(polled_values(client, workflow_id)),
+        ]
         publishing = [
             asyncio.create_task(publish(client, workflow_id, f"p{k}", random.Random(seed + k)))
             for k in range(4)
@@ -191,6 +194,9 @@ async def test_memory_and_history_agree(client: Client, unique: Any, seed: int) 
             gap = Gap(start, base, "truncated")
             assert [line for line in again if isinstance(line, Gap)] == [gap] * (base > start > 0)
     finally:
-        workers.cancel()
-        with suppress(asyncio.CancelledError):
-            await workers
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
