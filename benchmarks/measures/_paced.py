@@ -66,7 +66,9 @@ async def open_pair(
     """Set up a worker, a stream, a publisher (see its role's options) and a reader."""
     async with bench.worker(side) as worker, worker.stream() as stream:
         publisher, readers = await asyncio.gather(
-            stream.publisher(items=items, size=100, **publishing), stream.readers(items=items)
+            stream.publisher(items=items, size=100, **publishing),
+            # The first pair waits until the others are set up, long on a busy machine.
+            stream.readers(items=items, stall_seconds=60),
         )
         await readers.attach()
         yield Pair(side, stream, publisher, readers)
