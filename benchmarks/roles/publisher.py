@@ -52,8 +52,10 @@ async def run(
     if batch_interval_ms is not None:
         options["batch_interval"] = milliseconds(batch_interval_ms)
     talk.say(ready=True)
-    at_ns = int(await talk.word() or 0)
-    await asyncio.sleep(max(0, at_ns - time.monotonic_ns()) / 1e9)
+    word = await talk.word()
+    if not word:
+        return  # the benchmark is gone
+    await asyncio.sleep(max(0, int(word) - time.monotonic_ns()) / 1e9)
     began, busy = time.monotonic_ns(), time.process_time()
     rpc: list[float] = []
     share = items // publishers
