@@ -142,11 +142,16 @@ async def test_zombie_that_wakes_up_after_its_successor_is_fenced(
     attempt = told[1].partition("-")[0]
     assert int(attempt) > 1
     assert told == ["begin", *(f"{attempt}-{n}" for n in range(3)), "end"]
-    [rewind] = [e for e in reader.events if isinstance(e, Rewind)]
-    assert rewind.attempt == int(attempt)
-    superseded = [offset for superseded in rewind.ranges for offset in superseded]
-    first = [(offset, data) for offset, data in reader.items if data.startswith("1-")]
-    assert [offset for offset, _ in first] == superseded
+    # On a busy machine, attempts after the first may be given up as well.
+    rewinds = [e for e in reader.events if isinstance(e, Rewind)]
+    attempts = [rewind.attempt for rewind in rewinds]
+    assert attempts == sorted(set(attempts))
+    assert attempts[-1] == int(attempt)
+    superseded = [o for rewind in rewinds for part in rewind.ranges for o in part]
+    own = ("begin", "end", *told[1:-1])
+    early = [(offset, data) for offset, data in reader.items if data not in own]
+    assert [offset for offset, _ in early] == superseded
+    first = [(offset, data) for offset, data in early if data.startswith("1-")]
     assert [data for _, data in first][:3] == ["1-0", "1-1", "1-2"]
     assert not any("late" in data for _, data in first)
     assert isinstance(reader.events[-1], End)
