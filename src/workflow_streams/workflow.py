@@ -50,6 +50,8 @@ _MAX_RUN_REFS = 500
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
 _ROLLOVER_SIGNALS = 8_000
 _LAST_ROLLOVER_SIGNALS = 9_500
+# Room for the largest body over HTTP, 22 MiB encoded; at 40 MiB publishers stop (see pacing.py).
+_LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
 
 
@@ -213,8 +215,12 @@ class WorkflowStream:
             or self._signals >= _ROLLOVER_SIGNALS
             or self._polls.count >= _ROLLOVER_POLLS
         )
-        # A batch that has come half-way would be torn.
-        return due and (not self._intake.waiting or self._signals >= _LAST_ROLLOVER_SIGNALS)
+        # A batch that has come half-way would be torn; its rest may never come, though.
+        last = (
+            self._signals >= _LAST_ROLLOVER_SIGNALS
+            or workflow.info().get_current_history_size() >= _LAST_ROLLOVER_BYTES
+        )
+        return due and (last or not self._intake.waiting)
 
     def truncate(self, up_to_offset: int) -> None:
         """Drop the items below ``up_to_offset``; a reader that stands there gets a ``Gap``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.client import Client, Interceptor, OutboundInterceptor, WorkflowExecutionStatus
+from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -21,6 +23,7 @@ from workflow_streams import (
     WorkflowStreamState,
     errors,
     pacing,
+    wire,
 )
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -61,11 +64,14 @@ class Rolling:
 
 async def publish_until_the_end(stream: WorkflowStreamClient, name: str, count: int) -> None:
     async with stream:
-        topic = stream.topic(name)
-        for number in range(count):
-            topic.publish([number, VALUE])
-            if number % 20 == 19:
-                await stream.flush()
+        for first in range(0, count, 20):
+            publish(stream, name, range(first, min(count, first + 20)))
+            await stream.flush()
+
+
+def publish(stream: WorkflowStreamClient, name: str, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        stream.topic(name).publish([number, VALUE])
 
 
 async def numbers(client: Client, workflow_id: str) -> tuple[dict[str, list[int]], str]:
@@ -99,6 +105,23 @@ async def test_who_never_pauses_lets_the_workflow_roll_over(client: Client, uniq
     assert found == {str(k): list(range(count)) for k in range(publishers)}
 
 
+async def test_a_batch_whose_rest_never_comes_does_not_hold_the_run_until_it_is_full(
+    client: Client, unique: Any
+) -> None:
+    name = unique("torn")
+    count = 38 * MEBIBYTE // ON_THE_WIRE
+    async with Worker(client, task_queue=name, workflows=[Rolling]):
+        handle = await client.start_workflow(Rolling.run, RollingInput(), id=name, task_queue=name)
+        text = "x" * wire.PART_CHARACTERS * 2
+        part, *_ = wire.part_payloads(wire.batch_payload([text], "", 0), "torn")
+        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(part))
+        await publish_until_the_end(WorkflowStreamClient.create(client, name), "t", count)
+        await client.get_workflow_handle(name).signal(Rolling.close)
+        assert await client.get_workflow_handle(name).result() == count
+        assert (await handle.describe()).run_id != handle.first_execution_run_id
+        assert await numbers(client, name) == ({"t": list(range(count))}, "completed")
+
+
 async def test_a_run_that_does_not_roll_over_is_left_before_the_server_ends_it(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +131,7 @@ async def test_a_run_that_does_not_roll_over_is_left_before_the_server_ends_it(
         stream = WorkflowStreamClient.create(
             client, workflow_id, max_retry_duration=timedelta(seconds=1)
         )
-        topic = stream.topic("t")
-        for number in range(count):
-            topic.publish([number, VALUE])
+        publish(stream, "t", range(count))
         with pytest.raises(errors.PublishTimeoutError) as raised:
             await stream.flush()
         assert isinstance(raised.value.__cause__, errors.RunFullError)
@@ -131,11 +152,9 @@ async def test_what_waits_for_room_is_sent_once_the_workflow_has_rolled_over(
     async with hosting(client, unique("host")) as workflow_id:
         handle = client.get_workflow_handle(workflow_id)
         stream = WorkflowStreamClient.create(client, workflow_id)
-        topic = stream.topic("t")
-        for number in range(count):
-            topic.publish([number, VALUE])
+        publish(stream, "t", range(count))
         flushing = asyncio.create_task(stream.flush())
-        while (await handle.describe()).history_length < 1 or not await is_full(handle):
+        while not await is_full(handle):
             await asyncio.sleep(0.05)
         assert not flushing.done()
         await handle.signal(Host.roll)
@@ -164,8 +183,7 @@ async def test_without_a_worker_it_is_not_waited_for_again_and_again(
     stream = WorkflowStreamClient.create(
         client, workflow_id, max_retry_duration=timedelta(seconds=2)
     )
-    for number in range(20):
-        stream.topic("t").publish([number, VALUE])
+    publish(stream, "t", range(20))
     await stream.flush()  # 8 MB
     assert waits == [0.5]
     assert (await client.get_workflow_handle(workflow_id).describe()).status == (
@@ -198,8 +216,7 @@ async def test_who_may_not_look_publishes_all_the_same(
     async with hosting(client, unique("host")) as workflow_id:
         sender = await Client.connect(stream_server.address, interceptors=[blind])
         stream = WorkflowStreamClient.create(sender, workflow_id)
-        for number in range(20):
-            stream.topic("t").publish([number, VALUE])
+        publish(stream, "t", range(20))
         await stream.flush()
         assert blind.looks == 1
         await client.get_workflow_handle(workflow_id).signal(Host.close)
