@@ -96,7 +96,7 @@ class WorkflowStreamClient:
         )
         patience = max_retry_duration.total_seconds()
         self._publisher = Publisher(
-            self._capture.take if self._capture else signals_to(handle, patience=patience),
+            signals_to(handle, patience=patience) if self._capture is None else self._capture.take,
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,

@@ -135,7 +135,7 @@ class HostUnavailableError(_OfWorkflow):
     """
 
 
-class RunFullError(WorkflowStreamError):
+class RunFullError(_OfWorkflow):
     """The current run's history is nearly full, and the workflow does not roll over.
 
     The server would end the workflow at 50 MiB (``limit.historySize.error``). Publishing goes
@@ -145,10 +145,10 @@ class RunFullError(WorkflowStreamError):
     def __init__(self, workflow_id: str, size: int) -> None:
         """Record the workflow and the bytes that its history holds."""
         super().__init__(
-            f"The history of workflow {workflow_id!r} holds {size:,} bytes, near the server's "
-            "limit. Its worker is behind, or it does not continue as new when rollover_due"
+            workflow_id,
+            f"its history holds {size:,} bytes, near the server's limit. Its worker is behind, or "
+            "it does not continue as new when rollover_due",
         )
-        self.workflow_id = workflow_id
         self.size = size
 
 

@@ -62,12 +62,13 @@ class Values:
         def decode(data: str) -> Any:
             try:
                 found = json_in(wire.decode_serialised(data))
-                value = None if found is None else json.loads(found.decode())
+                if found is not None:
+                    value = json.loads(found.decode())
+                    if type_ is Any or type(value) is type_:
+                        return value
             except ValueError:
-                return whole(data)  # for the converter's own error
-            if found is None or not (type_ is Any or type(value) is type_):
-                return whole(data)
-            return value
+                pass  # the converter has its own error for it
+            return whole(data)
 
         return decode
 
@@ -87,18 +88,17 @@ def serialised_json(data: bytes) -> bytes:
 
 def json_in(raw: bytes) -> bytes | None:
     """Return the data of a serialised payload that is plain JSON and nothing else; else None."""
-    at = len(_JSON_HEAD)
-    if not raw.startswith(_JSON_HEAD) or len(raw) == at:
+    if not raw.startswith(_JSON_HEAD):
         return None
-    size = raw[at]
-    at += 1
-    if size > 0x7F:
-        size, shift, more = size & 0x7F, 7, True
-        while more and at < len(raw):
-            size |= (raw[at] & 0x7F) << shift
-            more = raw[at] > 0x7F
-            at, shift = at + 1, shift + 7
-    return raw[at:] if size and len(raw) - at == size else None
+    size = shift = 0
+    for at in range(len(_JSON_HEAD), len(raw)):
+        byte = raw[at]
+        size |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            data = raw[at + 1 :]
+            return data if size and len(data) == size else None
+        shift += 7
+    return None
 
 
 def _is_default(converter: PayloadConverter) -> bool:

@@ -266,7 +266,11 @@ def _list() -> Json:
                 "Also list workflows of these types: streams that the contrib hosts.",
                 {"type": "array", "items": {"type": "string"}},
             ),
-            _query("prefix", "Only those whose ids begin like this.", {"type": "string"}),
+            _query(
+                "prefix",
+                "Only those whose ids begin like this.",
+                {"type": "string", "maxLength": 1000},
+            ),
             _query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000}),
             _query("page", "`next_page` of the page before.", {"type": "string"}),
         ],

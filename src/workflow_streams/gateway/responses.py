@@ -5,9 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 
-from starlette.types import Scope, Send
+from starlette.types import Message, Scope, Send
 
 from .refusals import RefusedError
+
+
+class Sending:
+    """Passes an answer on, and knows whether it has begun: then there is no other any more."""
+
+    def __init__(self, send: Send) -> None:
+        """Pass messages on to ``send``."""
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on."""
+        self.started = True
+        await self._send(message)
 
 
 async def refuse(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..problems import InternalError
 from ..refusals import RefusedError
-from ..responses import refuse
+from ..responses import Sending, refuse
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -29,13 +29,7 @@ class FaultMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Sending(send)
         try:
             await self._app(scope, receive, sending)
         except ClientDisconnect:
@@ -45,6 +39,6 @@ class FaultMiddleware:
             if not isinstance(err, RefusedError):
                 extra = {"request_id": scope.get("state", {}).get("request_id", "")}
                 logger.exception("A request failed", extra=extra)
-            if started:
+            if sending.started:
                 raise  # the server cuts the connection, so that the client sees a broken answer
             await refuse(err if isinstance(err, RefusedError) else InternalError(), scope, send)

@@ -21,7 +21,7 @@ from ..refusals import (
     TooManyConnectionsError,
     UrlTooLongError,
 )
-from ..responses import refuse
+from ..responses import Sending, refuse
 
 # A gateway at its limit is not to be restarted for it, and shows what it is busy with.
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -195,13 +195,7 @@ class LimitMiddleware:
             await self._app(scope, receive, send)
             return
         body = _Body(receive, self._settings)
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Sending(send)
         try:
             check_head(scope, self._settings)
             if route_path(scope) in _ALWAYS_ANSWERED:
@@ -211,7 +205,7 @@ class LimitMiddleware:
             with self._connections.connection(client[0] if client else None):
                 await self._app(scope, body.receive, sending)
         except RefusedError as refusal:
-            if started:
+            if sending.started:
                 raise
             too_large = isinstance(refusal, BodyTooLargeError)
             await refuse(refusal, scope, send, before_end=body.drain if too_large else None)
