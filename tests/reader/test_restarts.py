@@ -164,9 +164,11 @@ async def test_each_cron_run_starts_the_stream_anew(client: Client, unique: Any)
                 await handle.signal(Host.publish, [f"{label}1", f"{label}2"])
                 await handle.signal(Host.order, "finish")
                 await next_run(handle, run_id)
-            # Until the next run's time has come, that before it is what there is.
+            # Until the next run's time has come, that before it is what there is. Readers in one
+            # process share a reading: who joins it has what that has come to.
+            await live.count(5)
             async with following(client, name) as between:
-                await between.count(2)
+                await live.count(6)
                 await handle.signal(Host.publish, ["c1"])
                 await live.count(7)
                 await handle.terminate()
