@@ -7,6 +7,7 @@ batch, truncation, a ring buffer, an activity that is retried.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import re
@@ -64,8 +65,11 @@ async def publish(client: Client, workflow_id: str, name: str, dice: random.Rand
 
 
 async def restart_workers(client: Client, queue: str, cached: int, dice: random.Random) -> None:
-    """Run one worker after the other, until cancelled."""
-    while True:
+    """Run one worker after the other, until cancelled.
+
+    Each lives longer than the one before it, so that a slow machine comes to an end, too.
+    """
+    for longer in itertools.count():
         worker = Worker(
             client,
             task_queue=queue,
@@ -76,7 +80,7 @@ async def restart_workers(client: Client, queue: str, cached: int, dice: random.
             sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=100),
         )
         async with worker:
-            await asyncio.sleep(0.3 + dice.random())
+            await asyncio.sleep((0.3 + dice.random()) * 1.1**longer)
 
 
 async def told(stream: WorkflowStreamClient, start: int = 0) -> list[Line]:
