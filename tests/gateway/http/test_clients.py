@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from .serving import GatewayProcess, running_gateway
 
 HERE = Path(__file__).parent
-TOTAL = 100
+LIVES = 4
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +39,25 @@ def command(client: str) -> list[str]:
     return [node(), str(script)]
 
 
-async def write(http: httpx.AsyncClient, url: str) -> None:
-    for number in range(TOTAL):
-        closing = {"stream-closed": "true"} if number == TOTAL - 1 else {}
-        answer = await http.post(url, json=[number], headers=closing)
+async def write(http: httpx.AsyncClient, url: str, enough: asyncio.Event) -> int:
+    """Count until there is enough, and a little more; close the stream; return how many."""
+    for number in itertools.count():
+        last = enough.is_set() and number % 10 == 9
+        answer = await http.post(
+            url, json=[number], headers={"stream-closed": "true"} if last else {}
+        )
         assert answer.status_code == 204
+        if last:
+            return number + 1
         await asyncio.sleep(0.02)
+    raise AssertionError("unreachable")
 
 
-async def read(client: str, url: str, live: str) -> tuple[list[Any], int]:
-    """Read to the end, killing the client a few times; return the items and its lives."""
+async def read(client: str, url: str, live: str, enough: asyncio.Event) -> list[Any]:
+    """Read to the end, killing the client in all its lives but the last; return the items."""
     seen: list[Any] = []
-    offset, lives = "-1", 0
-    while True:
-        lives += 1
+    offset = "-1"
+    for life in range(1, LIVES + 1):
         process = await asyncio.create_subprocess_exec(
             *command(client),
             url,
@@ -68,15 +75,16 @@ async def read(client: str, url: str, live: str) -> tuple[list[Any], int]:
             seen += batch["items"]
             offset = batch["offset"]
             lines += 1
-            if lives < 4 and lines == 4:
+            if life < LIVES and lines == 4:
                 process.kill()
                 break
+            if life == LIVES:
+                enough.set()
         await process.stdout.read()
         errors = (await process.stderr.read()).decode()
         code = await process.wait()
-        if lives >= 4 or lines < 4:
-            assert code == 0, errors
-            return seen, lives
+        assert code == (0 if life == LIVES else -signal.SIGKILL), errors
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -95,10 +103,8 @@ async def test_a_client_that_is_killed_again_and_again_gets_everything_once(
 ) -> None:
     url = hasty.stream(unique("stream"))
     await http.put(url, headers={"content-type": "application/json"})
-    writing = asyncio.create_task(write(http, url))
-    try:
-        seen, lives = await asyncio.wait_for(read(client, url, live), 60)
-    finally:
-        await writing
-    assert seen == list(range(TOTAL))
-    assert lives == 4
+    enough = asyncio.Event()
+    async with asyncio.timeout(100), asyncio.TaskGroup() as group:
+        writing = group.create_task(write(http, url, enough))
+        reading = group.create_task(read(client, url, live, enough))
+    assert reading.result() == list(range(writing.result()))
