@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -15,6 +17,28 @@ from workflow_streams.testing import stream_client, stream_server
 from workflow_streams.testing.fixtures import StreamServer
 
 __all__ = ["stream_client", "stream_server"]
+
+
+SECONDS = 110
+"""Below pytest's own limit, which leaves what a test began behind, and the session hanging."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have async tests that take too long cancelled, so that they clean up."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = in_time(item.obj)
+
+
+def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Bound the time of an async test."""
+
+    @functools.wraps(test)
+    async def bounded(*arguments: Any, **named: Any) -> None:
+        async with asyncio.timeout(SECONDS):
+            await test(*arguments, **named)
+
+    return bounded
 
 
 @pytest.fixture(scope="session", autouse=True)
