@@ -51,10 +51,17 @@ class Teller:
 async def tell(count: int) -> None:
     """Publish words that name the attempt; the first attempt then waits for standard input."""
     attempt = activity.info().attempt
+    telling = asyncio.create_task(publish_words(attempt, count))
+    # The SDK cancels an attempt that has timed out. A zombie does not hear that.
+    await (asyncio.shield(telling) if attempt == 1 else telling)
+
+
+async def publish_words(attempt: int, count: int) -> None:
     async with WorkflowStreamClient.from_within_activity() as stream:
         topic = stream.topic("told", type=str)
         for number in range(count):
             await topic.send(f"{attempt}-{number}")
+            activity.heartbeat()
         if attempt > 1:
             return
         topic.publish("1-unacknowledged")
