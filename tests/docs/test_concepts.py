@@ -46,6 +46,8 @@ async def test_the_transcript_leaves_out_what_was_taken_back_and_tells_what_was_
         ]  # fmt: skip
         await handle.signal(Mixed.close)
         await handle.result()
+        # Readers in one process share a reading: it has come to the truncation.
+        assert [item.data async for item in items] == ["last"]
     rest = "0 done\nafter\nactivity\nlast\n[completed]"
     assert await concepts.transcript(client, name) == rest
     assert await concepts.transcript(client, name, 1) == f"[2 truncated]\n{rest}"

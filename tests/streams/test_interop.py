@@ -96,6 +96,8 @@ async def test_contrib_history_replays_and_a_run_lives_through_the_switch(
     await publish(ours, client, name, "early")
     async with Worker(client, task_queue=f"{name} 2", workflows=[OurHost], max_cached_workflows=0):
         stream = ours.WorkflowStreamClient.create(client, name)
+        # What is published before the first task begins comes before what that publishes.
+        await reader.count(11)
         assert await stream.topic("out", type=str).send("last but one") == 11
         await handle.signal(Host.order, "finish")
         await handle.result()
