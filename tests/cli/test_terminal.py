@@ -56,6 +56,8 @@ async def test_ctrl_c_ends_it_at_once_with_130(cli: Cli, streams: Streams) -> No
             process.send_signal(signal.SIGINT)
             async with asyncio.timeout(SECONDS):
                 assert await process.stderr.read() == b""
+                # To asyncio, a process has not ended before its output has been read.
+                await process.stdout.read()
                 assert await process.wait() == 130
 
 
