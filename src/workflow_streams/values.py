@@ -25,6 +25,7 @@ from . import wire
 _SCALARS = frozenset({str, int, float, bool})
 # How a serialised payload of plain JSON begins: its metadata, then the tag of its data.
 _JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
+_LENGTH_BYTES = 5
 
 
 class Values:
@@ -91,7 +92,8 @@ def json_in(raw: bytes) -> bytes | None:
     if not raw.startswith(_JSON_HEAD):
         return None
     size = shift = 0
-    for at in range(len(_JSON_HEAD), len(raw)):
+    # A longer length is none to protobuf, and would cost the square of its bytes to add up.
+    for at in range(len(_JSON_HEAD), min(len(raw), len(_JSON_HEAD) + _LENGTH_BYTES)):
         byte = raw[at]
         size |= (byte & 0x7F) << shift
         if byte < 0x80:

@@ -7,6 +7,7 @@ import json
 
 import psutil
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
@@ -62,3 +63,17 @@ def test_encoding_keeps_no_memory() -> None:
     gc.collect()
     # One that kept the bytes would hold 30 MB.
     assert process.memory_info().rss - before < 10 * MEGABYTE
+
+
+def test_a_length_without_an_end_is_given_up_at_once() -> None:
+    """Added up, it would take minutes; protobuf takes five bytes at most."""
+    head = message(b"x").SerializeToString()[:-2]
+    for zeros, data in ((3, b"x"), (4, None)):
+        raw = head + b"\x81" + b"\x80" * zeros + b"\x00" + b"x"
+        assert json_in(raw) == data
+        if data is not None:
+            assert Payload.FromString(raw).data == data
+        else:
+            with pytest.raises(DecodeError):
+                Payload.FromString(raw)
+    assert json_in(head + b"\xff" * 2_000_000) is None
