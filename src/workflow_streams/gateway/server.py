@@ -21,6 +21,8 @@ DEFAULT_PORT = 8080
 
 _GRACE_SECONDS = 10
 _BACKLOG = 2048
+# What the system may hold of a connection beside what is on its way.
+_UNSENT_BYTES = 128 * 1024
 # Allocations and collections after which Python looks for garbage, and looks further.
 _COLLECTIONS = (50_000, 20, 50)
 
@@ -83,6 +85,10 @@ def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
             # What is left for a client that has been let go, since it takes nothing in.
             milliseconds = int(settings.write_seconds * 2000)
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Else the system takes megabytes for a client that takes nothing in, and it is
+            # noticed only when those are full.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
     except BaseException:

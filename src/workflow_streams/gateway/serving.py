@@ -12,7 +12,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from .layers.limits import LimitSettings
-from .telemetry.logs import mask_server_logs
+from .telemetry.logs import accept_unfinished_answers, mask_server_logs
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -28,6 +28,7 @@ def server_options(limits: LimitSettings) -> dict[str, Any]:
     They leave logs to the gateway (see :func:`.telemetry.logs.configure_logging`).
     """
     mask_server_logs()
+    accept_unfinished_answers()
     return {
         "http": bounded_protocol(limits),
         "h11_max_incomplete_event_size": limits.max_header_bytes + limits.max_url_bytes,

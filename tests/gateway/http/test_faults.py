@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.embedded.ports import free_port
+from workflow_streams.gateway import GatewaySettings
+from workflow_streams.gateway.server import listen
 from workflow_streams.testing.fixtures import StreamServer
 
 from .events import Event, data_of
@@ -83,40 +86,109 @@ async def collect(events: object, count: int) -> list[Event]:
     return [await anext(events) for _ in range(count)]  # type: ignore[call-overload]
 
 
-async def test_a_client_that_takes_nothing_in_is_let_go_and_costs_nobody_else_anything(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
-) -> None:
-    with running_gateway(stream_server.address, write_seconds=1.0) as gateway:
-        name = unique("stream")
-        url = gateway.stream(name)
-        await http.put(url, headers={"content-type": "text/plain"})
-        stalled = socket.socket()
+@contextlib.contextmanager
+def stalled_client(gateway: GatewayProcess, name: str) -> Iterator[socket.socket]:
+    """A client that asks for everything and then takes next to nothing of the answer in."""
+    with socket.socket() as stalled:
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect(("127.0.0.1", gateway.port))
         stalled.sendall(
             f"GET /v1/stream/{name}?offset=-1&live=sse HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
         )
         assert stalled.recv(15) == b"HTTP/1.1 200 OK"
-        written = ""
-        async with follow(http, url) as source:
-            reading = asyncio.create_task(read_text(source.events(), 40 * 200_000))
-            for number in range(40):
-                chunk = f"{number:06d}" + "x" * 199_994
-                written += chunk
-                posted = await http.post(url, headers={"content-type": "text/plain"}, content=chunk)
-                assert posted.status_code == 204
-            assert await asyncio.wait_for(reading, 30) == written
-        while (
-            await metric(http, gateway, "workflow_streams_viewers_left_total", 'reason="slow"') < 1
-        ):
-            await asyncio.sleep(0.1)
-        # The gateway has closed it: what is left is what the kernels held.
-        stalled.settimeout(20)
-        with contextlib.suppress(ConnectionResetError):
-            while await asyncio.to_thread(stalled.recv, 1 << 20):
-                pass
-        stalled.close()
+        yield stalled
+
+
+async def left(http: httpx.AsyncClient, gateway: GatewayProcess) -> str:
+    """Wait until a viewer has left, and return why; there may be one only."""
+    name = "workflow_streams_viewers_left_total"
+    while await metric(http, gateway, name) < 1:
+        await asyncio.sleep(0.1)
+    lines = (await http.get(f"{gateway.url}/metrics")).text.splitlines()
+    (line,) = [line for line in lines if line.startswith(name)]
+    return line.partition('reason="')[2].partition('"')[0]
+
+
+TEXT = {"content-type": "text/plain"}
+# A write waits for those before it: without news, it is the keep-alive that notices.
+STALLING = {"keep_alive_seconds": 0.5, "write_seconds": 2.0}
+
+
+async def test_a_client_that_takes_nothing_in_is_let_go_and_costs_nobody_else_anything(
+    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    with running_gateway(stream_server.address, **STALLING) as gateway:
+        name = unique("stream")
+        url = gateway.stream(name)
+        written = "x" * 1_000_000
+        await http.put(url, headers=TEXT, content=written)
+        with stalled_client(gateway, name) as stalled:
+            async with follow(http, url) as source:
+                events = source.events()
+                reading = asyncio.create_task(read_text(events, 9_000_000))
+                for number in range(40):
+                    chunk = f"{number:06d}" + "x" * 199_994
+                    written += chunk
+                    posted = await http.post(url, headers=TEXT, content=chunk)
+                    assert posted.status_code == 204
+                assert await reading == written
+                assert await left(http, gateway) == "slow"
+                await events.aclose()
+            # The gateway has closed it: what is left is what the kernels held.
+            stalled.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                while await asyncio.to_thread(stalled.recv, 1 << 20):
+                    pass
         assert gateway.process.poll() is None
+
+
+async def test_the_keep_alive_notices_a_client_that_takes_nothing_in(
+    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    with running_gateway(stream_server.address, **STALLING) as gateway:
+        name = unique("stream")
+        await http.put(gateway.stream(name), headers=TEXT, content="x" * 1_000_000)
+        with stalled_client(gateway, name):
+            assert await left(http, gateway) == "slow"
+        assert gateway.log == ""
+
+
+async def test_the_end_does_not_wait_for_a_client_that_takes_nothing_in(
+    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    with running_gateway(stream_server.address, **STALLING) as gateway:
+        name = unique("stream")
+        closed = {**TEXT, "stream-closed": "true"}
+        await http.put(gateway.stream(name), headers=closed, content="x" * 1_000_000)
+        with stalled_client(gateway, name):
+            assert await left(http, gateway) == "slow"
+        assert gateway.log == ""
+
+
+async def test_a_viewer_that_takes_nothing_in_is_sent_away_like_the_others(
+    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    with running_gateway(stream_server.address, sse_seconds=1.0, write_seconds=2.0) as gateway:
+        name = unique("stream")
+        await http.put(gateway.stream(name), headers=TEXT, content="x" * 1_000_000)
+        with stalled_client(gateway, name):
+            assert await left(http, gateway) == "slow"
+        assert gateway.log == ""
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not on this system")
+def test_the_system_holds_little_of_what_a_client_does_not_take_in() -> None:
+    with listen("127.0.0.1", 0, GatewaySettings()) as listening, socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(listening.getsockname())
+        sending, _ = listening.accept()
+        with sending:
+            sending.settimeout(0.5)
+            sent = 0
+            with contextlib.suppress(TimeoutError):
+                while sent < 10_000_000:
+                    sent += sending.send(bytes(100_000))
+            assert 100_000 <= sent < 500_000
 
 
 async def read_text(events: object, size: int) -> str:

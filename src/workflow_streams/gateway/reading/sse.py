@@ -170,45 +170,54 @@ class EventStream(Response):
 
     async def _send_events(self, send: Send, watch: Watch) -> LeaveReason:
         start = {"status": self.status_code, "headers": self.raw_headers}
-        await send({"type": "http.response.start", **start})
-        reason: LeaveReason = "error"
         try:
-            await self._write(send, watch, opening(_RETRY_MILLISECONDS))
+            await self._write(send, watch, {"type": "http.response.start", **start})
+            await self._write(send, watch, _body(opening(_RETRY_MILLISECONDS)))
             reason = await self._follow(send, watch)
-        except WorkflowStreamError as err:
-            # The client asks again, and then gets the error as an answer of its own.
-            logger.info("An event stream breaks off: %s: %s", type(err).__name__, err)
-        if reason not in ("client", "slow"):
-            await send(_body(b"", more=False))
+            if reason not in ("client", "slow"):
+                await self._write(send, watch, _body(b"", more=False))
+        except asyncio.CancelledError:
+            call = watch.take()
+            assert call != "keep-alive", "it is for those that do not write"
+            return call
         return reason
 
     async def _follow(self, send: Send, watch: Watch) -> LeaveReason:
+        silent = False
         while True:
             try:
+                if silent:
+                    await self._write(send, watch, _body(self._writer.still_there()))
+                    silent = False
                 if self._part is None:
                     self._part = await self._reading.next_part()
                 part, self._part = self._part, None
                 event = self._writer.events(part)
                 if event:
-                    await self._write(send, watch, event)
+                    await self._write(send, watch, _body(event))
                 if part.end is not None:
                     return "end"
             except asyncio.CancelledError:
                 call = watch.take()
                 if call == "keep-alive":
-                    await self._write(send, watch, self._writer.still_there())
+                    silent = True
                     continue
                 # A client that was being written to resumes at what it has got.
                 if watch.busy_since is None and call != "client":
-                    await self._write(send, watch, self._writer.closing(call))
+                    await self._write(send, watch, _body(self._writer.closing(call)))
                 return call
+            except WorkflowStreamError as err:
+                # The client asks again, and then gets the error as an answer of its own.
+                logger.info("An event stream breaks off: %s: %s", type(err).__name__, err)
+                return "error"
 
-    async def _write(self, send: Send, watch: Watch, data: bytes) -> None:
+    async def _write(self, send: Send, watch: Watch, message: dict[str, Any]) -> None:
+        """Send; each write waits until those before it are taken in, more or less."""
         loop = asyncio.get_running_loop()
         watch.busy_since = loop.time()
-        await send(_body(data, more=True))
+        await send(message)
         watch.busy_since, watch.quiet_since = None, loop.time()
 
 
-def _body(data: bytes, *, more: bool) -> dict[str, Any]:
+def _body(data: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.response.body", "body": data, "more_body": more}

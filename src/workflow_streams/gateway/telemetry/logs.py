@@ -102,11 +102,26 @@ class UvicornAccessFilter(logging.Filter):
         return True
 
 
+class UnfinishedFilter(logging.Filter):
+    """Keeps back what uvicorn says of answers that the gateway left unfinished.
+
+    It is the only way to break off with a client that takes nothing in, not an error; the
+    metrics count those.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is about something else."""
+        return record.msg != "ASGI callable returned without completing response."
+
+
 def mask_server_logs() -> None:
     """Keep signed URLs out of uvicorn's access log, if the server writes one."""
-    access = logging.getLogger("uvicorn.access")
-    if not any(isinstance(known, UvicornAccessFilter) for known in access.filters):
-        access.addFilter(UvicornAccessFilter())
+    _filter_once("uvicorn.access", UvicornAccessFilter)
+
+
+def accept_unfinished_answers() -> None:
+    """Have uvicorn be silent about them; for a server that holds nothing but the gateway."""
+    _filter_once("uvicorn.error", UnfinishedFilter)
 
 
 def configure_logging(
@@ -135,6 +150,12 @@ def configure_logging(
         logger.handlers.clear()
         logger.propagate = True
     mask_server_logs()
+
+
+def _filter_once(name: str, kind: type[logging.Filter]) -> None:
+    logger = logging.getLogger(name)
+    if not any(isinstance(known, kind) for known in logger.filters):
+        logger.addFilter(kind())
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
