@@ -136,6 +136,8 @@ async def test_the_end_of_a_stream_larger_than_the_ring_is_found(
     async with hosting(client, name) as handle:
         for _ in range(5):
             await handle.signal(Host.publish, ["x" * 1000] * 5)
+        # A batch that comes within the same task as these stands before them.
+        assert await handle.query(wire.OFFSET_QUERY, result_type=int) == 25
         await send(client, name, "last")
         assert await WorkflowStreamClient.create(client, name).get_offset() == 26
         async with following(client, name, from_offset=LATEST) as latest:
@@ -155,7 +157,6 @@ async def test_a_reader_that_has_stalled_does_not_keep_another_one_from_starting
     async with hosting(client, name) as handle:
         for i in range(20):
             await handle.signal(Host.publish, [f"{i:500}"])
-        # A batch that comes within the same task as these stands before them.
         assert await handle.query(wire.OFFSET_QUERY, result_type=int) == 20
         await send(client, name, "last")
         stalled = aiter(WorkflowStreamClient.create(client, name).follow())

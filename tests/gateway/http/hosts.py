@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from workflow_streams import WorkflowStream, WorkflowStreamClient
+from workflow_streams import WorkflowStream, WorkflowStreamClient, wire
 
 
 @workflow.defn(name="Talks", sandboxed=False)
@@ -128,6 +128,11 @@ class Quiet:
 
 
 HOSTS = [Talks, Stutters, ContribTalks, Quiet]
+
+
+async def said(handle: WorkflowHandle[object, object], head: int) -> None:
+    """Wait until the workflow has done what it was told, by which the stream has come to `head`."""
+    assert await handle.query(wire.OFFSET_QUERY, result_type=int) == head
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from ...payloads.codecs import encrypted_with
 from ...payloads.test_encryption import raw_bytes
 from ..security.wire import serving
 from .events import EventSource, data_of
-from .hosts import hosting
+from .hosts import hosting, said
 
 Unique = Callable[[str], str]
 KEY = os.urandom(32)
@@ -115,6 +115,7 @@ async def test_with_the_key_a_workflows_stream_is_read_and_written(
     name = unique("sealed")
     async with hosting(client, "Talks", name) as talks:
         await talks.signal("say", args=["own", '"the eagle lands"'])
+        await said(talks, 1)
         url = f"{base}/v1/stream/{name}"
         assert (await http.post(url, json=["the eagle left"])).status_code == 204
         items = [
@@ -139,6 +140,7 @@ async def test_without_the_key_it_says_so_and_writes_nothing(
     assert (await http.put(f"{base}/v1/stream/{made}", json=["the eagle"])).status_code == 201
     async with hosting(client, "Talks", hosted) as talks:
         await talks.signal("say", args=["own", '"the eagle"'])
+        await said(talks, 1)
         before = {}
         for name in (made, hosted):
             before[name] = (await http.get(f"{base}/v1/stream/{name}")).json()

@@ -9,11 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client
 
-from workflow_streams import wire
-
-from .hosts import ended, hosting
+from .hosts import ended, hosting, said
 from .serving import GatewayProcess
 
 Unique = Callable[[str], str]
@@ -21,11 +19,6 @@ Unique = Callable[[str], str]
 
 def token(offset: int) -> str:
     return f"{offset:020d}"
-
-
-async def said(handle: WorkflowHandle[Any, Any], head: int) -> None:
-    """Wait until the workflow has done what it was told, by which the stream has come to `head`."""
-    assert await handle.query(wire.OFFSET_QUERY, result_type=int) == head
 
 
 async def test_a_workflows_items_come_in_envelopes_with_the_bytes_they_were_published_as(

@@ -11,6 +11,7 @@ from playwright.async_api import expect
 from temporalio.client import WorkflowHandle
 
 from ...faults.network import Network
+from ..http.hosts import said
 from ..http.serving import GatewayProcess
 from .conftest import OpenLooker
 from .hosts import Hosts
@@ -33,6 +34,7 @@ async def test_a_truncated_stream_says_where_it_begins(
     handle = await hosts.host(stream)
     await hosts.numbers(stream, 0, 10)
     await handle.signal("truncate", 6)
+    await said(handle, 10)
     await hosts.numbers(stream, 10, 11)
     await looker.open(stream)
     await looker.head(11)
@@ -56,6 +58,7 @@ async def test_items_dropped_while_the_connection_was_cut_are_a_gap(
         network.cut()
         await hosts.numbers(stream, 5, 10)
         await handle.signal("truncate", 8)
+        await said(handle, 10)
         network.restore()
         await looker.head(10)
         await looker.live()
