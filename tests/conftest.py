@@ -19,7 +19,7 @@ from workflow_streams.testing.fixtures import StreamServer
 __all__ = ["stream_client", "stream_server"]
 
 
-SECONDS = 110
+SECONDS = 280
 """Below pytest's own limit, which leaves what a test began behind, and the session hanging."""
 
 

@@ -42,7 +42,7 @@ def test_property_tests_take_every_branch_of_the_pure_modules(tmp_path: Path) ->
         env=own | {"COVERAGE_FILE": str(tmp_path / "coverage")},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for module in PURE:

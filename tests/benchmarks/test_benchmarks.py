@@ -28,7 +28,7 @@ def measure(folder: Path, name: str) -> tuple[list[list[str]], dict[str, Any]]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert ran.returncode == 0, ran.stderr
     page = (folder / "results.md").read_text()

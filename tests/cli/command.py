@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "workflow-streams")
-SECONDS = 60
+SECONDS = 100
 
 # The command is to behave alike whatever the machine that runs the tests is set up for.
 FOREIGN = ("TEMPORAL_", "OPENAI_", "LOCAL_MODEL_", "WORKFLOW_STREAMS_", "NO_COLOR", "FORCE_COLOR")

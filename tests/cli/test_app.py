@@ -40,13 +40,13 @@ def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
         env=environment(None, {}),
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=250,
     )
 
 
 def command(*args: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [COMMAND, *args], env=environment(None, {}), capture_output=True, text=True, timeout=60
+        [COMMAND, *args], env=environment(None, {}), capture_output=True, text=True, timeout=250
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -21,7 +21,7 @@ def python(code: str, *args: str, **more: str) -> subprocess.CompletedProcess[st
         env=environment(None, more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
 
 

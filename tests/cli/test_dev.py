@@ -25,7 +25,7 @@ SERVER_ONLY = ("--headless", "--no-gateway", "--no-workers")
 
 def run(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *args], env=environment(None, more), capture_output=True, text=True, timeout=60
+        [COMMAND, *args], env=environment(None, more), capture_output=True, text=True, timeout=250
     )
 
 

@@ -168,7 +168,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
         env=environment(None, {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("workflow-streams: starlette")

@@ -28,7 +28,7 @@ async def test_the_hub_hosts_until_it_is_closed_and_its_transcript_is_what_was_s
         reader = asyncio.create_task(concepts.transcript(client, name))
         await handle.signal(concepts.Hub.close)
         await handle.result()
-        assert await asyncio.wait_for(reader, 30) == "one\ntwo\nthree\n[completed]"
+        assert await asyncio.wait_for(reader, 100) == "one\ntwo\nthree\n[completed]"
 
 
 async def test_the_transcript_leaves_out_what_was_taken_back_and_tells_what_was_lost(
@@ -63,4 +63,4 @@ async def test_the_transcript_of_a_whole_stream_holds_each_thing_once(
         await handle.signal(Mixed.close)
         await handle.result()
         expected = "init\n0 begun\n0 done\nafter\nactivity\nlast\n[completed]"
-        assert await asyncio.wait_for(reader, 30) == expected
+        assert await asyncio.wait_for(reader, 100) == expected

@@ -41,7 +41,7 @@ async def gateway_at(client: Client, settings: GatewaySettings) -> AsyncIterator
     """Yield a client of a gateway in this process."""
     async with (
         serving(create_app(client, settings), lifespan="on") as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=100) as http,
     ):
         yield http
 
@@ -96,7 +96,7 @@ async def test_mounted_as_the_page_shows_it_serves_streams_below_its_prefix(
     app, name = load("docs/gateway.md").app, unique("mounted")
     async with (
         serving(app, lifespan="on") as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=100) as http,
     ):
 
         async def ready() -> bool:
@@ -131,7 +131,7 @@ async def the_url_reads_one_topic(client: Client, url: str, key: Secret) -> None
         async with WorkflowStreamClient.create(client, "order-1") as stream:
             for topic in ("status", "secret", "status"):
                 await stream.topic(topic).send(f"of {topic}")
-        async with asyncio.timeout(30), http.stream("GET", url) as response:
+        async with asyncio.timeout(100), http.stream("GET", url) as response:
             assert response.status_code == 200
             assert response.headers["content-type"] == "text/event-stream"
             items = data_of(await EventSource(response).until("upToDate"))

@@ -40,7 +40,7 @@ def test_python_on_all_pages_is_type_correct(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -87,7 +87,7 @@ def test_commands_of_the_command_line_exist() -> None:
             [Path(sys.executable).with_name("workflow-streams"), name, "--help"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=100,
         )
         assert done.returncode == 0, done.stderr
 

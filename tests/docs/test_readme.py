@@ -34,9 +34,9 @@ async def test_what_the_readme_shows_does_what_it_says(
             workflow.run, readme.OrderInput("order-1"), id=name, task_queue=name
         )
         # Live: the workflow runs while this reads.
-        await asyncio.wait_for(readme.watch(client, name), 30)
+        await asyncio.wait_for(readme.watch(client, name), 100)
         assert capsys.readouterr().out == TOLD
         assert await client.get_workflow_handle(name).result() == "charge-order-1"
     # And once more, with no worker.
-    await asyncio.wait_for(readme.watch(client, name), 30)
+    await asyncio.wait_for(readme.watch(client, name), 100)
     assert capsys.readouterr().out == TOLD

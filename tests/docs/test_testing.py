@@ -27,6 +27,6 @@ def test_the_tests_on_the_page_pass(stream_server: StreamServer, tmp_path: Path)
         env=own | {"TEMPORAL_ADDRESS": stream_server.address},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
     )
     assert "5 passed" in done.stdout, done.stdout + done.stderr

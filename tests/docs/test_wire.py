@@ -108,7 +108,7 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
             await run.signal(Mixed.close)
             await left(client, name, run_id)
         await handle.result()
-        theirs = await asyncio.wait_for(reader, 30)
+        theirs = await asyncio.wait_for(reader, 100)
     ours = [
         (item.offset, item.topic, item.data.payload.data)
         async for item in WorkflowStreamClient.create(client, name).subscribe(result_type=RawValue)

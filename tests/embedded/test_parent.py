@@ -41,7 +41,7 @@ def start(*args: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
 
 
 def finish(parent: subprocess.Popen[bytes]) -> None:
-    parent.wait(10)
+    parent.wait(100)
     assert parent.stdout is not None
     parent.stdout.close()
 
@@ -49,27 +49,27 @@ def finish(parent: subprocess.Popen[bytes]) -> None:
 def test_it_ends_when_its_parent_is_killed() -> None:
     parent, server = start()
     parent.kill()
-    server.wait(10)
+    server.wait(100)
     finish(parent)
 
 
 def test_it_ends_when_the_whole_group_of_its_parent_is_killed() -> None:
     parent, server = start()
     os.killpg(parent.pid, signal.SIGKILL)
-    server.wait(10)
+    server.wait(100)
     finish(parent)
 
 
 def test_it_ends_when_its_parent_leaves_without_stopping_it() -> None:
     parent, server = start("exit")
-    server.wait(10)
+    server.wait(100)
     finish(parent)
 
 
 def test_it_ends_even_if_a_fork_of_its_parent_lives_on() -> None:
     parent, server = start("fork")
     parent.kill()
-    server.wait(10)
+    server.wait(100)
     finish(parent)
 
 
@@ -79,6 +79,6 @@ def test_it_ends_when_its_supervisor_is_asked_to(number: signal.Signals) -> None
     supervisor = server.parent()
     assert supervisor is not None
     supervisor.send_signal(number)
-    server.wait(10)
+    server.wait(100)
     parent.kill()
     finish(parent)

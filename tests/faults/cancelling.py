@@ -113,6 +113,6 @@ def _bound(call: Callable[[Any], Any], argument: Any) -> Callable[[], Any]:
 
 async def no_task_named(start: str) -> None:
     """Wait until no task is left whose name starts like this."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while any(t.get_name().startswith(start) for t in asyncio.all_tasks()):
             await asyncio.sleep(0.001)

@@ -104,7 +104,7 @@ class Network:
 
     async def until(self, seen: Callable[[], bool]) -> None:
         """Wait until ``seen()``, which depends on what has passed or been lost."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while not seen():
                 await self._changed.wait()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
 
-SECONDS = 40
+SECONDS = 100
 
 
 class Reader:

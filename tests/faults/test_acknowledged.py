@@ -41,7 +41,7 @@ async def test_offset_of_a_workflow_started_anew_under_the_same_id(
             await stream.topic("t").send(value)
         await client.get_workflow_handle(name).terminate()
         await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert await WorkflowStreamClient.create(client, name).get_offset() == 0
             assert await stream.get_offset() == 0
             assert await stream.topic("t").send("anew") == 0

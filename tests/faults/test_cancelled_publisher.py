@@ -193,7 +193,7 @@ async def test_forced_flush_as_the_last_act_of_a_block_does_not_hang(
     async with hosting(client, unique("host")) as workflow_id:
         stream = WorkflowStreamClient.create(client, workflow_id)
         for turns in range(40):
-            async with asyncio.timeout(10), stream:
+            async with asyncio.timeout(100), stream:
                 stream.topic("t").publish(f"{turns} a", force_flush=True)
                 for _ in range(turns):
                     await asyncio.sleep(0)

@@ -213,7 +213,7 @@ async def test_cancelled_again_and_again_it_still_sees_everything_once(
             await client.get_workflow_handle(workflow_id).signal(Host.close)
 
         writing = asyncio.create_task(write())
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             while not any(isinstance(event, End) for event in seen):
                 try:
                     async with asyncio.timeout(patience):

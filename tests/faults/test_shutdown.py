@@ -52,7 +52,7 @@ async def leaving(server: StreamServer, workflow_id: str, *args: str) -> AsyncIt
         sys.executable, *command, stdout=PIPE, stderr=PIPE
     )
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             yield process
     finally:
         with suppress(ProcessLookupError):

@@ -41,7 +41,7 @@ def told(stream_server: StreamServer, request: pytest.FixtureRequest) -> Told:
         [sys.executable, "-W", "error", str(HOST), stream_server.address, queue, request.param],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -82,7 +82,7 @@ def test_without_the_plugin_a_start_runs_one_small_file_of_the_package(told: Tol
 def test_importing_the_library_imports_none_of_its_extras(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=250
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) & FOREIGN == set()

@@ -127,7 +127,7 @@ async def test_a_reader_without_the_key_is_told_so(
     stream = WorkflowStreamClient.create(
         await stream_server.connect(data_converter=converter), name
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         for read in (
             lambda: anext(stream.subscribe()),
             lambda: anext(stream.follow(from_offset=3)),

@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
 
-SECONDS = 40
+SECONDS = 100
 Line = tuple[Any, ...]
 
 

@@ -179,7 +179,7 @@ async def delete(client: Client, workflow_id: str, run_id: str) -> None:
         )
     )
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             try:
                 await handle.describe()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-SECONDS = 60
+SECONDS = 100
 
 # The samples are to behave alike whatever the machine that runs the tests is set up for.
 FOREIGN = ("TEMPORAL_", "OPENAI_", "LOCAL_MODEL_", "NO_COLOR")
@@ -110,7 +110,7 @@ class Sample:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
         self._reader.join()

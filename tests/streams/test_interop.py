@@ -59,7 +59,7 @@ async def test_both_clients_publish_and_read_alike_across_runs_and_after_the_end
                 await roll_over(handle)
         await handle.signal(Host.order, "finish")
         await handle.result()
-        theirs, mine = await asyncio.wait_for(asyncio.gather(*readers), 30)
+        theirs, mine = await asyncio.wait_for(asyncio.gather(*readers), 100)
         assert mine == theirs
         assert [offset for offset, _, _ in mine] == list(range(15))
         assert [data for _, topic, data in mine if topic == "out"] == [

@@ -180,13 +180,13 @@ async def test_memory_and_history_agree(client: Client, unique: Any, seed: int) 
             mine = [v for _, v in memory if v.startswith(f'"p{k} ')]
             assert mine == [f'"p{k} {n} {c}"' for n in range(1, 25) for c in "ab"]
 
-        lines = await asyncio.wait_for(ours, 20)
+        lines = await asyncio.wait_for(ours, 100)
         seen = [line[0] for line in lines if isinstance(line, tuple)]
         taken_back = [o for part in read(lines, result) for o in part]
         gone = superseded(memory)
         assert len(taken_back) == len(set(taken_back))
         assert gone & set(seen) <= set(taken_back) <= gone
-        polled = offsets_of(await asyncio.wait_for(theirs, 20), result)
+        polled = offsets_of(await asyncio.wait_for(theirs, 100), result)
         if mode == "all":
             assert seen == polled == list(range(len(memory)))
         # Afterwards, exactly what is retained is there.

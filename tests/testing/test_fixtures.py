@@ -53,7 +53,7 @@ def run_suite(
         env=own | environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=250,
     )
 
 
@@ -89,6 +89,6 @@ def test_the_session_has_one_server(stream_server: StreamServer) -> None:
 
 def test_without_pytest_the_error_says_what_to_install() -> None:
     code = "import sys; sys.modules['pytest'] = None; import workflow_streams.testing"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.returncode == 1
     assert "pip install 'workflow-streams[testing]'" in done.stderr

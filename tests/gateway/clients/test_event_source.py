@@ -56,7 +56,7 @@ async def test_event_source_is_cut_off_and_resumes_with_nothing_lost_or_double(
                     await stream.topic("n", type=int).send(number)
                     await asyncio.sleep(0.02)
             await client.get_workflow_handle(name).signal("end", "complete")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(100):
                 assert await page.evaluate("window.over") == "completed"
             got = json.loads(await page.evaluate("JSON.stringify(window.got)"))
             opened = await page.evaluate("window.opened")

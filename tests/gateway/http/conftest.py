@@ -21,7 +21,7 @@ def gateway(stream_server: StreamServer) -> Iterator[GatewayProcess]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=100) as client:
         yield client
 
 

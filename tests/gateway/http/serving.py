@@ -67,13 +67,13 @@ class GatewayProcess:
         return int(self.process.stdout.readline())
 
     def wait_ready(self) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 100
         while httpx.get(f"{self.url}/readyz", timeout=60).status_code != 200:
             assert time.monotonic() < until, self.log
             assert self.process.poll() is None, self.log
             time.sleep(0.05)
 
-    def end(self, number: int = signal.SIGTERM, timeout: float = 20) -> str:
+    def end(self, number: int = signal.SIGTERM, timeout: float = 100) -> str:
         """Send it a signal, and return its log when it is gone."""
         if self.process.poll() is None:
             self.process.send_signal(number)

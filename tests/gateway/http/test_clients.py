@@ -104,7 +104,7 @@ async def test_a_client_that_is_killed_again_and_again_gets_everything_once(
     url = hasty.stream(unique("stream"))
     await http.put(url, headers={"content-type": "application/json"})
     enough = asyncio.Event()
-    async with asyncio.timeout(100), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(250), asyncio.TaskGroup() as group:
         writing = group.create_task(write(http, url, enough))
         reading = group.create_task(read(client, url, live, enough))
     assert reading.result() == list(range(writing.result()))

@@ -57,7 +57,7 @@ async def listed_all(
     http: httpx.AsyncClient, base: str, prefix: str, count: int
 ) -> dict[str, dict[str, Any]]:
     """Return so many entries by id, as soon as the visibility store has come to them."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             answer = await http.get(f"{base}/v1/streams", params={"prefix": prefix})
             assert answer.status_code == 200, answer.text

@@ -75,7 +75,7 @@ async def test_events_tell_the_whole_story_up_to_the_outcome(
         reading = asyncio.create_task(source.rest())
         await stutters.signal("start")
         await ended(stutters)
-        story = await asyncio.wait_for(reading, 20)
+        story = await asyncio.wait_for(reading, 100)
     assert [item["data"] for item in data_of(story)] == [
         "one of 1", "two of 1", "one of 2", "two of 2",
     ]  # fmt: skip
@@ -253,7 +253,7 @@ async def test_a_viewer_at_the_tail_gets_the_last_append_with_the_close(
     async with follow(http, url, "now") as source:
         reading = asyncio.create_task(source.rest())
         await http.post(url, json=["last"], headers={"stream-closed": "true"})
-        story = await asyncio.wait_for(reading, 10)
+        story = await asyncio.wait_for(reading, 100)
     if data_of(story) == []:  # it came first
         assert story[-1].json["streamNextOffset"] == token(2)
     else:
@@ -270,5 +270,5 @@ async def test_a_deleted_stream_ends_for_those_who_read_it(
     async with follow(http, url) as source:
         reading = asyncio.create_task(source.rest())
         assert (await http.delete(url)).status_code == 204
-        await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, 100)
     assert (await http.get(url)).status_code == 404

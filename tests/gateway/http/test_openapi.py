@@ -99,7 +99,7 @@ def test_whatever_is_asked_the_answer_is_one_that_is_described(
     )
     @given(case=strategy)
     def ask(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS, timeout=20)
+        case.call_and_validate(checks=CHECKS, timeout=100)
 
     try:
         ask()

@@ -27,7 +27,7 @@ Connect = Callable[[str], socket.socket]
 _SO_ATTACH_FILTER = 26
 _RETURN = 6  # an instruction of packet filters; what it returns is how much to keep
 VANISHING = 8
-BOUND_SECONDS = 20  # about a second of patience, twice that for the kernel's, and a busy machine
+BOUND_SECONDS = 60  # about a second of patience, twice that for the kernel's, and a busy machine
 LARGE = b"x" * 6_000_000  # more than the kernels take in
 
 
@@ -55,7 +55,7 @@ def connect(gateway: GatewayProcess) -> Iterator[Connect]:
         client = socket.socket()
         clients.append(client)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(20)
+        client.settimeout(100)
         client.connect(("127.0.0.1", gateway.port))
         client.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         return client
@@ -103,7 +103,7 @@ async def test_viewers_that_vanish_leave_and_the_others_get_all(
         assert await metric(http, gateway, "workflow_streams_viewers{") == 1
         assert await metric(http, gateway, left) == before + VANISHING
         await http.post(url, json=["last"], headers={"stream-closed": "true"})
-        assert data_of(await asyncio.wait_for(reading, 20)) == [*written, "last"]
+        assert data_of(await asyncio.wait_for(reading, 100)) == [*written, "last"]
 
 
 @pytest.mark.parametrize("vanishing", [True, False], ids=["vanish", "read no more"])

@@ -96,7 +96,7 @@ LISTEN = """(url) => new Promise((done) => {
 
 async def refused(gateway: GatewayProcess) -> None:
     """Wait until a write of a foreign page has come, and was not taken."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not re.search(r"method=POST .* status=403 refused=cross-origin", gateway.log):
             await asyncio.sleep(0.02)
 

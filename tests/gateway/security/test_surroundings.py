@@ -122,7 +122,7 @@ async def test_one_subject_has_its_live_connections_and_no_more(stream_server: S
     with running_gateway(
         stream_server.address, environ=ENVIRON, limits={"max_connections_per_client": 3}
     ) as gateway:
-        async with asyncio.timeout(60), _from("127.0.0.2") as one, _from("127.0.0.3") as other:
+        async with asyncio.timeout(100), _from("127.0.0.2") as one, _from("127.0.0.3") as other:
             url = gateway.stream(unique("limited"))
             assert (await one.put(url, headers={**bearer(), **JSON})).status_code == 201
             async with (
@@ -147,7 +147,7 @@ async def test_one_subject_has_its_live_connections_and_no_more(stream_server: S
 
 
 def _from(address: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=30, transport=httpx.AsyncHTTPTransport(local_address=address))
+    return httpx.AsyncClient(timeout=100, transport=httpx.AsyncHTTPTransport(local_address=address))
 
 
 async def test_without_login_pages_of_others_neither_read_nor_write(
@@ -187,7 +187,7 @@ def test_without_login_it_refuses_to_start_where_others_could_reach_it() -> None
         [sys.executable, "-W", "error", "-c", SERVE, "0.0.0.0"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]

@@ -20,7 +20,7 @@ from playwright.async_api import (
 
 from ..browser import is_absent, launch_options
 
-SECONDS = 20
+SECONDS = 100
 expect.set_options(timeout=SECONDS * 1000)
 
 _ROWS = """() => [...document.querySelectorAll("#items .row")].map((row) => ({
