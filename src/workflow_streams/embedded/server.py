@@ -152,10 +152,14 @@ class EmbeddedServer:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Let the server shut down, and wait until it is gone; may be called again."""
+        """End the server, and wait until it is gone; may be called again.
+
+        One with a database is let shut down; of one without, nothing stays anyway.
+        """
         if self._process is not None:
             process, self._process = self._process, None
-            await process.end()
+            # A shutdown in order takes the server a second.
+            await process.end(at_once=self._db_filename is None)
 
     async def kill(self) -> None:
         """Kill the server, as a crash would, and wait until it is gone; may be called again."""
