@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from .hosts import ended, hosting, said
-from .serving import GatewayProcess
+from .serving import GatewayProcess, metric
 
 Unique = Callable[[str], str]
 
@@ -209,15 +209,23 @@ async def test_a_long_poll_waits_for_what_passes_its_filter(
     async with hosting(client, "Talks", name) as talks:
         await talks.signal("say", args=["a", "0"])
         await said(talks, 1)
-        query = {"offset": "now", "live": "long-poll", "topic": "b"}
-        waiting = asyncio.create_task(http.get(gateway.stream(name), params=query))
+        query = {"offset": token(1), "live": "long-poll", "topic": "b"}
+
+        async def poll() -> httpx.Response:
+            while True:
+                answer = await http.get(gateway.stream(name), params=query)
+                if answer.status_code != 204:
+                    return answer
+                query["offset"] = answer.headers["stream-next-offset"]
+
+        waiting = asyncio.create_task(poll())
+        viewers = "workflow_streams_viewers{"
+        while not waiting.done() and await metric(http, gateway, viewers, "long-poll") < 1:
+            await asyncio.sleep(0.01)
         await talks.signal("say", args=["a", "1"])
         await said(talks, 2)
         await talks.signal("say", args=["b", "2"])
         answer = await waiting
-        if answer.status_code == 204:  # it began after the item for the other topic
-            query["offset"] = answer.headers["stream-next-offset"]
-            answer = await http.get(gateway.stream(name), params=query)
         assert [(i["topic"], i["data"]) for i in answer.json()] == [("b", 2)]
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["stream-cursor"].isdigit()
