@@ -142,35 +142,25 @@ async def test_a_client_that_takes_nothing_in_is_let_go_and_costs_nobody_else_an
         assert gateway.process.poll() is None
 
 
-async def test_the_keep_alive_notices_a_client_that_takes_nothing_in(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
+@pytest.mark.parametrize(
+    ("settings", "headers"),
+    [
+        (STALLING, TEXT),
+        (STALLING, {**TEXT, "stream-closed": "true"}),
+        ({"sse_seconds": 1.0, "write_seconds": 2.0}, TEXT),
+    ],
+    ids=["keep-alive", "end", "closing"],
+)
+async def test_a_client_that_takes_nothing_in_is_let_go_whatever_waits_for_it(
+    stream_server: StreamServer,
+    http: httpx.AsyncClient,
+    unique: Unique,
+    settings: dict[str, float],
+    headers: dict[str, str],
 ) -> None:
-    with running_gateway(stream_server.address, **STALLING) as gateway:
+    with running_gateway(stream_server.address, **settings) as gateway:
         name = unique("stream")
-        await http.put(gateway.stream(name), headers=TEXT, content="x" * 1_000_000)
-        with stalled_client(gateway, name):
-            assert await left(http, gateway) == "slow"
-        assert gateway.log == ""
-
-
-async def test_the_end_does_not_wait_for_a_client_that_takes_nothing_in(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
-) -> None:
-    with running_gateway(stream_server.address, **STALLING) as gateway:
-        name = unique("stream")
-        closed = {**TEXT, "stream-closed": "true"}
-        await http.put(gateway.stream(name), headers=closed, content="x" * 1_000_000)
-        with stalled_client(gateway, name):
-            assert await left(http, gateway) == "slow"
-        assert gateway.log == ""
-
-
-async def test_a_viewer_that_takes_nothing_in_is_sent_away_like_the_others(
-    stream_server: StreamServer, http: httpx.AsyncClient, unique: Unique
-) -> None:
-    with running_gateway(stream_server.address, sse_seconds=1.0, write_seconds=2.0) as gateway:
-        name = unique("stream")
-        await http.put(gateway.stream(name), headers=TEXT, content="x" * 1_000_000)
+        await http.put(gateway.stream(name), headers=headers, content="x" * 1_000_000)
         with stalled_client(gateway, name):
             assert await left(http, gateway) == "slow"
         assert gateway.log == ""
