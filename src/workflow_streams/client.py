@@ -11,8 +11,8 @@ from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
-from temporalio.converter import DataConverter
 
+from .attempts import publisher_of
 from .capture import current_capture
 from .codec import converter_of
 from .delivery import signals_to
@@ -26,7 +26,7 @@ from .publisher import (
     DEFAULT_MAX_RETRY_DURATION,
     Publisher,
 )
-from .publisher_ids import ActivityPublisher, Attempt
+from .publisher_ids import ActivityPublisher
 from .reader.hub import Feed, feed_of, hold
 from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
@@ -70,8 +70,8 @@ class WorkflowStreamClient:
         Args:
             handle: The workflow that hosts the stream. One with a run id means that run and
                 those after it.
-            client: Client whose payload converter encodes and decodes values. Default: the
-                SDK's default converter.
+            client: Client whose payload converter encodes and decodes values. Default: that of
+                the handle.
             batch_interval: Shortest time between two batches of this client. The first item
                 after a pause is sent at once. Default 100 ms.
             max_batch_size: Items at which a batch is sent without waiting. Default: by bytes.
@@ -87,8 +87,7 @@ class WorkflowStreamClient:
         self._client: Client = client or cast("Client", getattr(handle, "_client", None))
         if self._capture is None:
             rest_at_exit(self._client)
-        converter = converter_of(client, handle.id) if client else DataConverter.default
-        self._converter = converter.payload_converter
+        self._converter = converter_of(self._client, handle.id).payload_converter
         self._types = TopicTypes()
         nonce = uuid.uuid4().hex[:8]
         self._publisher_id = (
@@ -169,11 +168,9 @@ class WorkflowStreamClient:
         info = activity.info()
         if info.workflow_id is None:
             raise UsageError(
-                "This activity was not started by a workflow. Use WorkflowStreamClient.create("
+                "This activity has no parent workflow. Use WorkflowStreamClient.create("
                 "activity.client(), workflow_id) with the id of the workflow to publish to."
             )
-        scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
-        attempt = Attempt(max(0, scheduled), info.attempt)
         client = cast("Client", current_capture() or activity.client())
         return cls(
             client.get_workflow_handle(info.workflow_id),
@@ -183,7 +180,7 @@ class WorkflowStreamClient:
             max_retry_duration=max_retry_duration,
             max_buffer_items=max_buffer_items,
             max_buffer_bytes=max_buffer_bytes,
-            _activity=ActivityPublisher(info.workflow_run_id or "", info.activity_id, attempt),
+            _activity=publisher_of(info),
         )
 
     async def __aenter__(self) -> Self:
@@ -360,7 +357,7 @@ class WorkflowStreamClient:
         self, topics: Topics, from_offset: int | Last, result_type: Any, *, items_only: bool
     ) -> Subscription[Any]:
         if result_type is Payload:
-            raise UsageError("Nothing decodes to Payload; use result_type=RawValue")
+            raise UsageError("Nothing decodes to result_type=Payload; use result_type=RawValue")
         return Subscription(
             self._feed,
             _names(topics),

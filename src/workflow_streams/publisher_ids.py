@@ -5,10 +5,12 @@ Ids of any other shape are opaque; the fold only deduplicates by them. Pure.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 _PREFIX = "wfs1"
 _PRODUCER_PREFIX = "wfp1"
+_MAX_NONCE = 32
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,6 +45,13 @@ class ActivityPublisher:
         """Return the id; ``nonce`` tells the attempt's publishers apart."""
         a = self.attempt
         return f"{_PREFIX}/{self.run_id}/{a.scheduled_us}/{a.number}/{nonce}/{self.activity_id}"
+
+
+def nonce_of(name: str) -> str:
+    """Return a nonce for the publisher ``name``: always the same, bounded, without a slash."""
+    if len(name) <= _MAX_NONCE and "/" not in name:
+        return name
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_MAX_NONCE]
 
 
 def parse_publisher_id(publisher_id: str) -> ActivityPublisher | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import temporalio.contrib.workflow_streams as contrib
-from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient, WorkflowStreamsPlugin, publisher
 from workflow_streams.testing.fixtures import StreamServer
@@ -26,10 +25,10 @@ def test_the_import_line_names_all_that_the_contrib_has() -> None:
 async def test_the_worker_has_the_plugin_and_runs_streams(
     stream_server: StreamServer, load: Callable[[str], Any], unique: Callable[[str], str]
 ) -> None:
-    client = await Client.connect(stream_server.address)
     name = unique("hello")
-    worker = load("docs/migrating.md").worker(client, Hello)
-    assert [type(plugin) for plugin in worker.config()["plugins"]] == [WorkflowStreamsPlugin]
+    worker = await load("docs/migrating.md").worker(stream_server.address, Hello)
+    client = worker.client
+    assert [type(plugin) for plugin in client.config()["plugins"]] == [WorkflowStreamsPlugin]
     async with worker:
         await client.execute_workflow(Hello.run, id=name, task_queue=worker.task_queue)
     stream = WorkflowStreamClient.create(client, name)

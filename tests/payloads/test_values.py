@@ -55,6 +55,20 @@ async def test_pydantic_models_arrive_as_models(
     assert first["lines"][0] == {"article": "tea", "count": 2}
 
 
+async def test_a_client_made_from_a_handle_uses_the_converter_of_its_client(
+    stream_server: StreamServer, unique: Callable[[str], str]
+) -> None:
+    name = unique("shop")
+    client = await stream_server.connect(data_converter=pydantic_data_converter)
+    async with hosting(client, name, Shop):
+        handle = client.get_workflow_handle(name)
+        async with WorkflowStreamClient(handle) as stream:
+            offset = await stream.topic("orders", type=Order).send(ORDER)
+        reader = WorkflowStreamClient(handle)
+        orders = reader.subscribe("orders", offset, result_type=Order)
+        assert await anext(orders) == Item("orders", ORDER, offset)
+
+
 async def test_a_value_that_its_model_refuses_raises_with_its_offset_and_reading_goes_on(
     stream_server: StreamServer, unique: Callable[[str], str]
 ) -> None:
@@ -156,18 +170,18 @@ async def test_each_topic_is_decoded_to_its_own_type(
     assert report["kind"] == "done"
 
 
-async def test_values_are_encoded_by_the_handles_client_or_by_default(
+async def test_values_are_encoded_by_the_handles_client_unless_another_is_given(
     stream_server: StreamServer, unique: Callable[[str], str]
 ) -> None:
-    """As with the contrib, a client made of a handle alone uses the default converter."""
     name = unique("place")
     own = await stream_server.connect(data_converter=own_converter)
+    plain = await stream_server.connect()
     async with hosting(own, name, Place):
-        async with WorkflowStreamClient(own.get_workflow_handle(name)) as by_default:
+        async with WorkflowStreamClient(own.get_workflow_handle(name), client=plain) as by_plain:
             with pytest.raises(errors.EncodeError):
-                by_default.topic("places").publish(Coordinates(5, 6))
-        async with WorkflowStreamClient(own.get_workflow_handle(name), client=own) as by_own:
-            by_own.topic("places").publish(Coordinates(5, 6))
+                by_plain.topic("places").publish(Coordinates(5, 6))
+        async with WorkflowStreamClient(own.get_workflow_handle(name)) as by_handle:
+            by_handle.topic("places").publish(Coordinates(5, 6))
     [raw] = [
         item.data.payload
         async for item in WorkflowStreamClient.create(own, name).subscribe(

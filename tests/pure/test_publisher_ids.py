@@ -10,6 +10,7 @@ from workflow_streams.publisher_ids import (
     ActivityPublisher,
     Attempt,
     Producer,
+    nonce_of,
     parse_producer,
     parse_publisher_id,
 )
@@ -55,3 +56,17 @@ def test_ids_of_any_other_shape_say_nothing(publisher_id: str) -> None:
     fold = Fold()
     assert fold.batch(publisher_id, 7, 1) == Accepted(0, 1)
     assert not fold.fenced(publisher_id)
+
+
+@given(st.text(max_size=100))
+@example("1a2b3c4d5e6f7a8b")
+@example("a/b")
+@example("x" * 33)
+@example("\ud800" * 33)
+def test_a_nonce_is_short_and_fits_into_an_id(name: str) -> None:
+    nonce = nonce_of(name)
+    assert nonce == nonce_of(name)
+    assert len(nonce) <= 32
+    who = ActivityPublisher("run", "activity", Attempt(1, 1))
+    assert parse_publisher_id(who.publisher_id(nonce)) == who
+    assert (nonce == name) == (len(name) <= 32 and "/" not in name)

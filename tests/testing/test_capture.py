@@ -195,7 +195,7 @@ async def test_wrong_values_raise_where_they_are_published_as_on_a_server() -> N
 async def test_an_activity_that_no_workflow_started_has_no_stream() -> None:
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, workflow_id=None)
-    with capture_published(), pytest.raises(errors.UsageError, match="not started by a workflow"):
+    with capture_published(), pytest.raises(errors.UsageError, match="no parent workflow"):
         await environment.run(report, "order-1")
 
 
