@@ -42,6 +42,8 @@ DELETE_UPDATE = "__temporal_workflow_stream_delete"
 
 # A year: longer than any timer that is worth setting; it is set anew then.
 _LONGEST_WAIT = timedelta(days=365)
+_SHORTEST_WAIT = timedelta(milliseconds=1)
+_LONGEST_TTL_SECONDS = 100 * 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class WorkflowStreamHost:
         now = workflow.now()
         used = host.used_at
         self._used_at = now if used is None else datetime.fromtimestamp(used, timezone.utc)
+        self._used = False
         self._seen = 0
         self._forks = set(host.forks)
         self._deleted = host.deleted
@@ -113,10 +116,12 @@ class WorkflowStreamHost:
         if host.setup.deleted:
             return
         while not self._over():
+            self._used, left = False, self._time_left()
             try:
-                await workflow.wait_condition(self._stirs, timeout=self._time_left())
+                await workflow.wait_condition(self._stirs, timeout=left)
             except TimeoutError:
-                if (self._time_left() or _LONGEST_WAIT) <= timedelta(0):
+                # Not by the clock: a replay may show several tasks as one, at the last one's time.
+                if not self._used and left != _LONGEST_WAIT:
                     await self._vanish()
                     return
             if self.stream.rollover_due and not self.stream.closed:
@@ -127,7 +132,7 @@ class WorkflowStreamHost:
     @workflow.signal(name=TOUCH_SIGNAL)
     def touch(self) -> None:
         """Note that the stream has been read."""
-        self._used_at = workflow.now()
+        self._note_use()
 
     @workflow.update(name=FORK_UPDATE)
     def fork(self, workflow_id: str) -> bool:
@@ -178,19 +183,27 @@ class WorkflowStreamHost:
         # Evaluated after each batch of signals, so this is where writes are noticed.
         signals = self.stream._signals  # pyright: ignore[reportPrivateUsage]
         if signals != self._seen:
-            self._seen, self._used_at = signals, workflow.now()
+            self._seen = signals
+            self._note_use()
         return self._over() or (self.stream.rollover_due and not self.stream.closed)
+
+    def _note_use(self) -> None:
+        now = workflow.now()
+        if now > self._used_at:
+            self._used_at, self._used = now, True
 
     def _time_left(self) -> timedelta | None:
         if self._deleted:
             return None
         if self._setup.ttl_seconds is not None:
-            end = self._used_at + timedelta(seconds=self._setup.ttl_seconds)
+            ttl = timedelta(seconds=min(self._setup.ttl_seconds, _LONGEST_TTL_SECONDS))
+            left = ttl - (workflow.now() - self._used_at)
         elif self._setup.expiry is not None:
-            end = self._setup.expiry
+            left = self._setup.expiry - workflow.now()
         else:
             return None
-        return min(end - workflow.now(), _LONGEST_WAIT)
+        # Without a timer, the wait would be over before the task is.
+        return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
 
 
 def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .hand_over import ITEM_BYTES
 from .wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, Entry, PollInput, PollResult, WireItem
 
 
@@ -42,14 +43,14 @@ class PolledLog:
         if self._bytes > limit:
             self._drop(len(self._entries) - _fitting(self._entries, limit * 3 // 4))
 
-    def tail(self, limit: int) -> list[WireItem]:
-        """Return the last items that fit into ``limit`` bytes."""
-        count = _fitting(self._entries, limit)
-        first = len(self._entries) - count
-        return [
-            WireItem(topic, data, self.start + index)
-            for index, (topic, data) in enumerate(self._entries[first:], first)
-        ]
+    def entries_from(self, offset: int) -> list[Entry]:
+        """Return the items from ``offset`` on."""
+        return self._entries[max(0, offset - self.start) :]
+
+    def bytes_from(self, offset: int) -> int:
+        """Return how many bytes the items from ``offset`` on take in a state."""
+        entries = self.entries_from(offset)
+        return _size(entries) + ITEM_BYTES * len(entries)
 
     def page(self, poll: PollInput, head: int) -> PollResult:
         """Return what a poll gets: about 1 MB of items, at least one if there is one.

@@ -26,8 +26,8 @@ class TopicTypes:
         bound = Any if type is None else type
         if bound is Payload:
             raise UsageError(
-                f"Topic {name!r} cannot have type Payload. Ready payloads may be published on "
-                "any topic; to read them raw, subscribe with result_type=RawValue."
+                f"Topic {name!r} cannot be bound to type=Payload. Ready payloads may be published "
+                "on any topic; to read them raw, subscribe with result_type=RawValue."
             )
         existing = self._types.setdefault(name, bound)
         if existing != bound:

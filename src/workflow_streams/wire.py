@@ -32,6 +32,8 @@ PATCH_ID = "workflow-streams-history"
 
 RECORD_VERSION = 1
 
+# The server's limit for all payloads of a signal together (limit.blobSize.error).
+MAX_SIGNAL_BYTES = 2 * 1024 * 1024
 # The server fails a command or signal whose payload exceeds 2 MiB (limit.blobSize.error).
 # The margin leaves room for the envelope and for what an encryption codec adds.
 MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
@@ -41,6 +43,11 @@ MAX_POLL_BYTES = 1_000_000
 
 # A slice of a batch in one signal. JSON escapes only its quotes, a few in a hundred characters.
 PART_CHARACTERS = 1_250_000
+# Of a batch or record as JSON. Python takes some 900 levels, fewer the deeper its own stack is.
+_MOST_NESTING = 32
+# Python takes 4,300 of an integer, or as many as it is set to, but never less than 640.
+_MOST_DIGITS = 100
+
 MAX_PARTS = 64
 
 Entry = tuple[str, str]
@@ -117,9 +124,11 @@ class WorkflowStreamState:
     Type the carrying field ``WorkflowStreamState | None``, never ``Any``: an untyped field
     arrives as a plain dict.
 
-    ``log`` starts at ``base_offset`` and is a bounded tail of the stream, for clients that
-    poll; ``base`` is the lowest retained offset. ``head`` and ``base`` are ``None`` in
-    snapshots taken by the contrib, whose ``log`` is the whole retained stream.
+    ``log`` ends at ``head``, which is also ``base_offset``, since it is empty; ``base`` is the
+    lowest retained offset. ``tail`` holds the last items before ``head`` for clients that poll,
+    as the JSON text of a list of topics and data; empty if none polls. ``head`` and ``base`` are
+    ``None`` in snapshots taken by the contrib, whose ``log`` starts at ``base_offset`` and is the
+    whole retained stream.
     """
 
     log: list[WireItem] = field(default_factory=list[WireItem])
@@ -130,6 +139,7 @@ class WorkflowStreamState:
     base: int | None = None
     order: str = ""
     malformed: int = 0
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,12 +392,63 @@ def _rules(message: Any) -> Rules | None:
 
 
 def _load(payload: Payload) -> Any:
+    """Return the JSON value in a payload; None if there is none, or it is not plain enough.
+
+    Workflow and readers have to come to the same result. So nothing is left to what differs
+    between processes: how deep the stack is already, how many digits of a number the Python
+    version takes.
+    """
     if payload.metadata.get("encoding") != b"json/plain":
         return None
     try:
-        return json.loads(payload.data)
+        value = _decoder.decode(_text(payload.data))
     except (ValueError, RecursionError):
         return None
+    if isinstance(value, dict) and "part" not in value and _are_pairs(value.get("items")):
+        # Nearly all of a batch. Either they are entries, with nothing in them, or the batch is
+        # malformed in any case.
+        return value if _is_shallow({**value, "items": None}) else None
+    return value if _is_shallow(value) else None
+
+
+def _are_pairs(items: Any) -> bool:
+    """Whether these are objects of two fields each."""
+    return (
+        isinstance(items, list) and set(map(type, items)) == {dict} and set(map(len, items)) == {2}
+    )
+
+
+def _text(data: bytes) -> str:
+    # Like json.loads, but for UTF-16 and UTF-32, which no converter writes.
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_int=_number, parse_constant=_no_number)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether arrays and objects stand in each other no deeper than allowed."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_MOST_NESTING):
+        if not level:
+            return True
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return not level
 
 
 def _entries(items: Any) -> list[Entry] | None:

@@ -1,16 +1,16 @@
 """The workflow's side of a stream. Runs in the workflow sandbox, so it imports little.
 
-What the workflow publishes becomes a history event at once (a memo upsert). The copy of the
-log kept here serves clients that poll; readers of this package follow the history instead.
+What the workflow publishes becomes a history event (a memo upsert) when its handlers have run.
+The copy of the log kept here serves clients that poll; readers of this package follow the history
+instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, TypeVar, overload
 
@@ -19,20 +19,16 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from . import wire
+from . import hand_over, wire
 from .errors import UsageError
+from .first_task import FirstTask
 from .fold import Accepted, Fold, Malformed
 from .intake import Intake
+from .own_writes import Operation, OwnWrites
 from .polled_log import PolledLog
+from .run_sign import RunKind, RunSign
 from .topics import TopicTypes
-from .wire import (
-    Entry,
-    Opening,
-    PublisherState,
-    Record,
-    Rules,
-    RunRef,
-)
+from .wire import Entry, Opening, Record, Rules, RunRef
 from .wire import WorkflowStreamState as State
 from .workflow_polls import PollServer
 from .workflow_topic import WorkflowTopicHandle
@@ -41,11 +37,8 @@ T = TypeVar("T")
 
 DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 
-# What polling clients can reach back to within a run, and across a rollover. The first bounds
-# the worker's memory; the second keeps the state well under the SDK's 512 KiB warning.
+# What polling clients can reach back to within a run. It bounds the worker's memory.
 _LOG_BYTES = 64 * 1024 * 1024
-_STATE_LOG_BYTES = 256 * 1024
-_MAX_RUN_REFS = 500
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
 _ROLLOVER_SIGNALS = 8_000
@@ -53,6 +46,30 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # Room for the largest body over HTTP, 22 MiB encoded; at 40 MiB publishers stop (see pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
+# How long a rollover is held up for subscribers that poll and are behind.
+_CATCH_UP = timedelta(seconds=5)
+
+_NO_MESSAGE = RawValue(Payload())
+
+
+def _any_arguments(handler: Callable[..., None]) -> Callable[..., None]:
+    """Have the handler of the publish signal take any arguments: none, unless there is just one.
+
+    The SDK reads the signature for its types, but calls with whatever came; a TypeError in a
+    handler would stop the workflow for good. And where the workflow has a dynamic signal handler,
+    the SDK takes arguments for that if the signal comes before the stream is there.
+    """
+
+    @functools.wraps(handler)
+    def tolerant(stream: WorkflowStream, *arguments: Any) -> None:
+        match arguments:
+            case (str(), [RawValue(), *_] as dynamic):
+                arguments = tuple(dynamic)
+            case _:
+                pass
+        handler(stream, *arguments if len(arguments) == 1 else ())
+
+    return tolerant
 
 
 class WorkflowStream:
@@ -89,47 +106,52 @@ class WorkflowStream:
         """
         # In @workflow.init no workflow coroutine runs yet; everywhere else one does.
         if not workflow.in_workflow() or asyncio.current_task() is not None:
-            raise UsageError("WorkflowStream must be constructed in the @workflow.init method")
+            raise UsageError(
+                "WorkflowStream must be constructed directly from the workflow's @workflow.init "
+                "method"
+            )
         if workflow.get_signal_handler(wire.PUBLISH_SIGNAL) is not None:
-            raise UsageError("This workflow has a WorkflowStream already; construct it once")
+            raise UsageError(
+                "A WorkflowStream is already registered on this workflow; construct it once"
+            )
         if keep_last is not None and keep_last < 1:
             raise ValueError(f"keep_last must be at least 1, not {keep_last}")
 
         self._rules = _rules
         self._types = TopicTypes()
         self._signals = 0
-        # Own publishes and truncations of the current workflow task, see _settle.
-        self._held: list[list[Entry] | int] = []
-        self._held_count = 0
-        self._held_at = 0
-
+        self._own = OwnWrites()
+        self._first = FirstTask(self._judge)
+        self._sign = RunSign()
         # A run that began under the contrib goes on without history records: they would
         # not replay.
-        self._native = workflow.patched(wire.PATCH_ID)
+        self._native = self._sign.kind is not RunKind.CONTRIB
         carried = self._restore(prior_state or State(), keep_last)
         self._open(carried)
 
-        workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._tolerant_on_publish())
+        workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._on_publish)
         self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
         self._polls.register()
+        beside = asyncio.create_task(self._beside_handlers(), name="workflow stream")
+        self._sign.after_constructor(self._write, beside)
 
     def _restore(self, state: State, keep_last: int | None) -> list[Entry]:
         """Take over the prior run's state; return what it left for this run to record."""
-        entries: list[Entry] = [(item.topic, item.data) for item in state.log]
+        entries, start = hand_over.entries_of(state)
         self._last_seen: dict[str, datetime] = {
             publisher_id: p.last_seen for publisher_id, p in state.publishers.items()
         }
         sequences = {publisher_id: p.sequence for publisher_id, p in state.publishers.items()}
         self._runs = list(state.runs)
         self._malformed_before = state.malformed
-        head = state.base_offset + len(state.log) if state.head is None else state.head
-        base = state.base_offset if state.base is None else state.base
+        head = start + len(entries) if state.head is None else state.head
+        base = start if state.base is None else state.base
         carried: list[Entry] = []
         if self._native and state.head is None:
             # A contrib-style run before: its items stand in no history, so they go into ours,
             # with the opening record, ahead of what has been signalled before the first task.
-            carried, entries, head = entries, [], state.base_offset
-        self._log = PolledLog(entries, state.base_offset)
+            carried, entries, head = entries, [], start
+        self._log = PolledLog(entries, start)
         self._first_offset = head
         ring = keep_last if self._native else None
         self._fold = Fold(
@@ -162,6 +184,16 @@ class WorkflowStream:
         fold.own(len(carried))
         self._append(carried)
 
+    async def _beside_handlers(self) -> None:
+        """Do what is due whenever all that was ready in a task has run, which is told here."""
+        await workflow.wait_condition(self._handlers_have_run)
+
+    def _handlers_have_run(self) -> bool:
+        self._first.end()
+        if self._sign.may_write:
+            self._write()
+        return False
+
     @overload
     def topic(self, name: str) -> WorkflowTopicHandle[Any]: ...
     @overload
@@ -184,19 +216,28 @@ class WorkflowStream:
 
     @property
     def head(self) -> int:
-        """Offset the next item gets, as far as this workflow task knows."""
+        """Offset the next item gets, as far as this workflow task knows.
+
+        In the first task of a run, a handler sees the stream as it was before the task, up to its
+        first ``await`` that yields, such as ``await asyncio.sleep(0)``; so it is with all that the
+        stream shows.
+        """
         self._settle()
-        return self._fold.head + self._held_count
+        return self._fold.head + self._own.count
 
     @property
     def base(self) -> int:
         """Lowest retained offset."""
         self._settle()
-        return max([self._fold.base, *(op for op in self._held if isinstance(op, int))])
+        base = max(self._fold.base, self._own.base)
+        if self._fold.keep_last is not None and self._own.count:
+            base = max(base, self._fold.head + self._own.count - self._fold.keep_last)
+        return base
 
     @property
     def closed(self) -> bool:
         """Whether a writer has closed the stream; only streams written over HTTP let them."""
+        self._settle()
         return self._fold.closed
 
     @property
@@ -205,11 +246,13 @@ class WorkflowStream:
 
         Counted over this run and those before it, as far as each handed its state on.
         """
+        self._settle()
         return self._malformed_before + self._fold.malformed
 
     @property
     def rollover_due(self) -> bool:
         """Whether the run nears a server limit and should continue-as-new."""
+        self._settle()
         due = (
             workflow.info().is_continue_as_new_suggested()
             or self._signals >= _ROLLOVER_SIGNALS
@@ -229,6 +272,7 @@ class WorkflowStream:
             ApplicationError: Type ``TruncateOutOfRange``: the offset is past the head. (Not a
                 ValueError: raised in an update handler it fails the update, not the task.)
         """
+        self._check_may_write()
         if up_to_offset <= self.base:
             return
         if up_to_offset > self.head:
@@ -237,8 +281,8 @@ class WorkflowStream:
                 f"[{self.base}, {self.head})",
                 type=wire.TRUNCATE_OUT_OF_RANGE,
             )
-        self._record(up_to_offset)
-        self._hold(up_to_offset)
+        self._own.truncate(up_to_offset)
+        self._written()
 
     def get_state(self, *, publisher_ttl: timedelta = DEFAULT_PUBLISHER_TTL) -> State:
         """Return the snapshot to hand to the next run as ``prior_state``.
@@ -247,29 +291,32 @@ class WorkflowStream:
             publisher_ttl: Publishers idle for longer are forgotten. Must be longer than the
                 ``max_retry_duration`` of any publisher that may still be retrying.
         """
-        self._settle(now=True)
-        fold, now = self._fold, workflow.now()
-        publishers = {
-            publisher_id: PublisherState(sequence, self._last_seen[publisher_id])
-            for publisher_id, sequence in fold.publishers.items()
-            if now - self._last_seen[publisher_id] < publisher_ttl
-        }
+        self._settle()
+        fold, head = self._fold, self.head
+        publishers = hand_over.publishers_kept(
+            fold.publishers, self._last_seen, now=workflow.now(), ttl=publisher_ttl
+        )
+        entries = self._log.entries_from(0) + self._own.entries
         if not self._native:
-            whole = [replace(item, offset=0) for item in self._log.tail(sys.maxsize)]
-            return State(whole, self._log.start, publishers, malformed=self.malformed)
-        log = self._log.tail(_STATE_LOG_BYTES)
+            log = hand_over.whole_log(entries)
+            return State(log, head - len(log), publishers, malformed=self.malformed)
         runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
-        ends = [run.first_offset for run in runs[1:]] + [fold.head]
-        runs = [run for run, end in zip(runs, ends, strict=True) if end > fold.base]
+        runs = hand_over.runs_kept(runs, head, self.base)
+        room = hand_over.tail_room(publishers, runs, fold.order)
+        tail = ""
+        if self._polls.count:
+            needed = self._log.bytes_from(self._polls.needed_from())
+            tail = hand_over.tail_text(entries, min(room, max(needed, hand_over.TAIL_BYTES)))
         return State(
-            log,
-            fold.head - len(log),
+            [],
+            head,
             publishers,
-            fold.head,
-            runs[-_MAX_RUN_REFS:],
-            fold.base,
+            head,
+            runs,
+            self.base,
             fold.order,
             self.malformed,
+            tail,
         )
 
     def detach_pollers(self) -> None:
@@ -291,30 +338,47 @@ class WorkflowStream:
             build_args: Given the state, returns the next run's arguments.
             publisher_ttl: As for :meth:`get_state`.
         """
+        if self._sign.kind is RunKind.FLAGGED:
+            await self._let_subscribers_catch_up()
         self.detach_pollers()
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(args=build_args(self.get_state(publisher_ttl=publisher_ttl)))
 
-    def _publish(self, entries: list[Entry]) -> None:
-        self._settle()
-        start = size = 0
-        for i, (topic, data) in enumerate(entries):
-            # 24 bytes of JSON around each entry
-            length = len(topic) + len(data) + 24
-            if i > start and size + length > wire.MAX_BATCH_BYTES:
-                self._record(self.base, entries[start:i])
-                start, size = i, 0
-            size += length
-        if start < len(entries):
-            self._record(self.base, entries[start:])
-        self._hold(entries)
+    async def _let_subscribers_catch_up(self) -> None:
+        """Wait, for a while, until what polling subscribers still need can be carried along."""
+        if not self._fits():
+            with suppress(TimeoutError):
+                await workflow.wait_condition(self._fits, timeout=_CATCH_UP)
 
-    def _hold(self, op: list[Entry] | int) -> None:
-        self._held.append(op)
-        self._held_count += 0 if isinstance(op, int) else len(op)
-        if not self._native:
+    def _fits(self) -> bool:
+        self._settle()
+        return self._log.bytes_from(self._polls.needed_from()) <= hand_over.SURE_TAIL_BYTES
+
+    def _publish(self, entries: list[Entry]) -> None:
+        self._check_may_write()
+        self._settle()
+        self._own.publish(entries)
+        self._written()
+
+    def _check_may_write(self) -> None:
+        if workflow.unsafe.is_read_only():
+            raise workflow.ReadOnlyContextError(
+                "A query or an update validator must not write to the stream"
+            )
+
+    def _written(self) -> None:
+        """See to it that own writes get into the history, and into the log in their turn."""
+        self._sign.list_later()
+        if self._sign.kind is RunKind.CONTRIB:
             # The contrib appends at once, and its readers have seen that order.
             self._settle(now=True)
+        elif self._sign.kind is RunKind.MARKED:
+            self._write()
+
+    def _write(self) -> None:
+        base = max(self._fold.base, self._own.base)
+        for written in self._own.take_unwritten(base):
+            self._record(written.base, written.entries)
 
     def _record(
         self, base: int, entries: Sequence[Entry] = (), opening: Opening | None = None
@@ -323,26 +387,23 @@ class WorkflowStream:
             record = Record(base, list(entries), opening, ring=self._keep_last is not None)
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(wire.record_payload(record))})
 
-    def _tolerant_on_publish(self) -> Callable[..., None]:
-        """Return the handler in a form that takes a wrong number of arguments, too.
-
-        The SDK reads the signature for its types, but calls with whatever came; a TypeError
-        in a handler would stop the workflow for good.
-        """
-
-        @functools.wraps(self._on_publish)
-        def handler(*arguments: RawValue) -> None:
-            self._take(arguments[0].payload if len(arguments) == 1 else None)
-
-        return handler
-
-    def _on_publish(self, message: RawValue) -> None:
+    @_any_arguments
+    def _on_publish(self, message: RawValue = _NO_MESSAGE) -> None:
         # Raw and untyped: with many signals in one activation, decoding every item would
         # run into the SDK's deadlock check of 2 s.
-        self._take(message.payload)
+        payload = message.payload if message is not _NO_MESSAGE else None
+        if self._first.over:
+            self._sign.list_later()
+            self._settle()
+            self._judge(payload)
+        else:
+            self._first.collect(payload)
 
-    def _take(self, message: Payload | None) -> None:
-        self._settle()
+    def _on_offset(self) -> int:
+        # As the contrib calls it; frameworks built on that use it.
+        return self.head
+
+    def _judge(self, message: Payload | None) -> None:
         self._signals += 1
         judged = self._intake.take(message)
         if judged is None:
@@ -360,24 +421,22 @@ class WorkflowStream:
     # The log in memory
 
     def _settle(self, *, now: bool = False) -> None:
-        """Append what earlier workflow tasks published; with ``now``, this task's as well.
+        """Bring the log up to what may be seen; with ``now``, all handlers of the task have run.
 
         In history a task's own publishes stand after all signals that the task handles. So
         they are held until the history has moved on, or until something reads the log after
         all handlers of the task have run.
         """
-        length = workflow.info().get_current_history_length()
-        if self._held and (now or length != self._held_at):
-            for op in self._held:
-                if isinstance(op, int):
-                    self._fold.truncate(op)
-                    self._trim()
-                else:
-                    self._fold.own(len(op))
-                    self._append(op)
-            self._held = []
-            self._held_count = 0
-        self._held_at = length
+        self._first.release()
+        self._own.settle(workflow.info().get_current_history_length(), self._apply, now=now)
+
+    def _apply(self, operation: Operation) -> None:
+        if isinstance(operation, int):
+            self._fold.truncate(operation)
+            self._trim()
+        else:
+            self._fold.own(len(operation))
+            self._append(operation)
 
     def _append(self, entries: list[Entry]) -> None:
         self._log.extend(entries)

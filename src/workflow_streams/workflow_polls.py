@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -11,6 +12,10 @@ from . import wire
 from .fold import Fold
 from .polled_log import ItemOverPollLimitError, PolledLog
 from .wire import PollInput, PollResult
+
+# A subscriber that has not come back for so long is not waited for any more.
+_GONE = timedelta(seconds=10)
+_MOST_PLACES = 1000
 
 
 class PollServer:
@@ -28,12 +33,21 @@ class PollServer:
         self._settle = settle
         self.count = 0
         self.detaching = False
+        # Offsets of the polls that wait, and those that subscribers will poll next, with the time
+        # at which they were answered; the oldest first.
+        self._waiting: list[int] = []
+        self._places: list[tuple[int, datetime]] = []
 
     def register(self) -> None:
         """Have the current workflow answer polls."""
         workflow.set_update_handler(wire.POLL, self._wait, validator=self._validate)
         workflow.set_query_handler(wire.POLL, self._collect)
         workflow.set_query_handler(wire.OFFSET_QUERY, self._offset)
+
+    def needed_from(self) -> int:
+        """Return the lowest offset that a subscriber polls, or will poll if it is still there."""
+        here = [place for place, answered in self._places if workflow.now() - answered < _GONE]
+        return max(self._log.start, min([*here, *self._waiting], default=self._fold.head))
 
     def _offset(self) -> int:
         self._settle()
@@ -48,14 +62,31 @@ class PollServer:
 
     async def _wait(self, poll: PollInput) -> PollResult:
         self.count += 1
-        await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
+        self._came_back(poll.from_offset)
+        self._waiting.append(poll.from_offset)
+        try:
+            await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
+        finally:
+            self._waiting.remove(poll.from_offset)
         if poll.from_offset != 0 and poll.from_offset < self._log.start:
             raise ApplicationError(
                 f"Offset {poll.from_offset} has been truncated; "
                 f"the retained stream starts at {self._log.start}",
                 type=wire.TRUNCATED_OFFSET,
             )
-        return self._collect(poll)
+        page = self._collect(poll)
+        # An answer of the run's last task may not reach the subscriber, who then asks again.
+        place = poll.from_offset if self.detaching else page.next_offset
+        self._places.append((place, workflow.now()))
+        del self._places[:-_MOST_PLACES]
+        return page
+
+    def _came_back(self, offset: int) -> None:
+        """Forget one place at this offset: its subscriber is the one who polls."""
+        for index, (place, _) in enumerate(self._places):
+            if place == offset:
+                del self._places[index]
+                return
 
     def _has_news(self, offset: int) -> bool:
         self._settle()

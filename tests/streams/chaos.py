@@ -44,6 +44,11 @@ class Remembering(WorkflowStream):
         self.memory: list[tuple[int, str]] = []
         super().__init__(*arguments, **how)
 
+    def remembered(self) -> list[tuple[int, str]]:
+        """Offset and value of each item of this run, with those of the current task."""
+        self._settle(now=True)
+        return self.memory
+
     def _append(self, entries: Sequence[tuple[str, str]]) -> None:
         values = [decode_payload(data).data.decode() for _, data in entries]
         self.memory.extend(enumerate(values, self._fold.head - len(entries)))
@@ -96,7 +101,7 @@ class Chaos:
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.own.publish("last of this run")
         state = self.stream.get_state()
-        seen = chaos.before + self.stream.memory
+        seen = chaos.before + self.stream.remembered()
         if chaos.rolls > 0:
             workflow.continue_as_new(ChaosInput(chaos.rolls - 1, chaos.mode, seen, state))
         return ChaosResult(seen, self.stream.base, self.stream.malformed)

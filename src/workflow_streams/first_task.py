@@ -1,0 +1,70 @@
+"""Keeps what a run's first task brings from its handlers until all of them have begun.
+
+In a run's first task the SDK starts the handlers that a class declares before it makes the
+workflow object, and hands signals to a handler that is registered in ``@workflow.init``, such as
+the stream's, after those. In a replay, a patch marker in the task has it make the object first,
+and then the handlers start in the order of the history. What a handler sees must not depend on
+that. So in its first step, up to its first ``await`` that yields, it sees the stream as that was
+before the task; from its second step on, it sees all that the task has brought.
+
+Runs in the workflow sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+
+from temporalio.api.common.v1 import Payload
+
+
+class FirstTask:
+    """What publish signals of a run's first task brought, until it may be seen."""
+
+    def __init__(self, take: Callable[[Payload | None], None]) -> None:
+        """Collect until :meth:`end`.
+
+        Args:
+            take: Takes what was collected, one message at a time.
+        """
+        self._take = take
+        self._collected: list[Payload | None] = []
+        self._over = False
+        # Handlers that have not begun when the first message comes, until they have.
+        self._beginning: set[asyncio.Task[object]] = set()
+
+    @property
+    def over(self) -> bool:
+        """Whether messages are to be taken at once."""
+        return self._over
+
+    def collect(self, message: Payload | None) -> None:
+        """Keep a message. Call it from the handler of the publish signal."""
+        if not self._collected:
+            self._beginning = _not_begun()
+            # Runs after the first steps of all these, and before their second.
+            asyncio.get_running_loop().call_soon(self._beginning.clear)
+        self._collected.append(message)
+
+    def release(self) -> None:
+        """Give out what was collected, if the caller may see it."""
+        # Conditions are checked outside of tasks, when all that was ready has run.
+        if self._collected and asyncio.current_task() not in self._beginning:
+            self.end()
+
+    def end(self) -> None:
+        """Give out what was collected; nothing is collected any more."""
+        self._over = True
+        collected, self._collected = self._collected, []
+        for message in collected:
+            self._take(message)
+
+
+def _not_begun() -> set[asyncio.Task[object]]:
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if inspect.iscoroutine(coroutine := task.get_coro())
+        and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+    }

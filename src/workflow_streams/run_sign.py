@@ -1,0 +1,151 @@
+"""What tells in a run's history that it is this package's own. Runs in the workflow sandbox.
+
+A run that began under the contrib has to go on as the contrib would have it, so the sign has to
+be there from the first task on. It must not be a patch marker of that task: in a replay, such a
+marker has the SDK make the workflow object before it hands out the signals, live it makes the
+object after that, and so signal handlers that are registered in ``@workflow.init`` would run in
+another order. The sign is an internal flag in the completion of the first task, which moves
+nothing. Where the SDK is not as it is known here, the sign is the marker after all.
+
+The marker has a second use: it sets the search attribute by which all streams are listed. So it
+is set as well, in the first task if nothing can be moved by it, else later.
+
+Everything here that rests on private names of the SDK is guarded by tests/replays/test_sdk.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any
+
+from temporalio import workflow
+
+from . import wire
+
+FLAG = 0x57465331
+"""The internal flag, in `sdk_metadata.lang_used_flags` of a run's first completed task."""
+
+_PRIVATE_NAMES = (
+    "_current_completion",
+    "_current_internal_flags",
+    "_defn",
+    "_patches_notified",
+    "_primary_task",
+    "_ready",
+    "_signals",
+    "_tasks",
+)
+
+
+class RunKind(Enum):
+    """How a run began, which says what may be written to its history."""
+
+    CONTRIB = auto()
+    """Under the contrib: its history holds no records."""
+    MARKED = auto()
+    """With the marker in its first task: each publish is a record of its own."""
+    FLAGGED = auto()
+    """With the flag: what a task publishes is written when its handlers have run."""
+
+
+class RunSign:
+    """The current run's sign; to be made in ``@workflow.init``.
+
+    Attributes:
+        kind: How the run began.
+    """
+
+    def __init__(self) -> None:
+        """Read the sign in a replay, set it at a first execution."""
+        self._loop = _workflow_loop()
+        self._unlisted = False
+        if not _sdk_is_known(self._loop):
+            marked = workflow.patched(wire.PATCH_ID)
+            self.kind = RunKind.MARKED if marked else RunKind.CONTRIB
+            return
+        replaying = workflow.unsafe.is_replaying()
+        if not replaying:
+            self._loop._current_completion.successful.used_internal_flags.append(FLAG)
+        elif FLAG not in self._loop._current_internal_flags:
+            marked = workflow.patched(wire.PATCH_ID)
+            self.kind = RunKind.MARKED if marked else RunKind.CONTRIB
+            return
+        self.kind = RunKind.FLAGGED
+        self._unlisted = True
+        self._first_length = workflow.info().get_current_history_length()
+
+    def after_constructor(self, write: Callable[[], None], own: asyncio.Task[Any]) -> None:
+        """Do what is due between the workflow's constructor and all other code of it.
+
+        That is, to have the run listed by its first task, if this moves nothing, and to write
+        what the constructor has published.
+
+        Args:
+            write: Writes it.
+            own: The stream's own task, the only one that may have been begun in the constructor.
+        """
+        if self.kind is RunKind.FLAGGED:
+            self._loop.call_soon(self._after_constructor, write, own)
+            self._loop._ready.rotate(1)
+
+    def _after_constructor(self, write: Callable[[], None], own: asyncio.Task[Any]) -> None:
+        self._mark(may=_moves_nothing(self._loop, own))
+        write()
+
+    @property
+    def may_write(self) -> bool:
+        """Whether what the task has published so far is to become a record.
+
+        In the first task, only after the workflow's own function has begun. Before that, the SDK
+        looks at conditions or does not, depending on messages that a replay may lack.
+        """
+        return self.kind is RunKind.FLAGGED and self._loop._primary_task is not None
+
+    def list_later(self) -> None:
+        """Have the run listed by a later task, if it is not yet. Call it when a stream is used.
+
+        That is a place in the code which a replay comes by in the same order.
+        """
+        if (
+            self._unlisted
+            and workflow.info().get_current_history_length() != self._first_length
+            and not workflow.unsafe.is_read_only()
+        ):
+            self._mark(may=True)
+
+    def _mark(self, *, may: bool) -> None:
+        """Set the marker: in a replay where it stands, live if it ``may`` be set."""
+        if workflow.unsafe.is_replaying():
+            may = wire.PATCH_ID in self._loop._patches_notified
+        if may:
+            self._unlisted = False
+            workflow.patched(wire.PATCH_ID)
+
+
+def _workflow_loop() -> Any:
+    """Return the SDK's instance of the workflow, which is its event loop."""
+    return asyncio.get_running_loop()
+
+
+def _sdk_is_known(loop: Any) -> bool:
+    """Whether the SDK has the private names that are used here."""
+    return all(hasattr(loop, name) for name in _PRIVATE_NAMES) and isinstance(loop._ready, deque)
+
+
+def _moves_nothing(loop: Any, own: asyncio.Task[Any]) -> bool:
+    """Whether a marker in this first task would leave all as it is.
+
+    In a replay the object would be made before the signals and updates of the task are handed
+    out. That moves signals whose handlers are registered in the constructor, apart from the
+    stream's, and tasks and callbacks that are begun there.
+    """
+    registered = set(loop._signals) - set(loop._defn.signals)
+    begun = [task for task in loop._tasks if task is not own]
+    return (
+        registered <= {wire.PUBLISH_SIGNAL}
+        and len(loop._ready) == len(loop._tasks)
+        and all(task.get_name().startswith(("signal: ", "update: ", "run ")) for task in begun)
+    )

@@ -1,0 +1,164 @@
+"""A workflow whose handlers look at all that a stream shows, and act on what they see."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from temporalio import workflow
+
+from workflow_streams import WorkflowStream, WorkflowStreamState
+
+Sight = list[Any]
+
+
+@dataclass
+class MixInput:
+    """How the workflow behaves.
+
+    Attributes:
+        rolls: How often it may still roll over; it does so when it is told to.
+        keep_last: Size of the ring buffer, if the stream is one.
+        own_handlers: Whether it registers handlers of its own in its constructor.
+        own_task: Whether it begins a task there.
+        patch: Whether its own code has a patch in the first task.
+    """
+
+    rolls: int = 0
+    keep_last: int | None = None
+    own_handlers: bool = False
+    own_task: bool = False
+    patch: bool = False
+    stream_state: WorkflowStreamState | None = None
+
+
+@dataclass
+class MixResult:
+    """What the last run saw."""
+
+    seen: list[Sight] = field(default_factory=list[Sight])
+
+
+@workflow.defn
+class Mix:
+    """What its handlers do depends on the head and base that they see."""
+
+    @workflow.init
+    def __init__(self, mix: MixInput) -> None:
+        self.input = mix
+        self.stream = WorkflowStream(mix.stream_state, keep_last=mix.keep_last)
+        self.own = self.stream.topic("own", type=str)
+        self.seen: list[Sight] = []
+        self.rolling = self.finishing = False
+        self.sleepers: list[asyncio.Task[None]] = []
+        self.own.publish("init")
+        self.look("init")
+        if mix.own_handlers:
+            workflow.set_signal_handler("registered", self.registered)
+            workflow.set_update_handler("registered update", self.registered_update)
+        if mix.own_task:
+            self.background = asyncio.create_task(self.beside())
+
+    @workflow.run
+    async def run(self, mix: MixInput) -> MixResult:
+        self.look("run")
+        if mix.patch:
+            workflow.patched("the user's own")
+        self.own.publish("run")
+        while True:
+            await workflow.wait_condition(lambda: self.rolling or self.finishing)
+            self.look("woken")
+            await workflow.wait_condition(lambda: all(task.done() for task in self.sleepers))
+            if mix.rolls > 0 and not self.finishing:
+                await self.stream.continue_as_new(self.next_input)
+            self.rolling = False
+            if self.finishing:
+                self.stream.detach_pollers()
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                self.look("end")
+                self.own.publish("end")
+                return MixResult(self.seen)
+
+    def next_input(self, state: WorkflowStreamState) -> list[MixInput]:
+        return [replace(self.input, rolls=self.input.rolls - 1, stream_state=state)]
+
+    def look(self, who: str) -> Sight:
+        """Note all that the stream shows."""
+        stream = self.stream
+        sight = [
+            who, stream.head, stream.base, stream.malformed, stream.closed, stream.rollover_due,
+        ]  # fmt: skip
+        self.seen.append(sight)
+        return sight
+
+    def act(self, who: str) -> Sight:
+        """Do what depends on what is seen: publish, truncate, set a timer, or nothing."""
+        sight = self.look(who)
+        what = (self.stream.head + 2 * self.stream.base) % 5
+        if what == 0:
+            self.own.publish(f"{who} at {self.stream.head}")
+        elif what == 1:
+            self.stream.truncate(max(0, self.stream.head - 7))
+        elif what == 2:
+            self.sleepers.append(asyncio.create_task(workflow.sleep(0.01)))
+        elif what == 3:
+            self.own.publish_many([f"{who} many {i}" for i in range(3)])
+            self.stream.truncate(max(0, self.stream.head - 10))
+        self.look(f"{who} after")
+        return sight
+
+    async def beside(self) -> None:
+        self.act("beside")
+        await asyncio.sleep(0)
+        self.act("beside later")
+
+    @workflow.signal
+    def look_now(self, i: int) -> None:
+        """Act in the first step."""
+        self.act(f"signal {i}")
+
+    @workflow.signal
+    async def look_later(self, i: int) -> None:
+        """Act in the second step, as the contrib advises, and once a condition is met."""
+        await asyncio.sleep(0)
+        self.act(f"later signal {i}")
+        await workflow.wait_condition(lambda: self.stream.head > 3)
+        self.act(f"waiting signal {i}")
+
+    @workflow.update
+    def ask(self, i: int) -> Sight:
+        """Act in the first step, and answer with what was seen."""
+        return self.act(f"update {i}")
+
+    @workflow.update
+    async def ask_later(self, i: int) -> Sight:
+        """Act in the second step, and after a timer."""
+        await asyncio.sleep(0)
+        self.act(f"later update {i}")
+        await workflow.sleep(0.01)
+        return self.act(f"slow update {i}")
+
+    @ask.validator
+    def check_ask(self, i: int) -> None:
+        if i % 7 == 3 and not self.input.own_task:
+            raise ValueError("a number that is refused")
+
+    def registered(self, i: int) -> None:
+        self.act(f"registered signal {i}")
+
+    def registered_update(self, i: int) -> Sight:
+        return self.act(f"registered update {i}")
+
+    @workflow.signal
+    def roll(self) -> None:
+        self.rolling = True
+
+    @workflow.signal
+    def finish(self) -> None:
+        self.finishing = True
+
+    @workflow.query
+    def sights(self) -> list[Sight]:
+        """All that was seen in this run."""
+        return self.seen

@@ -1,0 +1,56 @@
+"""Publishing from workflow code in a loop: many items in one task, few events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import Replayer, Worker
+
+from tests.reader.story import items, story
+from workflow_streams import WorkflowStream
+
+COUNT = 20_000
+
+
+@dataclass
+class LoopInput:
+    count: int = COUNT
+
+
+@workflow.defn
+class Loop:
+    @workflow.init
+    def __init__(self, loop: LoopInput) -> None:
+        self.stream = WorkflowStream()
+        self.own = self.stream.topic("own", type=str)
+
+    @workflow.run
+    async def run(self, loop: LoopInput) -> int:
+        for i in range(loop.count):
+            self.own.publish(f"word {i}")
+            if i % 1000 == 999:
+                self.stream.truncate(i - 999)
+        return self.stream.head
+
+
+async def test_a_loop_of_publishes_fits_into_one_workflow_task(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    """The SDK gives a task 2 s, and would fail it again and again."""
+    name = unique("loop")
+    async with Worker(client, task_queue=name, workflows=[Loop]):
+        handle = await client.start_workflow(Loop.run, LoopInput(), id=name, task_queue=name)
+        async with asyncio.timeout(60):
+            assert await handle.result() == COUNT
+    history = await handle.fetch_history()
+    assert len(history.events) < 30
+    await Replayer(workflows=[Loop]).replay_workflow(history)
+    kept = [f"word {i}" for i in range(COUNT - 1000, COUNT)]
+    assert await story(client, name) == [
+        *items(*kept, start=COUNT - 1000),
+        ("end", "completed", COUNT),
+    ]
