@@ -56,8 +56,8 @@ clean: ## Remove what was set up and made
 	@$(RUN) -m compileall -q src samples benchmarks tests
 	@touch .setup-done
 
-.npm-done: .setup-done tests/gateway/conformance/package-lock.json
-	@$(RUN) tests/gateway/conformance/npm.py
+.npm-done: .setup-done tests/npm.py tests/gateway/conformance/package-lock.json tests/siblings/package-lock.json
+	@$(RUN) tests/npm.py
 	@touch .npm-done
 
 .tools/bin/uv:

@@ -50,15 +50,15 @@ class Follower:
         lines: What it has been told.
     """
 
-    def __init__(self, stream: WorkflowStreamClient, **how: Any) -> None:
+    def __init__(self, lines: AsyncIterator[Line]) -> None:
         self.lines: list[Line] = []
         self._changed = asyncio.Condition()
-        self.task = asyncio.create_task(self._follow(stream, how))
+        self.task = asyncio.create_task(self._follow(lines))
 
-    async def _follow(self, stream: WorkflowStreamClient, how: dict[str, Any]) -> None:
-        async for event in stream.follow(**how):
+    async def _follow(self, lines: AsyncIterator[Line]) -> None:
+        async for line in lines:
             async with self._changed:
-                self.lines.append(told(event))
+                self.lines.append(line)
                 self._changed.notify_all()
 
     async def until(self, seen: Callable[[list[Line]], object]) -> None:
@@ -75,6 +75,8 @@ class Follower:
             if not waiting.done():
                 await self.task
                 raise AssertionError(f"the reader has ended: {self.lines}")
+        except TimeoutError as err:
+            raise AssertionError(f"the reader has come no further than {self.lines}") from err
         finally:
             waiting.cancel()
             await asyncio.wait({waiting})
@@ -89,6 +91,11 @@ class Follower:
             await self.task
         return self.lines
 
+    async def stop(self) -> None:
+        """Stop reading."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
 
 @asynccontextmanager
 async def following(
@@ -96,12 +103,12 @@ async def following(
 ) -> AsyncIterator[Follower]:
     """Follow a stream while in the block."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    follower = Follower(WorkflowStreamClient(handle, client=client), **how)
+    stream = WorkflowStreamClient(handle, client=client)
+    follower = Follower(told(event) async for event in stream.follow(**how))
     try:
         yield follower
     finally:
-        follower.task.cancel()
-        await asyncio.wait({follower.task})
+        await follower.stop()
 
 
 async def send(client: Client, workflow_id: str, *values: str) -> list[int]:

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from tests.gateway.http.serving import GatewayProcess, running_gateway
+from tests.npm import CONFORMANCE, install, node
 from workflow_streams.testing.fixtures import StreamServer
 
-from .npm import HERE, install, node
-
-SUITE = HERE / "conformance.test.mjs"
+SUITE = CONFORMANCE / "conformance.test.mjs"
 # vitest's own 5 s would make the suite's hundred-fold repetitions a test of the machine.
 TEST_MILLISECONDS = 60_000
 
@@ -41,7 +40,7 @@ class Results:
 
 
 def run_suite(gateway: GatewayProcess, report: Path) -> Results:
-    folder = install()
+    folder = install(CONFORMANCE)
     shutil.copy(SUITE, folder / SUITE.name)
     # By its own Node, since there may be none on the machine.
     command = [

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.conformance.npm import install, node
+from tests.npm import CONFORMANCE, install, node
 from workflow_streams.testing.fixtures import StreamServer
 
 from .serving import GatewayProcess, running_gateway
@@ -34,7 +34,7 @@ def command(client: str) -> list[str]:
     if client == "python":
         return [sys.executable, str(HERE / "reading.py")]
     # Node looks for packages where the script lies.
-    script = install() / "reading.mjs"
+    script = install(CONFORMANCE) / "reading.mjs"
     script.write_bytes((HERE / "reading.mjs").read_bytes())
     return [node(), str(script)]
 
