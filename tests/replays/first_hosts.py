@@ -35,6 +35,7 @@ class Keeper:
         await workflow.wait_condition(lambda: bool(self.orders))
         if self.orders[0] == "roll":
             await self.stream.continue_as_new(lambda state: [KeeperInput(state)])
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return self.seen
 
     @workflow.update

@@ -123,7 +123,7 @@ class Mix:
         """Act in the second step, as the contrib advises, and once a condition is met."""
         await asyncio.sleep(0)
         self.act(f"later signal {i}")
-        await workflow.wait_condition(lambda: self.stream.head > 3)
+        await workflow.wait_condition(lambda: self.stream.head > 3 or self.finishing)
         self.act(f"waiting signal {i}")
 
     @workflow.update
