@@ -41,7 +41,7 @@ class Gap:
 
     ``reason`` is "truncated" (the stream dropped them), "expired" (the namespace's
     retention deleted the run that held them) or "unserved" (hosted by a contrib that answers
-    no reads once it has ended).
+    no reads once it has ended; told to every reader, wherever it started).
     """
 
     start: int
@@ -62,7 +62,7 @@ class Rewind:
         ranges: Superseded offsets, ascending; over all topics.
         reason: "attempt": an activity was retried, the stream goes on at a higher offset;
             "retry", "cron", "reset": the workflow itself started again, and the offsets from
-            ``next_offset`` on are used anew.
+            ``next_offset`` on are used anew. Some of the items may come again.
         next_offset: Offset of the next item.
         activity_id: With "attempt", which activity.
         attempt: With "attempt", the number of the attempt that took over.
@@ -86,7 +86,8 @@ class End:
 
     Attributes:
         outcome: How the workflow ended.
-        offset: Head of the stream: one more than the last item's offset.
+        offset: Head of the stream: one more than the last item's offset. Where a contrib's host
+            does not tell its head any more, what is known of it.
         run_id: The run that ended.
         failure: The workflow's failure, with "failed", as the SDK decodes it.
     """

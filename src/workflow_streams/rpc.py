@@ -52,6 +52,8 @@ FINAL = frozenset(
 _SIGNAL_LIMIT = "limit for signal events"
 # RESOURCE_EXHAUSTED also stands for a message over gRPC's limit, which stays too large.
 _TOO_LARGE = "larger than max"
+# Below that, the server has a limit of its own for what is written to a history.
+_OVER_LIMIT = "exceeds limit"
 
 
 def is_transient(error: Exception) -> bool:
@@ -61,6 +63,13 @@ def is_transient(error: Exception) -> bool:
             return _SIGNAL_LIMIT in error.message
         return error.status in TRANSIENT and _TOO_LARGE not in error.message
     return isinstance(connect_failure(error), ServerUnavailableError)
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Whether the server refuses what is sent for its size; also where that is the cause."""
+    if isinstance(error, RPCError):
+        return _TOO_LARGE in error.message or _OVER_LIMIT in error.message
+    return error.__cause__ is not None and is_too_large(error.__cause__)
 
 
 def translate(error: RPCError, workflow_id: str) -> WorkflowStreamError:

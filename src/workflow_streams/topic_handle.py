@@ -57,7 +57,8 @@ class TopicHandle(Generic[T]):
     async def send(self, value: T | Payload) -> int:
         """Publish ``value`` and wait until it stands in the history; return its offset.
 
-        When it is cancelled, the item may arrive all the same.
+        When it is cancelled, the item may arrive all the same. If the workflow is started anew
+        later on, by a retry, cron or an operator's reset, the offset may be void.
 
         Raises:
             FencedError: A newer attempt of this activity publishes; the item was dropped.

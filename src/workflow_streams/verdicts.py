@@ -60,7 +60,7 @@ async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, i
         StreamClosedError: The stream was closed before the batch.
     """
     sequence = batch[1]
-    await feed.wait(lambda: sequence in verdicts)
+    await feed.wait_known(lambda: sequence in verdicts)
     match verdicts.get(sequence) or await _verdict_elsewhere(feed, *batch):
         case Accepted(offset):
             return offset + index

@@ -41,7 +41,8 @@ class WorkflowTopicHandle(Generic[T]):
     def publish(self, value: T | Payload) -> None:
         """Publish one value; it is in the history when this workflow task completes.
 
-        Costs one history event. A ready ``Payload`` passes through as it is.
+        What a task publishes costs one history event per 448 KiB. A ready ``Payload`` passes
+        through as it is.
 
         Raises:
             ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``. (An application
@@ -50,7 +51,7 @@ class WorkflowTopicHandle(Generic[T]):
         self._stream._publish(_encode(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
-        """Publish several values at the cost of one history event per 448 KiB.
+        """Publish several values, as :meth:`publish` does one.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """

@@ -16,6 +16,8 @@ END_OF_STREAM_AND_HEADERS = 5
 PREFACE_BYTES = 24
 FRAME_HEADER_BYTES = 9
 
+Filter = Callable[[bytes], bytes]
+
 
 class Mode(Enum):
     OPEN = "everything passes"
@@ -45,6 +47,7 @@ class Network:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer = b""
         self._cut_after: int | None = None
+        self._latency = 0.0
         self.passed = 0
         self.cuts = 0
         self.lost = 0
@@ -81,6 +84,10 @@ class Network:
         """Reset all connections when that many more bytes of answers have passed, just once."""
         self._cut_after = self.passed + answered
 
+    def slow_down(self, seconds: float) -> None:
+        """From now on, let each answer take that much longer."""
+        self._latency = seconds
+
     def stall(self) -> None:
         """Hold all bytes back, as a cable does that has been pulled out."""
         self._set(Mode.STALLED)
@@ -107,6 +114,10 @@ class Network:
         async with asyncio.timeout(100):
             while not seen():
                 await self._changed.wait()
+
+    def _filters(self) -> tuple[Filter, Filter]:
+        """Return what the requests and the answers of a new connection go through."""
+        return bytes, bytes
 
     def _set(self, mode: Mode) -> None:
         self._mode = mode
@@ -139,8 +150,9 @@ class Network:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, ours = await asyncio.open_connection(*self._server)
         self._ends.add(ours)
-        up = asyncio.create_task(self._forward(reader, ours, answers=False))
-        down = asyncio.create_task(self._forward(theirs, writer, answers=True))
+        requests, answers = self._filters()
+        up = asyncio.create_task(self._forward(reader, ours, requests, answers=False))
+        down = asyncio.create_task(self._forward(theirs, writer, answers, answers=True))
         try:
             await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -152,7 +164,12 @@ class Network:
             await asyncio.wait([up, down])
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passing: Filter,
+        *,
+        answers: bool,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
@@ -162,12 +179,16 @@ class Network:
                     self.lost += len(data)
                     self._announce()
                     continue
+                data = passing(data)
                 if answers:
-                    data = self._passing(data)
-                writer.write(data)
-                await writer.drain()
+                    data = self._count(data)
+                if answers and self._latency:
+                    asyncio.get_running_loop().call_later(self._latency, _write, writer, data)
+                else:
+                    writer.write(data)
+                    await writer.drain()
 
-    def _passing(self, data: bytes) -> bytes:
+    def _count(self, data: bytes) -> bytes:
         if self._cut_after is not None and self.passed + len(data) >= self._cut_after:
             self._cut_after = None
             self.cuts += 1
@@ -188,3 +209,8 @@ class Network:
                 writer.write(self._answer)
                 self.denied += 1
                 self._announce()
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)

@@ -18,11 +18,12 @@ class HistoryReads(Interceptor):
     Attributes:
         calls: How many pages have been asked for.
         active: How many are being waited for now.
+        empty: How many answers have brought nothing.
         most: The most there have been at a time since `forget`.
     """
 
     def __init__(self) -> None:
-        self.calls = self.active = self.most = 0
+        self.calls = self.active = self.most = self.empty = 0
 
     def forget(self) -> None:
         self.most = self.active
@@ -45,6 +46,7 @@ class HistoryReads(Interceptor):
                         await fetch(**how)
                     finally:
                         reads.active -= 1
+                    reads.empty += not iterator.current_page
 
                 iterator.fetch_next_page = counted
                 return iterator

@@ -10,6 +10,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
+from workflow_streams.reader.hub import feed_of
 
 SECONDS = 100
 Line = tuple[Any, ...]
@@ -109,6 +110,16 @@ async def following(
         yield follower
     finally:
         await follower.stop()
+
+
+async def attached(
+    client: Client, workflow_id: str, readers: int, run_id: str | None = None
+) -> None:
+    """Wait until that many readers of the stream know where they start."""
+    feed = feed_of(client, workflow_id, run_id)
+    async with asyncio.timeout(SECONDS):
+        while len(feed._cursors) < readers:
+            await asyncio.sleep(0.02)
 
 
 async def send(client: Client, workflow_id: str, *values: str) -> list[int]:

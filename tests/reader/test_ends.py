@@ -20,7 +20,17 @@ from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.reader import history
 
 from .hosts import Host, HostInput, Idler, hosting, worker
-from .story import Line, following, items, roll_over, run_id_of, send, story, told
+from .story import (
+    Line,
+    attached,
+    following,
+    items,
+    roll_over,
+    run_id_of,
+    send,
+    story,
+    told,
+)
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "canceled", "terminated", "timed_out"])
@@ -69,8 +79,11 @@ async def test_a_reader_of_an_ended_chain_ends_and_does_not_go_on_with_the_next_
         async with following(client, name) as live:
             await send(client, name, "a")
             await live.count(1)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(anext(waiting), 0.3)
+            step = asyncio.ensure_future(anext(waiting))
+            await attached(client, name, readers=2)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
             second = await roll_over(handle)
             await send(client, name, "b", "c")
             await handle.signal(Host.order, "finish")
@@ -129,6 +142,7 @@ async def test_a_pinned_reader_follows_from_its_run_on(client: Client, unique: A
             following(client, name, first, from_offset=LATEST) as latest,
         ):
             await whole.count(1)
+            await attached(client, name, 2, first)
             second = await roll_over(handle)
             await send(client, name, "b")
             async with following(client, name, second) as later:

@@ -163,7 +163,7 @@ async def test_every_wait_of_a_reader_can_be_cancelled(client: Client, unique: A
                 lines.append(told(await step))
             except asyncio.CancelledError:
                 cancelled += 1
-                patience += 0.001
+                patience += max(0.001, patience / 10)
         assert lines == expected
     assert cancelled > 25
 

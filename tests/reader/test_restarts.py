@@ -20,6 +20,7 @@ from workflow_streams.reader import hub
 from .hosts import Host, HostInput, hosting
 from .story import (
     Follower,
+    attached,
     following,
     items,
     next_run,
@@ -85,6 +86,7 @@ async def test_a_retry_takes_back_what_the_failed_run_wrote(client: Client, uniq
             await send(client, name, "b1")
             async with following(client, name, from_offset=LATEST) as latest:
                 await whole.count(5)
+                await attached(client, name, readers=4)
                 await handle.signal(Host.order, "fail")
                 await next_run(handle, second)
                 await send(client, name, "c1", "c2")
@@ -200,10 +202,11 @@ async def test_a_reset_takes_back_what_stood_after_it(
             await live.count(5)
             await reset(client, name, first, ends["c"], reapply)
             await next_run(handle, first)
-            await send(client, name, "new")
-            await handle.signal(Host.order, "finish")
             # The order for "c" stands before the task that is done again; it publishes at its end.
             again = ["d", "e", "c", "new"] if reapply == ALL_SIGNALS else ["c", "new"]
+            await live.count(5 + len(again))
+            await send(client, name, "new")
+            await handle.signal(Host.order, "finish")
             head = 2 + len(again)
             assert await live.end() == [
                 *items("a", "b", "c", "d", "e"),
@@ -257,6 +260,7 @@ async def test_a_reset_of_an_earlier_run_takes_back_the_runs_after_it(
             await live.count(5)
             await reset(client, name, first, ends["c"])
             third = await next_run(handle, second)
+            await live.until(lambda lines: lines[-1] == (2, "c") and len(lines) > 5)
             await send(client, name, "f")
             await roll_over(handle)
             await send(client, name, "g")

@@ -13,7 +13,17 @@ from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
 from workflow_streams.reader import hub
 
 from .hosts import Host, HostInput, hosting, worker
-from .story import Line, following, items, next_run, roll_over, run_id_of, send, story
+from .story import (
+    Line,
+    attached,
+    following,
+    items,
+    next_run,
+    roll_over,
+    run_id_of,
+    send,
+    story,
+)
 
 
 async def test_a_reader_follows_over_runs_with_publishers_at_work(
@@ -80,9 +90,9 @@ async def test_earlier_runs_are_read_from_anywhere_without_a_worker(
 async def test_the_index_of_runs_goes_on_in_that_of_the_first_run_it_names(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflow_streams import workflow as workflow_side
+    from workflow_streams import hand_over
 
-    monkeypatch.setattr(workflow_side, "_MAX_RUN_REFS", 1)
+    monkeypatch.setattr(hand_over, "MAX_RUN_REFS", 1)
     name = unique("roll")
     _, lines = await chained(client, name)
     for start in (0, 1, 4, 8, 11):
@@ -136,6 +146,7 @@ async def test_a_run_that_no_worker_has_taken_up_does_not_hide_those_before(
         await whole.count(2)
         await late.count(1)
         await last.count(1)
+        await attached(client, name, readers=4)
         await signal(client, name, "c")
         async with worker(client, f"{name} 2"):
             await send(client, name, "d")

@@ -12,7 +12,7 @@ from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
 from workflow_streams.reader import hub
 
 from .hosts import Host, HostInput, hosting
-from .story import Line, following, items, roll_over, send, story, told
+from .story import Line, attached, following, items, roll_over, send, story, told
 
 TEN = [f"v{i}" for i in range(10)]
 END: Line = ("end", "completed", 10)
@@ -143,6 +143,7 @@ async def test_the_end_of_a_stream_larger_than_the_ring_is_found(
         async with following(client, name, from_offset=LATEST) as latest:
             async with following(client, name, from_offset=Last(1)) as last:
                 await last.count(1)
+                await attached(client, name, readers=2)
                 await send(client, name, "new")
                 await handle.signal(Host.order, "finish")
                 assert await last.end() == [(25, "last"), (26, "new"), ("end", "completed", 27)]

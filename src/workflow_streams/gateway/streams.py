@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,8 +15,8 @@ from ..events import End
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from ..reader.history import newest_event_id
 from ..reader.hub import Feed, feed_of, forget
-from ..reader.polling import head_of
 from ..reader.runs import first_run_of
+from ..reader.tip import wait_for_tip
 from .frames import ENVELOPES, Shape, shape_of
 from .problems import GoneError, NoStreamError, UnavailableError
 from .settings import GatewaySettings
@@ -55,6 +55,21 @@ class Stream:
         """Whether the contrib hosts it."""
         return self.feed.chain is not None and self.feed.chain.polled
 
+    async def wait_for_host(self) -> None:
+        """Wait until it is known whether the contrib hosts the current run.
+
+        Right after a rollover, nothing but its history tells; so long, the run may be anyone's.
+
+        Raises:
+            UnavailableError: No worker has begun with it yet.
+        """
+
+        def known() -> bool:
+            chain = self.feed.chain
+            return chain is not None and (chain.polled or chain.fold is not None)
+
+        await self._in_time(known)
+
     @property
     def shape(self) -> Shape:
         """How its items look to a client."""
@@ -85,9 +100,12 @@ class Stream:
             UnavailableError: No worker has opened it yet.
             StreamNotFoundError: It is no stream.
         """
+        await self._in_time(lambda: self.feed.floor is not None)
+
+    async def _in_time(self, opened: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(self.settings.open_seconds):
-                await self.feed.wait(lambda: self.feed.floor is not None)
+                await self.feed.wait(opened)
         except TimeoutError:
             raise UnavailableError(
                 "The stream has not been opened yet; a worker has to run its workflow first."
@@ -125,7 +143,7 @@ class Tip:
         try:
             async with asyncio.timeout(stream.settings.open_seconds):
                 if not stream.running:
-                    await stream.feed.wait(lambda: stream.feed.done)
+                    await stream.feed.wait_known(lambda: stream.feed.done)
                 elif stream.polled:
                     await self._wait_polled()
                 else:
@@ -137,8 +155,7 @@ class Tip:
     async def _wait_polled(self) -> None:
         feed = self._stream.feed
         if self._polled_head is None:
-            handle = feed.client.get_workflow_handle(feed.workflow_id)
-            self._polled_head = await self._stream.link.call(head_of(handle, wait=False))
+            self._polled_head = await self._stream.link.call(wait_for_tip(feed))
         head = self._polled_head
         await feed.wait(lambda: feed.head >= head)
 
@@ -151,7 +168,7 @@ class Tip:
             # The last of them may not stand in the history: tries of a task that has failed.
             call = newest_event_id(feed.client, feed.workflow_id, run_id)
             newest = await self._stream.link.call(call, feed.workflow_id)
-            await feed.wait(lambda: feed.has_read(run_id, newest))
+            await feed.wait_known(lambda: feed.has_read(run_id, newest))
 
 
 async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) -> Stream:

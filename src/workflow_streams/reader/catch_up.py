@@ -32,17 +32,29 @@ async def catch_up(
         StreamNotFoundError: A run has been deleted.
     """
     path = {run.run_id: after_it.run_id for run, after_it in pairwise(runs)}
-    chain = Chain(feed.client, feed.workflow_id, run_id, offset=position, path=path)
+    chain = Chain(
+        feed.client,
+        feed.workflow_id,
+        run_id,
+        offset=position,
+        behind=True,
+        or_before=True,
+        path=path,
+    )
+    rewound = False
     async with aclosing(chain.pages()) as pages:
         async for page in pages:
             for moment in page:
-                if moment.run_id != run_id or moment.place > after:
+                # After a reset, the run to begin with may be read for a second time.
+                rewound = rewound or moment.restarts
+                if rewound or moment.run_id != run_id or moment.place > after:
                     yield moment
             if page and page[-1].end is not None:
                 continue
             await feed.wait_level(chain.run_id, chain.place)
-            joined = feed.index_after(chain.run_id, chain.place)
-            if joined is not None:
+            joined = feed.index_after(chain.run_id, chain.read_to)
+            # The ring's next rewind would be one for readers that come from where the feed did.
+            if joined is not None and not chain.restarting:
                 cursor.index = joined
                 return
 

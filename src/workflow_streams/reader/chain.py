@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import timezone
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
@@ -19,13 +19,14 @@ from ..events import End, Last, Rewind, RewindReason
 from ..fold import Accepted, Fold
 from ..intake import Intake
 from ..wire import Entry, Opening, Rules, RunRef
-from .closing import end_of, next_run_of, restart_of
+from .closing import Route, end_of, unserved
 from .history import close_event, history_pages, is_close, newest_event_id, settled_id
 from .moments import BEFORE_ALL, Chunk, Moment, Place
-from .polling import Poller, first_of, head_of
+from .polled.last_head import last_head
+from .polled.poller import Poller, closing_of
+from .renewal import Renewal
+from .resets import Origin, Reset
 from .runs import check_continued, opened_run
-
-_RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 
 
 class Chain:
@@ -40,6 +41,7 @@ class Chain:
         runs: Earlier runs, from the last opening record.
         opened: The run of that record; not yet the current one where the next has been entered.
         polled: Whether the current run is hosted by a contrib and has to be polled.
+        renewal: Renews the calls by which it waits for events.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Chain:
         run_id: str,
         *,
         offset: int | Last = 0,
+        behind: bool = False,
         or_before: bool = False,
         path: Mapping[str, str] | None = None,
     ) -> None:
@@ -59,12 +62,14 @@ class Chain:
             workflow_id: Workflow that hosts the stream.
             run_id: Run to begin with.
             offset: Where to begin on a stream that has to be polled.
+            behind: Whether that one is known to hold more than what is before ``offset``.
             or_before: Whether to begin with the run before if this one has not opened yet.
             path: For some runs, which one to go on with: past those that were started anew.
         """
         self._client = client
         self._workflow_id = workflow_id
         self._offset = offset
+        self._behind = behind
         self._converter = converter_of(client, workflow_id)
         self.run_id = run_id
         self.place: Place = BEFORE_ALL
@@ -74,21 +79,24 @@ class Chain:
         self.runs: list[RunRef] = []
         self.opened: RunRef | None = None
         self.polled = False
+        self.renewal = Renewal()
         self._intake = Intake(Fold())
         self._early: list[HistoryEvent] = []
         self._opened_at = 0
         self._out: list[Moment] = []
         self._next_run: str | None = None
         self._may_go_back = or_before
-        self._path = path or {}
+        self._route = Route(client, workflow_id, path or {})
         self._by_path = False
-        self._continued_from = ""
+        self._origin = Origin(run_id)
         # How the run before ended, until this one has opened, and whether that was polled.
         self._carried: Fold | None = None
         self._carried_polled = False
         # Why the server started this run anew, until it has gone past what that takes back.
         self._restart: RewindReason | None = None
-        self._forked = False
+        self._reset: Reset | None = None
+        # Whether this part of a run was read before, in another run of its family.
+        self._repeats = False
 
     @property
     def first_offset(self) -> int:
@@ -99,6 +107,16 @@ class Chain:
     def holds_early(self) -> bool:
         """Whether batches wait for the run to open, and have no offsets before."""
         return bool(self._early)
+
+    @property
+    def restarting(self) -> bool:
+        """Whether it still has to tell what the run's restart takes back."""
+        return self._restart is not None and self._carried is not None
+
+    @property
+    def read_to(self) -> Place:
+        """Up to where in the run all moments have been told."""
+        return self.place if self.polled else max(self.place, (self.seen_id, sys.maxsize))
 
     async def pages(self) -> AsyncGenerator[list[Moment]]:
         """Yield moments in order, a page at a time; the last holds the ``End``.
@@ -118,7 +136,7 @@ class Chain:
 
     async def _run_pages(self) -> AsyncGenerator[list[Moment]]:
         close: HistoryEvent | None = None
-        pages = history_pages(self._client, self._workflow_id, self.run_id)
+        pages = history_pages(self._client, self._workflow_id, self.run_id, self.renewal)
         async with aclosing(pages):
             async for events in pages:
                 self._out = []
@@ -171,69 +189,81 @@ class Chain:
         if newest > settled_id(events):
             return False
         self._may_go_back = False
-        self._next_run = await opened_run(self._client, self._workflow_id, self._continued_from)
-        self._restart = None if self._next_run is not None else self._restart
-        return self._next_run is not None
+        before = self._origin.before
+        self._next_run = await opened_run(self._client, self._workflow_id, before)
+        if self._next_run is None:
+            return False
+        if self._next_run == before and self._restart is None:
+            # Not to the run that it continued as, in whose place a reset may have put this one.
+            self._route.lead(before, self.run_id)
+        self._restart = None
+        return True
 
     async def _poll(self, close: HistoryEvent | None) -> AsyncGenerator[list[Moment]]:
         """Read a run that a contrib hosts; only the last one needs to be read to its end.
 
         Continued as new, the run takes along what it holds; started anew, it takes it back.
         """
-        if close is not None:
-            restart = self._restart
-            await self._follow(close)
-            if self._next_run is not None:
-                return
-            self._restart = restart
-        handle = self._client.get_workflow_handle(self._workflow_id, run_id=self.run_id)
-        opening, poller = self._polled_from(await head_of(handle))
-        yield [opening]
-        if close is None:
-            async with aclosing(poller.pages()) as pages:
-                async for moment in pages:
-                    self.place = moment.place
-                    yield [moment]
-            close = await close_event(self._client, self._workflow_id, self.run_id)
-            await self._follow(close)
+        client, workflow_id, run_id = self._client, self._workflow_id, self.run_id
+
+        async def stream_head() -> int:
+            return await last_head(client, workflow_id, run_id)
+
+        async with closing_of(client, workflow_id, run_id, close) as closing:
+            poller = Poller(client, workflow_id, run_id, closing, behind=self._behind)
+            start, reached = self._polled_start()
+            begun = await poller.begin(start, reached=reached)
+            if begun:
+                yield [self._polled_opening(poller)]
+                async with aclosing(poller.pages()) as pages:
+                    async for moment in pages:
+                        self.place = moment.place
+                        yield [moment]
+            # A call that has waited for the event since before may be deaf to it by now.
+            waits = not closing.done()
+            close = await close_event(client, workflow_id, run_id) if waits else closing.result()
+        restart = self._restart
+        await self._follow(close)
         if self._next_run is None:
-            async with aclosing(poller.remaining()) as pages:
+            if not begun:
+                self._restart = restart
+                poller.begin_closed(start, await stream_head(), reached=reached)
+                yield [self._polled_opening(poller)]
+            async with aclosing(poller.remaining(stream_head)) as pages:
                 async for moment in pages:
                     self.place = moment.place
                     yield [moment]
+        elif not begun:
+            return
         self.fold = Fold(poller.offset)
         if self._next_run is None:
             self._out = []
             await self._end(close)
             yield self._out
 
-    def _polled_from(self, head: int) -> tuple[Moment, Poller]:
-        rewind = None
-        start = first_of(self._offset, head)
-        if self._carried is not None:
-            rewind = self._rewound(0) if self._restart is not None else None
-            start = 0 if rewind is not None else min(self._carried.head, head)
-            self._carried = None
-        self._restart, self._may_go_back = None, False
+    def _polled_start(self) -> tuple[int | Last, bool]:
+        """Return where to begin in a polled run, and whether that is not past its head."""
+        if self._carried is None:
+            return self._offset, self._behind
+        return (0 if self._restart is not None else self._carried.head), True
+
+    def _polled_opening(self, poller: Poller) -> Moment:
+        rewind = self._rewound(0) if self._carried is not None else None
+        self._restart = self._carried = None
+        self._may_go_back = False
         self.runs, self.opened = [], RunRef(self.run_id, 0)
-        poller = Poller(self._client, self._workflow_id, self.run_id, start)
         opening = poller.opening(rewind)
         self.place = opening.place
-        return opening, poller
+        return opening
 
     async def _open_unserved(self, close: HistoryEvent) -> None:
         """Open a run that ended before any worker took its first task."""
         opening = Opening(0, 0, {}, [])
-        if (before := self._carried) is not None:
-            runs, publishers, order = self.runs, before.publishers, before.order
-            head, base = before.head, before.base
-            if self._restart is not None:
-                # It has the same input as the run that it was started in place of.
-                head, publishers, order = self.first_offset, {}, ""
-                base = min(base, head)
-            elif self.opened is not None:
-                runs = [*runs, self.opened]
-            opening = Opening(head, base, publishers, runs, before.keep_last, self.rules, order)
+        if self._carried is not None and self.opened is not None:
+            restarted = self._restart is not None
+            opening = unserved(
+                self._carried, self.runs, self.opened, self.rules, restarted=restarted
+            )
         await self._open(close, opening, [])
 
     def _enter_next_run(self) -> None:
@@ -243,12 +273,16 @@ class Chain:
         if self.fold is not None:
             self._carried, self._carried_polled = self.fold, self.polled
         self.fold = None
-        self.polled = self._forked = False
+        self.polled = False
+        self._origin = Origin(self.run_id)
         self._may_go_back = self._may_go_back and self._carried is None
         self._opened_at = 0
         self._early = []
 
     async def _read(self, event: HistoryEvent) -> None:
+        self._origin.read(event)
+        if self._repeats and self._reset is not None and self._reset.parts(event):
+            self._part(event)
         kind = event.WhichOneof("attributes")
         if kind == "workflow_execution_signaled_event_attributes":
             signal = event.workflow_execution_signaled_event_attributes
@@ -262,23 +296,15 @@ class Chain:
             fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
             if wire.MEMO_KEY in fields:
                 await self._record(event, fields[wire.MEMO_KEY])
-        elif kind == "workflow_execution_started_event_attributes":
-            started = event.workflow_execution_started_event_attributes
-            self._continued_from = started.continued_execution_run_id
-            # A reset run has this event from the one that was reset.
-            if self._restart is None and not self._by_path:
-                self._restart = restart_of(started.initiator)
-        elif kind == "workflow_task_failed_event_attributes":
-            failed = event.workflow_task_failed_event_attributes
-            if failed.cause == _RESET and failed.new_run_id == self.run_id:
-                self._fork(event)
+        elif event.event_id == 1 and self._restart is None and not self._by_path:
+            self._restart = self._origin.restart
 
     def _put(self, fold: Fold, event: HistoryEvent, **what: Any) -> None:
-        """Put a moment out, unless this part of a reset run was read before, in the run reset.
+        """Put a moment out, unless this part of the run was read before, in another run.
 
-        Who stood in such a part would not find its way back to where the runs differ.
+        A reader that stood in such a part would not find its way back to where the runs differ.
         """
-        if self._restart == "reset" and self._carried is not None:
+        if self._repeats:
             return
         # Early signals stand where the opening record does, which lets them take effect.
         event_id = max(event.event_id, self._opened_at)
@@ -338,10 +364,10 @@ class Chain:
             order=opening.order,
         )
         rewind = None
-        if self._restart in ("retry", "cron") or self._forked:
-            rewind = self._rewound(fold.head)
-        elif self._restart is None:
+        if self._restart is None:
             self._check_carried(fold)
+        elif not self._repeats:
+            rewind = self._rewound(fold.head)
         self.fold, self._intake, self.rules = fold, Intake(fold), opening.rules
         self.runs, self.opened = opening.runs, RunRef(self.run_id, fold.head)
         self._opened_at = event.event_id
@@ -358,17 +384,19 @@ class Chain:
         if before is not None and not self._carried_polled:
             check_continued(self._workflow_id, self.run_id, before, fold)
 
-    def _fork(self, event: HistoryEvent) -> None:
-        """Take the place where a reset run begins to differ from the run that was reset."""
-        self._forked = True
-        if self.fold is not None and self._restart == "reset":
+    def _part(self, event: HistoryEvent) -> None:
+        """Take the place from which on the run differs from what was read before it."""
+        self._repeats = False
+        if self.fold is not None:
             rewind = self._rewound(self.fold.head)
-            self._put(self.fold, event, rewind=rewind)
+            self._put(self.fold, event, rewind=rewind, midway=True)
 
     def _rewound(self, head: int) -> Rewind | None:
         """Return what the run's restart at ``head`` takes back; the run is live from here."""
         reason, before = self._restart, self._carried
-        self._restart = self._carried = None
+        if self._reset is not None and self._reset.replaced is None:
+            head = 0
+        self._restart = self._reset = self._carried = None
         if reason is None or before is None:
             return None
         ranges = (range(head, before.head),) if before.head > head else ()
@@ -376,12 +404,18 @@ class Chain:
 
     async def _follow(self, close: HistoryEvent) -> None:
         """Note which run comes next, if one does."""
-        self._by_path = self.run_id in self._path
-        if self._by_path:
-            self._next_run, self._restart = self._path[self.run_id], None
-            return
-        found = await next_run_of(self._client, self._workflow_id, self.run_id, close)
-        self._next_run, self._restart = found if found is not None else (None, None)
+        # A polled run that is passed over has not told what its own restart takes back.
+        restart = self._restart if self.restarting else None
+        line = [*self.runs, self.opened] if self.opened is not None and not self.polled else []
+        following = await self._route.after(self._origin, line, close)
+        self._next_run, self._restart = following.run_id, following.restart or restart
+        self._by_path = following.by_path
+        if (reset := following.reset) is not None:
+            self._reset, self._repeats = reset, reset.forks is not None
+            # The next run opens where the one did whose place it takes.
+            self.runs, self.opened = reset.kept, reset.replaced or RunRef(reset.run_id, 0)
+        elif restart is None:
+            self._reset = None
 
     async def _close(self, close: HistoryEvent) -> StreamCorruptedError | None:
         if self.fold is None:

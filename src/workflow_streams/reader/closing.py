@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from temporalio.api.enums.v1 import ContinueAsNewInitiator
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
+from ..errors import StreamNotFoundError
 from ..events import End, Outcome, RewindReason
-from .runs import reset_run
+from ..fold import Fold
+from ..wire import Opening, Rules, RunRef
+from .resets import Origin, Reset, reset_of
+from .runs import restart_of
 
 _OUTCOMES: dict[str, Outcome] = {
     "workflow_execution_completed_event_attributes": "completed",
@@ -23,31 +28,93 @@ _OUTCOMES: dict[str, Outcome] = {
 }
 _CONTINUED = "workflow_execution_continued_as_new_event_attributes"
 _TERMINATED = "workflow_execution_terminated_event_attributes"
-_INITIATORS: dict[ContinueAsNewInitiator.ValueType, RewindReason] = {
-    ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY: "retry",
-    ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE: "cron",
-}
 
 
-def restart_of(initiator: ContinueAsNewInitiator.ValueType) -> RewindReason | None:
-    """Return why the server started a run anew; None if the workflow continued as new."""
-    return _INITIATORS.get(initiator)
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The run to read after one that has closed.
 
-
-async def next_run_of(
-    client: Client, workflow_id: str, run_id: str, close: HistoryEvent
-) -> tuple[str, RewindReason | None] | None:
-    """Return the run after one that has closed, and why it was started anew, if it was.
-
-    A run begun by retry or cron tells so itself, in its first event. None at the end.
+    Attributes:
+        run_id: The run; None at the end.
+        restart: Why the server started it anew, if it did. A run begun by retry or cron may tell
+            so itself only, in its first event.
+        reset: With "reset", what that has left of what was read.
+        by_path: Whether all runs in between are passed over, and what they took back with them.
     """
-    kind, attributes = _attributes(close)
-    next_run: str = getattr(attributes, "new_execution_run_id", "")
-    if next_run:
-        return next_run, restart_of(attributes.initiator) if kind == _CONTINUED else None
-    if kind == _TERMINATED and (reset_to := await reset_run(client, workflow_id, run_id)):
-        return reset_to, "reset"
-    return None
+
+    run_id: str | None
+    restart: RewindReason | None = None
+    reset: Reset | None = None
+    by_path: bool = False
+
+
+class Route:
+    """The way from run to run."""
+
+    def __init__(self, client: Client, workflow_id: str, path: Mapping[str, str]) -> None:
+        """Prepare; ``path`` says for some runs which one to go on with."""
+        self._client = client
+        self._workflow_id = workflow_id
+        self._path = dict(path)
+
+    def lead(self, run_id: str, after: str) -> None:
+        """Have ``after`` come after a run, whatever that continued as."""
+        self._path[run_id] = after
+
+    async def after(self, left: Origin, line: Sequence[RunRef], close: HistoryEvent) -> Next:
+        """Return what comes after a run that has closed.
+
+        Args:
+            left: The run.
+            line: Runs whose items have been read and still stand; see :func:`.resets.reset_of`.
+            close: Its close event.
+
+        Raises:
+            StreamNotFoundError: The workflow was deleted while it ran.
+        """
+        if left.run_id in self._path:
+            return Next(self._path[left.run_id], by_path=True)
+        kind, attributes = _attributes(close)
+        next_run: str = getattr(attributes, "new_execution_run_id", "")
+        if next_run:
+            restart = restart_of(attributes.initiator) if kind == _CONTINUED else None
+            return Next(next_run, restart)
+        try:
+            reset = await reset_of(self._client, self._workflow_id, left, line)
+        except StreamNotFoundError:
+            if kind == _TERMINATED:
+                raise  # it was deleted while it ran
+            return Next(None)
+        if reset is None:
+            return Next(None)
+        self._path.update(reset.path)
+        return Next(reset.run_id, "reset", reset)
+
+
+def unserved(
+    before: Fold, runs: list[RunRef], opened: RunRef, rules: Rules | None, *, restarted: bool
+) -> Opening:
+    """Return how a run opens that ended before any worker took its first task.
+
+    Args:
+        before: How the run before it ended.
+        runs: Runs before ``opened``.
+        opened: That run.
+        rules: What the stream asks of its writers.
+        restarted: Whether the server started it anew in place of ``opened``, with the same input.
+    """
+    if not restarted:
+        return Opening(
+            before.head,
+            before.base,
+            before.publishers,
+            [*runs, opened],
+            before.keep_last,
+            rules,
+            before.order,
+        )
+    head = opened.first_offset
+    return Opening(head, min(before.base, head), {}, runs, before.keep_last, rules, "")
 
 
 async def end_of(close: HistoryEvent, offset: int, run_id: str, converter: DataConverter) -> End:

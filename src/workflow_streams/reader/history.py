@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from ..rpc import explain, is_transient
+from .renewal import Renewal
 
 T = TypeVar("T")
 logger = logging.getLogger("workflow_streams")
@@ -38,16 +40,23 @@ _MOST_REFUSALS = 3
 
 
 async def history_pages(
-    client: Client, workflow_id: str, run_id: str
+    client: Client, workflow_id: str, run_id: str, renewal: Renewal | None = None
 ) -> AsyncGenerator[Sequence[HistoryEvent]]:
     """Yield the run's events, each once and in order, and end after its close event.
 
     Waits for new events on the server (a long poll); needs no worker. Only started and
     scheduled events of workflow tasks may come again, see :func:`settled_id`.
 
+    Args:
+        client: Temporal client.
+        workflow_id: Workflow of the run.
+        run_id: Run to read.
+        renewal: Renews the calls that wait, also for the runs that were read before.
+
     Raises:
         WorkflowStreamError: For what waiting does not mend: not found, not permitted.
     """
+    renewal = renewal or Renewal()
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     seen_id = shown_id = refusals = 0
     page_size = _FIRST_PAGE_BATCHES
@@ -57,10 +66,16 @@ async def history_pages(
     while True:
         waits = await _waiting_reads_work(client)
         try:
-            pages = handle.fetch_history_events(
-                page_size=page_size, wait_new_event=waits, next_page_token=token
+            read = partial(
+                handle.fetch_history_events,
+                page_size=page_size,
+                wait_new_event=waits,
+                next_page_token=token,
             )
-            await pages.fetch_next_page()
+            at_end = token is not None and not full
+            pages = await renewal.fetch(read, waits=waits and at_end)
+            if pages is None:
+                continue
             page: Sequence[HistoryEvent] = pages.current_page or ()
             events = [event for event in page if event.event_id > seen_id]
             # The server may have a limit of its own, above the first size that is asked for.

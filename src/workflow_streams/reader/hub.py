@@ -14,12 +14,13 @@ from temporalio.service import RPCError, ServiceClient
 
 from .. import wire
 from ..codec import converter_of, record_in
-from ..errors import CodecError
+from ..errors import CodecError, ServerUnavailableError
 from ..events import Last
 from ..fold import Duplicate, Verdict
 from ..rpc import connect_failure, translate
 from .chain import Chain
 from .moments import BEFORE_ALL, Moment, Place
+from .polled.retained import Retained
 from .ring import Ring
 from .runs import first_run_of
 
@@ -73,6 +74,7 @@ class Feed:
         self.join_index = 0
         self.floor: int | None = None
         self._ring_buffer = False
+        self._restarting = False
         self._passed: set[str] = set()
         self.seen_id = 0
         self._cursors: set[Cursor] = set()
@@ -85,6 +87,7 @@ class Feed:
         # The chain was the current one at this time; see confirm.
         self._confirmed = self._loop.time()
         self._confirming = asyncio.Lock()
+        self._retained = Retained(client, workflow_id)
 
     @property
     def keeps_last(self) -> bool:
@@ -146,6 +149,9 @@ class Feed:
 
     def index_after(self, run_id: str, place: Place) -> int | None:
         """Return the ring's index of what comes after this place, if it has all of that."""
+        if self._restarting and self.run_id == run_id:
+            # What it tells next takes back runs that a reader in this one need not have read.
+            return None
         return self.ring.index_after(run_id, place, reading=self.run_id)
 
     async def wait(self, met: Callable[[], bool]) -> None:
@@ -159,19 +165,25 @@ class Feed:
             progress = self._progress
             await progress.wait()
 
+    async def wait_known(self, reached: Callable[[], bool]) -> None:
+        """Wait as :meth:`wait` does, for what is known to stand in the history."""
+        if not reached() and self.chain is not None:
+            self.chain.renewal.hasten()
+        await self.wait(reached)
+
     async def wait_past(self, index: int) -> None:
         """Wait for a moment at ``index``, or for the feed's end."""
         await self.wait(lambda: self.ring.stop > index)
 
     async def wait_level(self, run_id: str, place: Place) -> None:
         """If the feed reads this run, wait until it is not behind ``place`` any more."""
-        await self.wait(
+        await self.wait_known(
             lambda: self.error is not None or self.run_id != run_id or self.place >= place
         )
 
     async def wait_other_run(self, run_id: str) -> None:
         """Wait until the feed has left this run."""
-        await self.wait(lambda: self.run_id != run_id)
+        await self.wait_known(lambda: self.run_id != run_id)
 
     def has_read(self, run_id: str, event_id: int) -> bool:
         """Whether the feed is past this event, and what stands up to it has offsets."""
@@ -198,15 +210,41 @@ class Feed:
     async def confirm(self, since: float) -> bool:
         """Whether the workflow id still was this chain's at the time ``since``, or after it.
 
-        Those who ask at once share the answer.
+        The base is that of then, too: a truncation may not have come by in the history yet. Those
+        who ask at once share the answer.
         """
         async with self._confirming:
-            if self.pinned_run_id is None and self._confirmed < since:
+            if self._confirmed < since:
                 now = self._loop.time()
-                if await self.current_run() is None:
+                try:
+                    described = await self._describe(None)
+                except ServerUnavailableError:
+                    if self.pinned_run_id is None:
+                        raise
+                    return True
+                if self.first_run_id in ("", first_run_of(described)):
+                    await self._raise_base(described)
+                elif self.pinned_run_id is None:
                     return False
                 self._confirmed = now
         return True
+
+    async def _raise_base(self, described: WorkflowExecutionDescription) -> None:
+        base, _ = await self._known_base(described)
+        # A run started anew may have another base at the same offsets.
+        if described.run_id == self.run_id:
+            self.base = max(self.base, base)
+
+    async def learn_base(self, since: float) -> None:
+        """Ask the host of a polled stream for its base at the time ``since``, or after it.
+
+        What the host drops after a page of it was read, no later page tells.
+        """
+        run_id = self.run_id
+        if self.polls(run_id) and not self.done:
+            base = await self._retained.base(run_id, self.base, self.head, since)
+            if run_id == self.run_id:
+                self.base = max(self.base, base)
 
     async def _describe(self, run_id: str | None) -> WorkflowExecutionDescription:
         handle = self.client.get_workflow_handle(self.workflow_id, run_id=run_id)
@@ -226,6 +264,7 @@ class Feed:
                     for moment in page:
                         await self._take(moment)
                     self._enter(chain.run_id)
+                    self._restarting = chain.restarting
                     self.seen_id = chain.seen_id
                     self._announce()
                     # Who waits takes what has come before more of it moves the ring on.
@@ -269,9 +308,9 @@ class Feed:
         self.place = moment.place
         self.head, self.base = moment.head, max(self.base, moment.base)
         self.ring.append(moment)
-        if moment.rewind is not None and moment.rewind.reason != "attempt":
-            self.base = moment.base
-            self.join_index, self.floor = self.ring.stop, moment.rewind.next_offset
+        if moment.restarts:
+            self.base, self._restarting = moment.base, False
+            self.join_index, self.floor = self.ring.stop, moment.head
         while self.ring.size > RING_BYTES and len(self.ring) > 1 and not self._waits():
             self._drop()
 

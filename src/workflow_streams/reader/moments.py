@@ -40,7 +40,8 @@ class Moment:
 
     ``rewind`` comes before ``chunk``. ``run_id``, ``event_id`` and ``nth`` are the record's
     place; on a polled stream the event id is the offset after the page. ``opened`` begins a
-    run, ``midway`` says that the reading of the run began here, not at its first item.
+    run, ``midway`` says that the reading of the run began here, not at its first item: on a
+    polled stream, or where a run ceases to repeat one that was read before.
     """
 
     run_id: str
@@ -60,6 +61,11 @@ class Moment:
     def place(self) -> Place:
         """Where it stands in its run."""
         return self.event_id, self.nth
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the workflow was started anew, so that offsets are used again from here on."""
+        return self.rewind is not None and self.rewind.reason != "attempt"
 
     @property
     def size(self) -> int:

@@ -1,45 +1,42 @@
-"""Reads a stream that a contrib hosts, in any language: by polling its workflow."""
+"""What is asked of a workflow that hosts a stream as the contrib does, in any language."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from temporalio.client import (
-    Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
-    WorkflowUpdateStage,
 )
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
 from .. import wire
-from ..errors import HostUnavailableError, StreamNotFoundError
-from ..events import Gap, Last, Rewind
+from ..errors import CodecError, HostUnavailableError, StreamNotFoundError, WorkflowStreamError
 from ..rpc import explain, is_transient
-from ..wire import PollInput, PollResult
 from .history import until_answered
-from .moments import Chunk, Moment
 
+T = TypeVar("T")
 logger = logging.getLogger("workflow_streams")
-_Handle: TypeAlias = WorkflowHandle[Any, Any]
+Handle: TypeAlias = WorkflowHandle[Any, Any]
 
-_COOLDOWN_SECONDS = 0.1
-_RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.5
+_FIRST_QUERY_SECONDS = 0.2
 QUERY_SECONDS = 30.0
 
-# The server's answer for an Update that a worker has passed over; it may take the next one.
-_UNPROCESSED = "UnprocessedUpdate"
+# With this, the server refuses an Update or a query when a workflow task fails, as it does if a
+# signal comes while the workflow continues as new.
+_TASK_FAILED = "unexpected workflow task failure"
 
-# What the server answers to a query or an Update that no worker takes.
+# What the server answers to a query that no worker takes.
 _NO_ANSWER = frozenset(
     {
         RPCStatusCode.CANCELLED,
@@ -49,172 +46,7 @@ _NO_ANSWER = frozenset(
 )
 
 
-class Poller:
-    """Polls one run.
-
-    The Update's id is made of run and offset, so that all processes at the same place share
-    one: a run takes 10 Updates at a time and 2,000 in all. What stands in the log already is
-    asked for by Query, where the host has it, and so is everything when the Updates are used up.
-
-    Attributes:
-        offset: Where the next page starts.
-    """
-
-    def __init__(self, client: Client, workflow_id: str, run_id: str, offset: int) -> None:
-        """Prepare to poll from ``offset``, which is not past the head."""
-        self._handle: _Handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-        self._run_id = run_id
-        self._has_query = True
-        self._updates_left = True
-        self.offset = offset
-
-    def opening(self, rewind: Rewind | None) -> Moment:
-        """Return the moment that the run begins with, and what its restart takes back."""
-        start = self.offset
-        return self._moment(start, 0, rewind=rewind, opened=True, midway=start > 0)
-
-    async def pages(self) -> AsyncGenerator[Moment]:
-        """Yield what is published until the run closes; the last of it may be missing."""
-        more = True
-        while True:
-            result = await self._query() if more else None
-            if result is not None:
-                for moment in self._moments(result):
-                    yield moment
-            if result is None or not result.items:
-                result = await self._wait_for_page()
-                if result is None:
-                    return
-                for moment in self._moments(result):
-                    yield moment
-            more = result.more_ready
-            if not more:
-                await asyncio.sleep(_COOLDOWN_SECONDS)
-
-    async def remaining(self) -> AsyncGenerator[Moment]:
-        """Yield what a closed run still holds.
-
-        Raises:
-            HostUnavailableError: There is no worker to ask.
-        """
-        more = True
-        while more:
-            result = await self._query()
-            if result is None:
-                # Closed runs answer queries only.
-                head = await head_of(self._handle)
-                if head > self.offset:
-                    yield self._moment(head, head, gap=Gap(self.offset, head, "unserved"))
-                    self.offset = head
-                return
-            for moment in self._moments(result):
-                yield moment
-            more = result.more_ready
-
-    async def _query(self) -> PollResult | None:
-        """Ask for a page that is there; None if the host has no such query."""
-        if not self._has_query:
-            return None
-        try:
-            result: PollResult = await asked(
-                self._handle, wire.POLL, PollInput([], self.offset), PollResult
-            )
-            return result
-        except WorkflowQueryFailedError:
-            self._has_query = False
-            return None
-
-    async def _wait_for_page(self) -> PollResult | None:
-        """Wait until there is a page; None once the run has closed."""
-        while True:
-            result: PollResult | None = None
-            refused: Exception | None = None
-            pause = _RETRY_SECONDS
-            try:
-                result = await self._ask()
-            except WorkflowUpdateFailedError as err:
-                kind = err.cause.type if isinstance(err.cause, ApplicationError) else None
-                if kind == wire.STREAM_DRAINING:
-                    pause = _COOLDOWN_SECONDS
-                elif kind != _UNPROCESSED:
-                    refused = StreamNotFoundError(self._handle.id, f"serves no polls: {err.cause}")
-                    refused.__cause__ = err
-            except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-                if isinstance(err.__cause__, asyncio.CancelledError):
-                    raise err.__cause__ from None
-            except RPCError as err:
-                refused = self._refusal(err)
-            if result is not None and result.next_offset > self.offset:
-                return result
-            # An empty page is that of a run that hands over, and will be the same again.
-            if await closed(self._handle):
-                return None
-            if refused is not None:
-                raise refused
-            await asyncio.sleep(pause)
-
-    async def _ask(self) -> PollResult | None:
-        if not self._updates_left:
-            return await self._query()
-        try:
-            return await self._update(self.offset)
-        except WorkflowUpdateFailedError as err:
-            if not isinstance(err.cause, ApplicationError) or (
-                err.cause.type != wire.TRUNCATED_OFFSET
-            ):
-                raise
-        result = await self._query()
-        # To a poll, offset 0 means the base, too.
-        return result if result is not None else await self._update(0)
-
-    def _refusal(self, error: RPCError) -> Exception | None:
-        """Return what to raise for a refused Update, unless the run has just closed."""
-        if error.status == RPCStatusCode.FAILED_PRECONDITION and self._has_query:
-            # This run has had its 2,000 Updates.
-            self._updates_left = False
-            return None
-        if error.status == RPCStatusCode.NOT_FOUND or is_transient(error):
-            return None
-        return explain(error, self._handle.id)
-
-    async def _update(self, offset: int) -> PollResult:
-        # A finished poll of offset 0 would tell of the base as it once was; where there is no
-        # query that was asked first, it is not shared.
-        place = offset or (0 if self._has_query else uuid.uuid4().hex)
-        update = await self._handle.start_update(
-            wire.POLL,
-            PollInput([], offset),
-            id=f"workflow-streams-poll-{self._run_id}-{place}",
-            wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-            result_type=PollResult,
-        )
-        result: PollResult = await update.result()
-        return result
-
-    def _moments(self, result: PollResult) -> list[Moment]:
-        before, self.offset = self.offset, max(self.offset, result.next_offset)
-        first = result.items[0].offset if result.items else self.offset
-        moments: list[Moment] = []
-        base = 0
-        if first > before:
-            base = first
-            moments.append(self._moment(first, base, gap=Gap(before, first, "truncated")))
-        if result.items:
-            entries = [(item.topic, item.data) for item in result.items]
-            size = sum(len(topic) + len(data) for topic, data in entries)
-            moments.append(self._moment(self.offset, base, chunk=Chunk(first, entries, size)))
-        return moments
-
-    def _moment(self, head: int, base: int, **what: Any) -> Moment:
-        return Moment(self._run_id, head, head, base, **what)
-
-
-def first_of(offset: int | Last, head: int) -> int:
-    """Return where to begin, which is not past the head."""
-    return max(0, head - offset.n) if isinstance(offset, Last) else min(offset, head)
-
-
-async def head_of(handle: _Handle, *, wait: bool = True) -> int:
+async def head_of(handle: Handle, *, wait: bool = True) -> int:
     """Ask a contrib's host for its head; see :func:`asked`.
 
     Raises:
@@ -229,7 +61,7 @@ async def head_of(handle: _Handle, *, wait: bool = True) -> int:
 
 
 async def asked(
-    handle: _Handle, query: str, argument: Any, result_type: Any, *, wait: bool = True
+    handle: Handle, query: str, argument: Any, result_type: Any, *, wait: bool = True
 ) -> Any:
     """Make a query; while the run is open, and with ``wait``, wait for a worker that answers.
 
@@ -238,28 +70,104 @@ async def asked(
         WorkflowQueryFailedError: The workflow has no such query.
     """
     arguments = [] if argument is None else [argument]
+    clock = asyncio.get_running_loop().time
+    give_up_at, patience = clock() + QUERY_SECONDS, _FIRST_QUERY_SECONDS
     while True:
+        # Workers lose queries, and where the server has no room for one, the SDK is slow to try
+        # again; so the first ones are given up early.
+        limit = asyncio.timeout_at(min(clock() + patience, give_up_at))
         try:
-            return await handle.query(
-                query,
-                args=arguments,
-                result_type=result_type,
-                rpc_timeout=timedelta(seconds=QUERY_SECONDS),
-            )
+            async with limit:
+                with decoding(handle.id):
+                    return await handle.query(
+                        query,
+                        args=arguments,
+                        result_type=result_type,
+                        rpc_timeout=timedelta(seconds=QUERY_SECONDS),
+                    )
+        except TimeoutError as err:
+            if not limit.expired():
+                raise
+            error: Exception = err
+            refused, answer = False, "there is no answer in time"
         except RPCError as err:
             if err.status not in _NO_ANSWER and not is_transient(err):
                 raise explain(err, handle.id) from err
-            if err.status in _NO_ANSWER and (not wait or await closed(handle)):
+            if err.status == RPCStatusCode.UNAVAILABLE:
+                # The server is away, which says nothing about the worker.
+                give_up_at = clock() + QUERY_SECONDS
+            failed = err.status == RPCStatusCode.FAILED_PRECONDITION
+            error, answer = err, err.message
+            refused = failed and _TASK_FAILED not in err.message
+            await asyncio.sleep(RETRY_SECONDS)
+        if refused or clock() >= give_up_at:
+            if not wait or await closed(handle):
                 raise HostUnavailableError(
                     handle.id,
                     "holds no stream in its history. If a contrib hosts one, it takes a worker to "
-                    f"read it, and none answers: {err.message}",
-                ) from err
-            logger.info("Asking workflow %r is retried: %s", handle.id, err)
-        await asyncio.sleep(_RETRY_SECONDS)
+                    f"read it, and none answers: {answer}",
+                ) from error
+            give_up_at = clock() + QUERY_SECONDS
+        logger.info("Asking workflow %r is retried: %s", handle.id, answer)
+        patience *= 2
 
 
-async def closed(handle: _Handle) -> bool:
+async def closed(handle: Handle) -> bool:
     """Whether the run has closed."""
     described = await until_answered(handle.describe, handle.id)
     return described.status != WorkflowExecutionStatus.RUNNING
+
+
+async def unless(
+    call: Callable[[], Awaitable[T]],
+    *,
+    over: asyncio.Future[Any] | None = None,
+    seconds: float | None = None,
+) -> T | None:
+    """Make a call; None if ``over`` is done first, or the time is over."""
+    task = asyncio.create_task(_awaited(call), name="follow by a call")
+    waited: set[asyncio.Future[Any]] = {task} if over is None else {task, over}
+    try:
+        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        await ended(task)
+
+
+def kind_of(error: WorkflowUpdateFailedError) -> str | None:
+    """Return the type of the failure that an Update failed with."""
+    return error.cause.type if isinstance(error.cause, ApplicationError) else None
+
+
+@contextmanager
+def decoding(workflow_id: str) -> Iterator[None]:
+    """Make a :class:`CodecError` of what goes wrong with the data converter in a call."""
+    try:
+        yield
+    except (TemporalError, WorkflowStreamError):
+        raise
+    except Exception as err:
+        known = explain(err, workflow_id)
+        if known is not err:
+            raise known from err
+        raise CodecError(
+            workflow_id, f"the payload codec of this client refuses the stream: {err!r}"
+        ) from err
+
+
+async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await call()
+    except WorkflowUpdateRPCTimeoutOrCancelledError as err:
+        # The SDK makes one of both: being cancelled, and Temporal not answering.
+        if isinstance(err.__cause__, asyncio.CancelledError):
+            raise err.__cause__ from None
+        raise
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, if it is not done, and see it end."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+from temporalio.api.enums.v1 import ContinueAsNewInitiator
 from temporalio.client import Client, WorkflowExecutionDescription
 
 from .. import wire
 from ..errors import StreamCorruptedError, StreamNotFoundError
+from ..events import RewindReason
 from ..fold import Fold
 from .history import history_pages, until_answered
+
+_INITIATORS: dict[ContinueAsNewInitiator.ValueType, RewindReason] = {
+    ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY: "retry",
+    ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE: "cron",
+}
+
+
+def restart_of(initiator: ContinueAsNewInitiator.ValueType) -> RewindReason | None:
+    """Return why the server started a run anew; None if the workflow continued as new."""
+    return _INITIATORS.get(initiator)
 
 
 async def describe(
@@ -75,37 +87,3 @@ def check_continued(workflow_id: str, run_id: str, before: Fold, fold: Fold) -> 
             f"before it ended at head {before.head}, base {before.base}. Was its state "
             "passed on as prior_state?",
         )
-
-
-async def reset_run(client: Client, workflow_id: str, run_id: str) -> str | None:
-    """Return the run that took the place of a terminated one, if that was reset.
-
-    The server notes the new run on the one that was reset. A reset of an earlier run ends the
-    current one as well; then the new run is the first reset one that began after it.
-    """
-    described = await describe(client, workflow_id, run_id)
-    noted: str = described.raw_description.workflow_extended_info.reset_run_id
-    if noted:
-        return noted
-    later = await describe(client, workflow_id, None)
-    if first_run_of(later) != first_run_of(described):
-        return None
-    found = None
-    while later.start_time > described.start_time:
-        if later.raw_description.workflow_extended_info.HasField("last_reset_time"):
-            found = later.run_id
-        before = await _continued_from(client, workflow_id, later.run_id)
-        if not before or not await exists(client, workflow_id, before):
-            break
-        later = await describe(client, workflow_id, before)
-    return found
-
-
-async def _continued_from(client: Client, workflow_id: str, run_id: str) -> str:
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-
-    async def started() -> str:
-        first = await anext(handle.fetch_history_events(page_size=1))
-        return first.workflow_execution_started_event_attributes.continued_execution_run_id
-
-    return await until_answered(started, workflow_id)

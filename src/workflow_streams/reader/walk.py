@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class Walk:
     Attributes:
         feed: Feed that it uses; another one after that has stopped.
         position: Offset of what comes next.
+        started: Set when it is known where it begins, and what is gone of what it asked for.
     """
 
     def __init__(self, feed: Feed, from_offset: int | Last) -> None:
         """Prepare; nothing is read before :meth:`steps`."""
         self.feed = feed
         self.position = 0
+        self.started = asyncio.Event()
         self._from = from_offset
         # Who asked for no certain offset has lost nothing before the first item.
         self._expects = isinstance(from_offset, int) and from_offset > 0
@@ -120,12 +123,15 @@ class Walk:
             self._go_on(feed, runs_of(feed), *self._place)
 
     async def _start(self, feed: Feed) -> None:
-        start = self._from
+        start, since = self._from, asyncio.get_running_loop().time()
         if isinstance(start, Last) or feed.keeps_last:
             # While this waits for the feed, the feed must not wait for this.
             feed.detach(self._cursor)
             head = await wait_for_tip(feed)
             start = max(0, head - start.n) if isinstance(start, Last) else start
+        if start < feed.head and max(start, feed.base) >= (feed.floor or 0):
+            # The ring has what comes next, but a polled stream's host may have dropped that.
+            await feed.learn_base(since)
         base, floor = feed.base, feed.floor or 0
         runs, gap = runs_of(feed), None
         if max(start, base) < floor:
@@ -135,6 +141,7 @@ class Walk:
         else:
             place = feed.ring.place_before(max(feed.join_index, feed.ring.start))
         # Nothing is awaited any more: a cancelled start begins anew.
+        self.started.set()
         self.position, self._forgiven = start, base
         self._first_run_id = feed.first_run_id
         self._miss(base, "truncated")
@@ -178,6 +185,11 @@ class Walk:
             runs, run_id, gap = await find_run(feed, self.position)
             if run_id == self._place[0]:
                 raise
+            if all(run.run_id != self._place[0] for run in runs):
+                # The workflow was started anew, and what of that run still counts is not to be
+                # had any more.
+                self._rewind(Rewind((range(self.position),), "reset", 0))
+                runs, run_id, gap = await find_run(feed, 0)
             self._miss(gap.end if gap is not None else 0, "expired")
             self._go_on(feed, runs, run_id, BEFORE_ALL)
             return None
@@ -210,7 +222,8 @@ class Walk:
     def _miss(self, end: int, reason: GapReason) -> None:
         """Move on to ``end``: what comes before it is lost."""
         if end > self.position:
-            if self._expects:
+            # What a host did not serve was there for everybody, also for who took what there is.
+            if self._expects or reason == "unserved":
                 self._steps.append(Gap(self.position, end, reason))
             self.position = end
 
@@ -226,7 +239,9 @@ class Walk:
         # Who waits for an offset that the stream had not come to waits on.
         if self.position <= head:
             self._steps.append(rewind)
-            self.position = rewind.next_offset
+            # Never past what it has not had, so that a hole would show.
+            self.position = min(self.position, rewind.next_offset)
+            self._expects = True
 
     def _slice(self, chunk: Chunk) -> None:
         self._miss(max(chunk.offset, self.base), "truncated")

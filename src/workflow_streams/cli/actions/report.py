@@ -13,6 +13,7 @@ from typing import Any
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
@@ -24,6 +25,7 @@ from ...events import End
 from ...reader.chain import Chain
 from ...reader.hub import rpc
 from ...reader.moments import Moment
+from ...reader.polled.last_head import last_head
 from ...rpc import is_transient, translate
 from ...wire import PollInput, PollResult, RunRef
 
@@ -94,7 +96,7 @@ async def examine(client: Client, workflow_id: str, run_id: str | None) -> Repor
     if chain.fold is not None:
         report.head, report.base = chain.fold.head, chain.fold.base
     elif chain.polled:
-        await _ask_contrib(handle, report)
+        await _ask_contrib(client, handle, report)
     earlier = [] if chain.fold is None else chain.runs
     at_once = asyncio.Semaphore(_CALLS_AT_ONCE)
 
@@ -139,14 +141,18 @@ def _count(report: Report, moment: Moment) -> None:
     report.end = moment.end or report.end
 
 
-async def _ask_contrib(handle: WorkflowHandle[Any, Any], report: Report) -> None:
+async def _ask_contrib(client: Client, handle: WorkflowHandle[Any, Any], report: Report) -> None:
     """Ask the worker of a contrib-hosted stream; without one, nothing is known."""
     try:
         report.head = await handle.query(
             wire.OFFSET_QUERY, result_type=int, rpc_timeout=_QUERY_TIMEOUT
         )
     except WorkflowQueryFailedError as err:
-        raise StreamNotFoundError(handle.id, f"hosts no stream: {err}") from err
+        if report.described.status == WorkflowExecutionStatus.RUNNING:
+            raise StreamNotFoundError(handle.id, f"hosts no stream: {err}") from err
+        # Some hosts answer no query any more once their workflow has been terminated.
+        report.head = await last_head(client, handle.id, report.described.run_id)
+        return
     except RPCError as err:
         if not is_transient(err) and err.status != RPCStatusCode.FAILED_PRECONDITION:
             raise translate(err, handle.id) from err

@@ -126,6 +126,12 @@ class Reading:
                     waiting.result()
             finally:
                 await _end(waiting)
+        if not self._pull.done():
+            starting = asyncio.create_task(self._walk.started.wait(), name="wait for the start")
+            try:
+                await asyncio.wait({self._pull, starting}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _end(starting)
         return self._pull.done() or self._is_behind() or self._is_over()
 
     def _is_behind(self) -> bool:

@@ -10,19 +10,30 @@ import asyncio
 import uuid
 from dataclasses import dataclass, field
 
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
 from ... import wire
-from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
+from ...errors import (
+    RequestRejectedError,
+    ServerUnavailableError,
+    StreamClosedError,
+    StreamNotFoundError,
+)
 from ...fold import Closed, Torn, Verdict
 from ...pacing import Pace, check_room
 from ...reader.hub import Feed
+from ...rpc import is_too_large
 from ..problems import TooLargeError
 from ..streams import Stream, end_of
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3
+
+_TOO_LARGE = (
+    "The contrib hosts this stream, and takes what fits in one signal: 2 MiB of base64, "
+    "somewhat less than 1.5 MB. Write it in several requests."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +84,25 @@ async def append(stream: Stream, batch: Append) -> Appended:
 async def publish(stream: Stream, batch: Append) -> None:
     """Send a batch and leave it at that, for a host whose history tells no verdicts.
 
+    Such a host knows no parts, and may drop a batch with fields that are not the contrib's.
+
     Raises:
+        TooLargeError: It is more than one signal can hold.
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
+    payload = wire.batch_payload(batch.entries, batch.publisher_id, batch.sequence)
+    if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
+        raise TooLargeError(_TOO_LARGE)
     handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
-    [payload] = signals_of(batch)
-    await stream.link.call(
-        handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload)), stream.workflow_id
-    )
+    call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+    try:
+        await stream.link.call(call, stream.workflow_id)
+    except RequestRejectedError as err:
+        if is_too_large(err):
+            # A payload codec can make it larger than it was.
+            raise TooLargeError(_TOO_LARGE) from err
+        raise
 
 
 async def _try(stream: Stream, batch: Append) -> Appended:
@@ -95,7 +116,7 @@ async def _try(stream: Stream, batch: Append) -> Appended:
         await _signal(stream, batch, tag)
         try:
             async with asyncio.timeout(stream.settings.append_seconds):
-                await feed.wait(verdict.done)
+                await feed.wait_known(verdict.done)
         except TimeoutError as err:
             raise ServerUnavailableError("The batch did not come by in the history") from err
     finally:
@@ -114,7 +135,7 @@ async def _signal(stream: Stream, batch: Append, tag: str) -> None:
         except StreamClosedError:
             # The workflow has ended; how the stream did, the feed is about to tell.
             async with asyncio.timeout(stream.settings.append_seconds):
-                await stream.feed.wait(lambda: stream.feed.done)
+                await stream.feed.wait_known(lambda: stream.feed.done)
             return
 
 

@@ -60,10 +60,11 @@ async def post(request: Request, workflow_id: str) -> Response:
         raise InvalidRequestError("There is no Content-Type.")
     stream = await gateway.find(workflow_id)
     async with stream.held():
+        await stream.wait_for_host()
         if stream.polled:
             return await _post_unseen(stream, request, body, topic or DEFAULT_TOPIC)
         if not stream.running:
-            await stream.feed.wait(lambda: stream.feed.done)
+            await stream.feed.wait_known(lambda: stream.feed.done)
         if closing and stream.setup is None and stream.end is None:
             raise NotOfferedError("This stream ends with its workflow; nobody else can close it.")
         batch = Append(
