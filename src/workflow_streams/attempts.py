@@ -24,6 +24,7 @@ from .publisher_ids import (
     nonce_of,
     parse_producer,
     parse_publisher_id,
+    short,
 )
 
 logger = logging.getLogger("workflow_streams")
@@ -40,7 +41,7 @@ def publisher_of(info: activity.Info) -> ActivityPublisher:
     """Return as whom the attempt of an activity publishes that ``info`` is about."""
     scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
     attempt = Attempt(max(0, scheduled), info.attempt)
-    return ActivityPublisher(info.workflow_run_id or "", info.activity_id, attempt)
+    return ActivityPublisher(info.workflow_run_id or "", short(info.activity_id), attempt)
 
 
 class AttemptInterceptor(client.Interceptor, worker.Interceptor):

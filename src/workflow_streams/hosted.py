@@ -6,13 +6,14 @@ only keeps it open: it rolls over by itself and ends when the stream is closed o
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
+import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from temporalio import workflow
 from temporalio.client import Client
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import Worker
 
 from .plugin import WorkflowStreamsPlugin
@@ -40,6 +41,11 @@ FORK_UPDATE = "__temporal_workflow_stream_fork"
 DELETE_UPDATE = "__temporal_workflow_stream_delete"
 """Update that deletes a stream which has forks; false if it has none, and goes on."""
 
+TOO_MANY_FORKS = "TooManyForks"
+"""Type of the error of a fork Update that is refused."""
+
+# Beside the stream's own state, in the payload that a run hands on.
+_MAX_FORKS_BYTES = 48 * 1024
 # A year: longer than any timer that is worth setting; it is set anew then.
 _LONGEST_WAIT = timedelta(days=365)
 _SHORTEST_WAIT = timedelta(milliseconds=1)
@@ -136,8 +142,14 @@ class WorkflowStreamHost:
 
     @workflow.update(name=FORK_UPDATE)
     def fork(self, workflow_id: str) -> bool:
-        """Note a fork; false if the stream has been deleted, and takes none."""
+        """Note a fork; false if the stream has been deleted, and takes none.
+
+        Raises:
+            ApplicationError: Type ``TooManyForks``: a run could not hand them all on to the next.
+        """
         if not self._deleted:
+            if len(json.dumps([*self._forks, workflow_id])) > _MAX_FORKS_BYTES:
+                raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
             self._forks.add(workflow_id)
             workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
         return not self._deleted

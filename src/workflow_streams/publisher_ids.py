@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _PREFIX = "wfs1"
 _PRODUCER_PREFIX = "wfp1"
 _MAX_NONCE = 32
+_MAX_ACTIVITY_ID = 256
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,6 +31,7 @@ class ActivityPublisher:
     """The facts in the publisher id of an activity.
 
     ``source`` is run id and activity id together, since activity ids repeat from run to run.
+    ``activity_id`` is shortened if it is long: see :func:`short`.
     """
 
     run_id: str
@@ -45,6 +47,14 @@ class ActivityPublisher:
         """Return the id; ``nonce`` tells the attempt's publishers apart."""
         a = self.attempt
         return f"{_PREFIX}/{self.run_id}/{a.scheduled_us}/{a.number}/{nonce}/{self.activity_id}"
+
+
+def short(activity_id: str) -> str:
+    """Return an activity id in a length that fits into a publisher id: always the same one."""
+    if len(activity_id) <= _MAX_ACTIVITY_ID:
+        return activity_id
+    digest = hashlib.sha256(activity_id.encode(errors="surrogatepass")).hexdigest()[:32]
+    return f"{activity_id[: _MAX_ACTIVITY_ID - 33]}~{digest}"
 
 
 def nonce_of(name: str) -> str:

@@ -49,6 +49,8 @@ _MOST_NESTING = 32
 _MOST_DIGITS = 100
 
 MAX_PARTS = 64
+MAX_ID_CHARACTERS = 512
+"""Of a publisher id, and of an ordering key: a run hands these on to the next."""
 
 Entry = tuple[str, str]
 """Topic and base64 data of one item."""
@@ -302,6 +304,8 @@ def parse_batch(payload: Payload) -> Batch | Part | None:
     if not isinstance(publisher_id, str) or type(sequence) is not int or entries is None:
         return None
     if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
+        return None
+    if max(len(publisher_id), len(order or "")) > MAX_ID_CHARACTERS:
         return None
     return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
 

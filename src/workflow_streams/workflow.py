@@ -37,8 +37,12 @@ T = TypeVar("T")
 
 DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 
-# What polling clients can reach back to within a run. It bounds the worker's memory.
-_LOG_BYTES = 64 * 1024 * 1024
+# What clients that poll can reach back to within a run, as it is kept, which is packed: some ten
+# times as much for tokens. It bounds the worker's memory, and more while nobody has polled.
+_POLLED_LOG_BYTES = 8 * 1024 * 1024
+_UNPOLLED_LOG_BYTES = 512 * 1024
+# The memo is part of each description of the workflow and of each row of a list of them.
+_MEMO_BYTES = 16 * 1024
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
 _ROLLOVER_SIGNALS = 8_000
@@ -120,6 +124,7 @@ class WorkflowStream:
         self._rules = _rules
         self._types = TopicTypes()
         self._signals = 0
+        self._memo_bytes = 0
         self._own = OwnWrites()
         self._first = FirstTask(self._judge)
         self._sign = RunSign()
@@ -127,10 +132,10 @@ class WorkflowStream:
         # not replay.
         self._native = self._sign.kind is not RunKind.CONTRIB
         carried = self._restore(prior_state or State(), keep_last)
+        self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
         self._open(carried)
 
         workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._on_publish)
-        self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
         self._polls.register()
         beside = asyncio.create_task(self._beside_handlers(), name="workflow stream")
         self._sign.after_constructor(self._write, beside)
@@ -181,6 +186,7 @@ class WorkflowStream:
             fold.order,
         )
         self._record(fold.base, carried, opening)
+        self._keep_memo_small()
         fold.own(len(carried))
         self._append(carried)
 
@@ -379,13 +385,21 @@ class WorkflowStream:
         base = max(self._fold.base, self._own.base)
         for written in self._own.take_unwritten(base):
             self._record(written.base, written.entries)
+        self._keep_memo_small()
 
     def _record(
         self, base: int, entries: Sequence[Entry] = (), opening: Opening | None = None
     ) -> None:
         if self._native:
-            record = Record(base, list(entries), opening, ring=self._keep_last is not None)
-            workflow.upsert_memo({wire.MEMO_KEY: RawValue(wire.record_payload(record))})
+            ring = self._keep_last is not None
+            payload = wire.record_payload(Record(base, list(entries), opening, ring))
+            workflow.upsert_memo({wire.MEMO_KEY: RawValue(payload)})
+            self._memo_bytes = len(payload.data)
+
+    def _keep_memo_small(self) -> None:
+        """If the last record is large, have another take its place in the memo."""
+        if self._memo_bytes > _MEMO_BYTES and self._sign.kind is RunKind.FLAGGED:
+            self._record(max(self._fold.base, self._own.base))
 
     @_any_arguments
     def _on_publish(self, message: RawValue = _NO_MESSAGE) -> None:
@@ -445,7 +459,7 @@ class WorkflowStream:
     def _trim(self) -> None:
         self._log.drop_below(self._fold.base)
         if self._native:
-            self._log.bound(_LOG_BYTES)
+            self._log.bound(_POLLED_LOG_BYTES if self._polls.count else _UNPOLLED_LOG_BYTES)
         elif self._keep_last is not None and not workflow.unsafe.is_replaying():
             # Said here, since such a run is being replayed when it opens.
             self._keep_last = None

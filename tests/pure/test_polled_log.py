@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from workflow_streams import polled_log
+from workflow_streams.hand_over import ITEM_BYTES
 from workflow_streams.polled_log import ItemOverPollLimitError, PolledLog
 from workflow_streams.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, PollInput, WireItem
 
@@ -37,15 +38,22 @@ class Log(RuleBasedStateMachine):
         self.log.drop_below(base)
         self.all = [item for item in self.all if item.offset >= base]
 
-    @rule(limit=st.integers(1, 100))
+    @rule(limit=st.integers(1, 400))
     def bound(self, limit: int) -> None:
-        before = size(self.all)
+        before, kept = self.log.kept_bytes, len(self.log)
         self.log.bound(limit)
         self.all = self.all[len(self.all) - len(self.log) :]
         if before <= limit:
-            assert size(self.all) == before
+            assert len(self.log) == kept
         else:
-            assert size(self.all) <= limit * 3 // 4
+            # What is not packed yet stays.
+            assert self.log.kept_bytes <= max(limit * 3 // 4, polled_log._SEGMENT_BYTES)
+
+    @rule(offset=st.integers(0, 100))
+    def bytes_from(self, offset: int) -> None:
+        there = [item for item in self.all if item.offset >= offset]
+        assert self.log.bytes_from(offset) >= size(there) + ITEM_BYTES * len(there)
+        assert self.log.bytes_from(self.end) == 0
 
     @rule(offset=st.integers(0, 100))
     def entries_from(self, offset: int) -> None:
@@ -84,6 +92,7 @@ class TestLog(Log.TestCase):
     def small_pages() -> object:
         patch = pytest.MonkeyPatch()
         patch.setattr(polled_log, "MAX_POLL_BYTES", 30)
+        patch.setattr(polled_log, "_SEGMENT_BYTES", 50)
         yield
         patch.undo()
 
@@ -94,10 +103,6 @@ def test_it_holds_a_tail_of_the_stream_and_gives_pages_of_topics() -> None:
     assert (log.start, len(log)) == (5, 4)
     assert log.page(PollInput(["a"], 6), 9).items == [WireItem("a", "2", 7)]
     assert log.entries_from(7) == [("a", "2"), ("b", "3")]
-    log.bound(8)
-    assert (log.start, len(log)) == (5, 4)
-    log.bound(7)
-    assert (log.start, len(log)) == (7, 2)
     log.drop_below(8)
     assert log.page(PollInput(), 9).items == [WireItem("b", "3", 8)]
 
@@ -118,3 +123,13 @@ def test_a_page_holds_about_a_megabyte() -> None:
     page = log.page(PollInput(), 5)
     assert (len(page.items), page.next_offset, page.more_ready) == (3, 3, True)
     assert size(page.items) <= MAX_POLL_BYTES
+
+
+def test_what_nobody_asks_for_takes_little_memory() -> None:
+    log = PolledLog([], 0)
+    item = ("delta", "ChYKCGVuY29kaW5nEgpqc29uL3BsYWluEhF7InRleHQiOiAiIHdvcmQifQ==")
+    for _ in range(100):
+        log.extend([item] * 100)
+    assert len(log) == 10_000
+    assert log.kept_bytes < 200_000
+    assert log.entries_from(9_990) == [item] * 10

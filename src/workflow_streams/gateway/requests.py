@@ -24,6 +24,8 @@ STREAM_PATH = "/v1/stream/"
 _CANCEL = "cancel"
 _RESERVED = "__ds"
 
+# Of what a writer may choose, and what is then handed on from run to run.
+_MOST_CHARACTERS = 256
 # Integers that JavaScript can hold (Durable Streams 5.2.1).
 _LARGEST_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
@@ -171,6 +173,8 @@ def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
         case [str(producer_id), str(epoch), str(sequence)]:
             if not producer_id:
                 raise InvalidRequestError("Producer-Id is empty.")
+            if len(producer_id) > _MOST_CHARACTERS:
+                raise InvalidRequestError(f"Producer-Id is over {_MOST_CHARACTERS} characters.")
             return ProducerBatch(
                 Producer(producer_id, parse_integer(epoch, "Producer-Epoch")),
                 parse_integer(sequence, "Producer-Seq"),
@@ -179,6 +183,18 @@ def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
             raise InvalidRequestError(
                 "Producer-Id, Producer-Epoch and Producer-Seq belong together."
             )
+
+
+def parse_order(headers: Headers) -> str | None:
+    """Read ``Stream-Seq``, the writer's ordering key; None if there is none.
+
+    Raises:
+        InvalidRequestError: It is too long.
+    """
+    order = headers.get("stream-seq")
+    if order is not None and len(order) > _MOST_CHARACTERS:
+        raise InvalidRequestError(f"Stream-Seq is over {_MOST_CHARACTERS} characters.")
+    return order
 
 
 def parse_integer(text: str, name: str) -> int:

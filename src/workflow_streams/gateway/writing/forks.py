@@ -20,6 +20,7 @@ from ...hosted import (
     FORK_GONE_SIGNAL,
     FORK_UPDATE,
     FORKS_MEMO_KEY,
+    TOO_MANY_FORKS,
     HostSetup,
 )
 from ...reader.walk import Slice
@@ -66,11 +67,19 @@ class Source:
         return entries
 
     async def note(self, workflow_id: str) -> None:
-        """Have the source know of the fork; a closed one that has ended needs not."""
+        """Have the source know of the fork; a closed one that has ended needs not.
+
+        Raises:
+            ConflictError: It has too many.
+        """
         handle = self._gateway.link.client.get_workflow_handle(self._stream.workflow_id)
         update = handle.execute_update(FORK_UPDATE, workflow_id, result_type=bool)
-        with suppress(StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
-            await self._gateway.link.call(update, self._stream.workflow_id)
+        try:
+            with suppress(StreamClosedError, StreamNotFoundError):
+                await self._gateway.link.call(update, self._stream.workflow_id)
+        except WorkflowUpdateFailedError as err:
+            if getattr(err.cause, "type", None) == TOO_MANY_FORKS:
+                raise ConflictError("The stream has as many forks as it can have.") from err
 
 
 async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> Source:

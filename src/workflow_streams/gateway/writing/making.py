@@ -41,6 +41,7 @@ _DEFAULT_TYPE = "application/octet-stream"
 # often its PUT is tried.
 _MAKER = "made-with"
 _TRIES = 3
+_MOST_TYPE_CHARACTERS = 256
 # The run that says "deleted" is not to be worked on.
 _NEVER = timedelta(days=3650)
 
@@ -62,7 +63,11 @@ async def put(request: Request, workflow_id: str) -> Response:
     setup = replace(setup, initial=bool(entries))
     is_new = await _start(gateway, workflow_id, setup)
     if is_new and source is not None:
-        await source.note(workflow_id)
+        try:
+            await source.note(workflow_id)
+        except ConflictError:
+            await _end_run(gateway, gateway.link.client.get_workflow_handle(workflow_id))
+            raise
     head, closed = 0, False
     if entries or setup.closed or not is_new:
         head, closed = await _settle(gateway, workflow_id, setup, entries, is_new=is_new)
@@ -123,6 +128,8 @@ def setup_for(content_type: str, lifetime: Lifetime, *, closed: bool) -> HostSet
     main, slash, sub = media_type(content_type).partition("/")
     if not (main and slash and sub) or not content_type.isascii() or not content_type.isprintable():
         raise InvalidRequestError("The content type is not one.")
+    if len(content_type) > _MOST_TYPE_CHARACTERS:
+        raise InvalidRequestError(f"The content type is over {_MOST_TYPE_CHARACTERS} characters.")
     return HostSetup(
         content_type,
         ttl_seconds=lifetime.ttl_seconds,

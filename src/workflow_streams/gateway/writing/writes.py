@@ -30,6 +30,7 @@ from ..requests import (
     DEFAULT_TOPIC,
     ProducerBatch,
     is_closing,
+    parse_order,
     parse_producer_headers,
     parse_topic,
 )
@@ -75,7 +76,7 @@ async def post(request: Request, workflow_id: str) -> Response:
             producer.producer.publisher_id if producer is not None else "",
             producer.sequence + 1 if producer is not None else 0,
             closing,
-            request.headers.get("stream-seq"),
+            parse_order(request.headers),
         )
         appended = await append(stream, batch)
     metrics: Metrics = request.app.state.metrics

@@ -1,0 +1,130 @@
+"""What a run hands on to the next stays within the payloads that the SDK takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import temporalio.contrib.workflow_streams as contrib
+from hypothesis import given
+from hypothesis import strategies as st
+from temporalio.client import Client
+from temporalio.common import RawValue
+from temporalio.converter import DataConverter
+
+from tests.reader.hosts import HostInput, hosting
+from tests.reader.story import next_run, roll_over, run_id_of, send
+from workflow_streams import WorkflowStreamClient, hand_over, wire
+from workflow_streams.wire import PublisherState, RunRef, WorkflowStreamState
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
+WARNED_FROM = 512 * 1024
+# Each character takes six in JSON at the worst.
+texts = st.text(st.sampled_from('ab"\\é\ud800'), max_size=40)
+
+
+def batch(publisher: str, sequence: int, *values: str) -> RawValue:
+    entries = [
+        wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
+        for value in values
+    ]
+    return RawValue(wire.batch_payload(entries, publisher, sequence))
+
+
+@given(st.dictionaries(texts, st.integers(0, 5000), max_size=20), st.integers(1, 900), texts)
+def test_a_state_is_never_larger_than_it_may_be(
+    idle: dict[str, int], copies: int, topic: str
+) -> None:
+    sequences = {f"{name} {i}": i for name in idle for i in range(copies)}
+    seen = {
+        f"{name} {i}": NOW - timedelta(seconds=s) for name, s in idle.items() for i in range(copies)
+    }
+    publishers = hand_over.publishers_kept(sequences, seen, now=NOW, ttl=timedelta(minutes=15))
+    runs = [RunRef("0199c7d2-2f6e-7000-8000-000000000001", 10**9)] * hand_over.MAX_RUN_REFS
+    order = "\x00" * wire.MAX_ID_CHARACTERS
+    room = hand_over.tail_room(publishers, runs, order)
+    assert room >= hand_over.SURE_TAIL_BYTES - wire.MAX_ID_CHARACTERS * 6
+    tail = hand_over.tail_text([(topic, "QUJD" * 10)] * 20_000, room)
+    state = WorkflowStreamState([], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail)
+    [payload] = DataConverter.default.payload_converter.to_payloads([state])
+    assert payload.ByteSize() <= hand_over.MAX_STATE_BYTES
+    entries, start = hand_over.entries_of(state)
+    assert start == 10**9 - len(entries)
+    assert set(entries) <= {(topic, "QUJD" * 10)}
+
+
+def test_the_publishers_that_have_been_idle_longest_are_dropped_first() -> None:
+    names = [f"{i:04d}" + "x" * 500 for i in range(1000)]
+    seen = {name: NOW - timedelta(seconds=i) for i, name in enumerate(names)}
+    kept = hand_over.publishers_kept(
+        dict.fromkeys(names, 7), seen, now=NOW, ttl=timedelta(minutes=15)
+    )
+    assert list(kept) == names[: len(kept)]
+    assert 300 < len(kept) < 900
+    assert kept[names[0]] == PublisherState(7, NOW)
+
+
+async def test_many_publishers_with_long_ids_do_not_stop_a_stream(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    """Whoever may write could, as long as they were all handed on."""
+    name = unique("crowd")
+    ids = [f"{i:04d}".ljust(wire.MAX_ID_CHARACTERS, "é") for i in range(400)]
+    async with hosting(client, name) as handle:
+        for publisher in ids:
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(publisher, 1, "first"))
+        too_long = "x" * (wire.MAX_ID_CHARACTERS + 1)
+        await handle.signal(wire.PUBLISH_SIGNAL, batch(too_long, 1, "refused"))
+        assert await send(client, name, "counted") == [400]
+        for _ in range(2):
+            run = await roll_over(handle)
+            history = await client.get_workflow_handle(name, run_id=run).fetch_history()
+            started = history.events[0].workflow_execution_started_event_attributes
+            assert started.input.ByteSize() < WARNED_FROM
+            # The newest is still known, the oldest is not.
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(ids[-1], 1, "again"))
+        await handle.signal(wire.PUBLISH_SIGNAL, batch(ids[0], 1, "as if new"))
+        assert await send(client, name, "last") == [402]
+
+
+async def test_small_items_for_subscribers_that_poll_are_counted_as_they_are_sent(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    name = unique("small")
+    async with hosting(client, name) as handle:
+        stream = contrib.WorkflowStreamClient.create(client, name)
+        await send(client, name, "first")
+        assert (await anext(stream.subscribe())).offset == 0
+        async with WorkflowStreamClient.create(client, name) as publisher:
+            for i in range(30_000):
+                publisher.topic("t", type=int).publish(i % 10)
+        run = await roll_over(handle)
+        history = await client.get_workflow_handle(name, run_id=run).fetch_history()
+        started = history.events[0].workflow_execution_started_event_attributes
+        assert 100_000 < started.input.ByteSize() < WARNED_FROM
+        assert await stream.get_offset() == 30_001
+
+
+async def test_the_memo_holds_no_large_items(client: Client, unique: Callable[[str], str]) -> None:
+    """It is part of each description of the workflow, and of each row of a list."""
+    name = unique("memo")
+    async with hosting(client, name, HostInput(keep_last=50)) as handle:
+        await handle.signal("publish", ["x" * 300_000])
+        await handle.signal("publish", ["y" * 300_000] * 3)
+        for i in range(400):
+            publisher = f"{i:04d}".ljust(wire.MAX_ID_CHARACTERS, "x")
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(publisher, 1))
+        before = await run_id_of(handle)
+        for _ in range(2):
+            assert await send(client, name, "small") != []
+            async with asyncio.timeout(60):
+                described = await handle.describe()
+                while described.raw_description.pending_workflow_task.attempt:
+                    described = await handle.describe()
+            memo = described.raw_info.memo
+            assert memo.ByteSize() < 40_000
+            assert wire.MEMO_KEY in memo.fields
+            if described.run_id == before:
+                await handle.signal("order", "roll")
+                await next_run(handle, before)
