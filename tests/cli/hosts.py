@@ -64,14 +64,17 @@ class ContribInput:
 class ContribHost:
     @workflow.init
     def __init__(self, given: ContribInput) -> None:
-        stream = contrib.WorkflowStream(given.stream_state)
+        self.stream = contrib.WorkflowStream(given.stream_state)
         self.told = False
         for item in given.items:
-            stream.topic("own", type=str).publish(item)
+            self.stream.topic("own", type=str).publish(item)
 
     @workflow.run
     async def run(self, given: ContribInput) -> None:
         await workflow.wait_condition(lambda: self.told)
+        # A command that has ended leaves a poll behind, if it had begun one.
+        self.stream.detach_pollers()
+        await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.signal
     def go(self) -> None:

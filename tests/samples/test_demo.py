@@ -65,12 +65,12 @@ class SpoiledLLM:
 
 
 async def test_demo_beside_other_workers_of_the_samples_is_its_own(
-    start: Start, client: Client
+    start: Start, client: Client, suffix: str
 ) -> None:
-    spoilers = [SpoiledOrder, SpoiledLLM]
+    spoilers, queues = [SpoiledOrder, SpoiledLLM], [f"{queue}{suffix}" for queue in QUEUES]
     taken.clear()
     with providers.stalling() as url:
-        sample, llm = (Worker(client, task_queue=queue, workflows=spoilers) for queue in QUEUES)
+        sample, llm = (Worker(client, task_queue=queue, workflows=spoilers) for queue in queues)
         async with sample, llm:
             demo = start("demo.py", "order", "llm", OPENAI_API_KEY="any", OPENAI_BASE_URL=url)
             lines = await asyncio.to_thread(demo.finish)
@@ -88,14 +88,14 @@ async def test_demo_beside_other_workers_of_the_samples_is_its_own(
 
 
 async def test_interrupted_demo_ends_what_it_has_started_elsewhere(
-    start: Start, client: Client
+    start: Start, client: Client, suffix: str
 ) -> None:
     demo = start("demo.py", "pipeline")
     await asyncio.to_thread(demo.until_line, r".*offset=0 stage=validating")
     [pipeline] = [
         found
         async for found in client.list_workflows("WorkflowType = 'PipelineWorkflow'")
-        if found.task_queue.startswith(f"{QUEUES[0]}-demo-")
+        if found.task_queue.startswith(f"{QUEUES[0]}{suffix}-demo-")
     ]
     assert pipeline.status == WorkflowExecutionStatus.RUNNING
     demo.interrupt()

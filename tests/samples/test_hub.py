@@ -43,14 +43,14 @@ def test_hub_passes_on_all_news_and_closes(start: Start) -> None:
 
 @pytest.mark.usefixtures("worker")
 async def test_hub_rolls_over_by_itself_and_readers_notice_nothing(
-    client: Client, unique: Callable[[str], str]
+    client: Client, unique: Callable[[str], str], suffix: str
 ) -> None:
     hub_id = unique("hub")
     handle = await client.start_workflow(
         "HubWorkflow",
         {"hub_id": hub_id},
         id=hub_id,
-        task_queue="workflow-stream-sample-task-queue",
+        task_queue=f"workflow-stream-sample-task-queue{suffix}",
         result_type=str,
     )
 

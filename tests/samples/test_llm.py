@@ -21,7 +21,7 @@ MODEL = "smollm2-135m"
 
 def start_worker(start: Start, **environment: str) -> Sample:
     worker = start("run_llm_worker.py", **environment)
-    worker.until_line("worker ready on workflow-stream-llm-task-queue .*")
+    worker.until_line(r"worker ready on workflow-stream-llm-task-queue\S* .*")
     return worker
 
 

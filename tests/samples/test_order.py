@@ -21,9 +21,9 @@ def test_order_shows_both_topics_in_order_and_ends_with_the_result(start: Start)
     ]
 
 
-def test_worker_ends_in_order_on_ctrl_c(worker: Sample) -> None:
+def test_worker_ends_in_order_on_ctrl_c(worker: Sample, suffix: str) -> None:
     worker.interrupt()
-    assert worker.finish() == ["worker ready on workflow-stream-sample-task-queue"]
+    assert worker.finish() == [f"worker ready on workflow-stream-sample-task-queue{suffix}"]
 
 
 def test_runner_without_a_server_says_what_to_do(start: Start) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 import httpx
 
 SCRIPT = Path(__file__).with_name("gateway_process.py")
+
+HOST_QUEUE = f"hosts-{uuid.uuid4().hex[:8]}"
+"""Of all gateways of this test process; others may use the same server."""
 
 
 class GatewayProcess:
@@ -31,6 +35,7 @@ class GatewayProcess:
         environ: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
+        settings.setdefault("host_task_queue", HOST_QUEUE)
         told = {"gateway": settings, "security": security or {}, "limits": limits or {}}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(SCRIPT), temporal, json.dumps(told)],

@@ -15,7 +15,6 @@ from temporalio.worker import Replayer
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.hosted import (
-    HOST_TASK_QUEUE,
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,
     HostInput,
@@ -25,7 +24,7 @@ from workflow_streams.hosted import (
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting
-from .serving import GatewayProcess, running_gateway
+from .serving import HOST_QUEUE, GatewayProcess, running_gateway
 
 Unique = Callable[[str], str]
 JSON = {"content-type": "application/json"}
@@ -146,7 +145,7 @@ async def test_a_put_that_broke_off_is_completed_by_the_next_one_and_only_once(
         HOST_WORKFLOW,
         HostInput(setup),
         id=name,
-        task_queue=HOST_TASK_QUEUE,
+        task_queue=HOST_QUEUE,
         memo={SETUP_MEMO_KEY: setup},
     )
     url = gateway.stream(name)

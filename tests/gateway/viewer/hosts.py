@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
 
-TASK_QUEUE = "viewer-tests"
+TASK_QUEUE = f"viewer-tests-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass

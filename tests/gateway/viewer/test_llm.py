@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,6 +27,9 @@ FIRST, SECOND = (
 )
 CHARACTERS_BEFORE_KILL = 60
 
+# Of the tests' own: another worker beside would take over where one is killed.
+QUEUE_SUFFIX = f"-viewer-{uuid.uuid4().hex[:8]}"
+
 StartWorker = Callable[..., Sample]
 
 
@@ -35,9 +39,9 @@ def start_worker(stream_server: StreamServer) -> Iterator[StartWorker]:
     workers: list[Sample] = []
 
     def start(**environment: str) -> Sample:
-        address = {"TEMPORAL_ADDRESS": stream_server.address}
-        workers.append(Sample("run_llm_worker.py", **address, **environment))
-        workers[-1].until_line(f"worker ready on {TASK_QUEUE} .*")
+        own = {"TEMPORAL_ADDRESS": stream_server.address, "SAMPLES_QUEUE_SUFFIX": QUEUE_SUFFIX}
+        workers.append(Sample("run_llm_worker.py", **own, **environment))
+        workers[-1].until_line(f"worker ready on {TASK_QUEUE}{QUEUE_SUFFIX} .*")
         return workers[-1]
 
     yield start
@@ -66,7 +70,11 @@ async def test_a_killed_workers_half_answer_is_taken_back_and_the_second_one_sta
     first = await asyncio.to_thread(start_worker, **FIRST)
     client: Client = hosts.client
     handle = await client.start_workflow(
-        "LLMWorkflow", LLMInput(PROMPT), id=name, task_queue=TASK_QUEUE, result_type=str
+        "LLMWorkflow",
+        LLMInput(PROMPT),
+        id=name,
+        task_queue=TASK_QUEUE + QUEUE_SUFFIX,
+        result_type=str,
     )
     await looker.open(name, view="text")
     text, markers = looker.at("#text .text-part"), looker.at("#text .text-marker")
