@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from temporalio.api.common.v1 import Payload
 
@@ -22,13 +22,19 @@ from temporalio.api.common.v1 import Payload
 class FirstTask:
     """What publish signals of a run's first task brought, until it may be seen."""
 
-    def __init__(self, take: Callable[[Payload | None], None]) -> None:
+    def __init__(
+        self,
+        take: Callable[[Payload | None], None],
+        handlers: Callable[[], Iterable[asyncio.Task[object]]],
+    ) -> None:
         """Collect until :meth:`end`.
 
         Args:
             take: Takes what was collected, one message at a time.
+            handlers: Returns the tasks of handlers that the class declares.
         """
         self._take = take
+        self._handlers = handlers
         self._collected: list[Payload | None] = []
         self._over = False
         # Handlers that have not begun when the first message comes, until they have.
@@ -42,7 +48,7 @@ class FirstTask:
     def collect(self, message: Payload | None) -> None:
         """Keep a message. Call it from the handler of the publish signal."""
         if not self._collected:
-            self._beginning = _not_begun()
+            self._beginning = {task for task in self._handlers() if not _has_begun(task)}
             # Runs after the first steps of all these, and before their second.
             asyncio.get_running_loop().call_soon(self._beginning.clear)
         self._collected.append(message)
@@ -61,10 +67,9 @@ class FirstTask:
             self._take(message)
 
 
-def _not_begun() -> set[asyncio.Task[object]]:
-    return {
-        task
-        for task in asyncio.all_tasks()
-        if inspect.iscoroutine(coroutine := task.get_coro())
-        and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
-    }
+def _has_begun(task: asyncio.Task[object]) -> bool:
+    coroutine = task.get_coro()
+    return (
+        not inspect.iscoroutine(coroutine)
+        or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+    )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
+from . import wire
 from .wire import Entry, PublisherState, RunRef, WireItem
 from .wire import WorkflowStreamState as State
 
@@ -23,11 +25,17 @@ MAX_PUBLISHERS_BYTES = 192 * 1024
 _PUBLISHER_BYTES = 80
 _RUN_BYTES = 90
 _COUNTERS_BYTES = 1024
-# Around an item in the text of the tail: brackets, commas, and quotes that are escaped.
-ITEM_BYTES = 16
+# Around topic and data in the tail: brackets, commas, and the escaped quotes of the data.
+_ITEM_BYTES = len('[,\\"\\"],')
+# The ordering key, each character of which takes six bytes at the worst.
+_ORDER_BYTES = 6 * wire.MAX_ID_CHARACTERS + 2
 
 SURE_TAIL_BYTES = (
-    MAX_STATE_BYTES - MAX_PUBLISHERS_BYTES - MAX_RUN_REFS * _RUN_BYTES - _COUNTERS_BYTES
+    MAX_STATE_BYTES
+    - MAX_PUBLISHERS_BYTES
+    - MAX_RUN_REFS * _RUN_BYTES
+    - _ORDER_BYTES
+    - _COUNTERS_BYTES
 )
 """What of the items can be handed on in any case, whatever else there is."""
 
@@ -79,13 +87,22 @@ def tail_text(entries: Sequence[Entry], room: int) -> str:
     """
     texts: list[str] = []
     for topic, data in reversed(entries):
-        # Its quotes are escaped once more in the text of the state.
-        text = f"[{json.dumps(topic)},{json.dumps(data)}]"
-        room -= _json_bytes(text)
+        room -= carried_bytes(topic, data)
         if room < 0:
             break
-        texts.append(text)
+        texts.append(f"[{json.dumps(topic)},{json.dumps(data)}]")
     return f"[{','.join(reversed(texts))}]" if texts else ""
+
+
+def carried_bytes(topic: str, data: str) -> int:
+    """Return how many bytes an item takes in a state's ``tail``."""
+    return _topic_bytes(topic) + len(data) + _ITEM_BYTES
+
+
+@lru_cache(maxsize=1024)
+def _topic_bytes(topic: str) -> int:
+    # What the text of the tail escapes is escaped once more in the text of the state.
+    return _json_bytes(json.dumps(topic)) - 2
 
 
 def whole_log(entries: Sequence[Entry]) -> list[WireItem]:

@@ -12,8 +12,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .hand_over import ITEM_BYTES
-from .wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, Entry, PollInput, PollResult, WireItem
+from .hand_over import carried_bytes
+from .wire import (
+    MAX_ITEM_BYTES,
+    MAX_POLL_BYTES,
+    Entry,
+    PollInput,
+    PollResult,
+    WireItem,
+    entry_bytes,
+)
 
 _SEGMENT_BYTES = 32 * 1024
 
@@ -24,23 +32,30 @@ class ItemOverPollLimitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Items that are packed together; ``size`` is that of their text."""
+    """Items that are packed together.
+
+    ``size`` is that of their text, ``carried`` what they take in a state.
+    """
 
     count: int
     size: int
+    carried: int
     packed: bytes
 
     @staticmethod
     def of(entries: Sequence[Entry]) -> _Segment:
         packed = zlib.compress(json.dumps(entries).encode(), 1)
-        return _Segment(len(entries), _size(entries), packed)
+        return _Segment(len(entries), _size(entries), _carried(entries), packed)
 
     def entries(self) -> list[Entry]:
         return [(topic, data) for topic, data in json.loads(zlib.decompress(self.packed))]
 
 
 class PolledLog:
-    """A tail of the stream, bounded in bytes.
+    """A tail of the stream, bounded in bytes of text.
+
+    Not of what that takes when it is packed: another version of the packer must not change what
+    a replay finds.
 
     Attributes:
         start: Offset of its first item.
@@ -53,7 +68,7 @@ class PolledLog:
         self._dropped = 0
         self._sealed: deque[_Segment] = deque()
         self._sealed_count = 0
-        self._packed_bytes = 0
+        self._sealed_bytes = 0
         self._open: list[Entry] = []
         self._open_bytes = 0
         self.extend(entries)
@@ -63,9 +78,14 @@ class PolledLog:
         return self._sealed_count - self._dropped + len(self._open)
 
     @property
+    def text_bytes(self) -> int:
+        """How many bytes of text its items are, with those dropped that are packed with others."""
+        return self._sealed_bytes + self._open_bytes
+
+    @property
     def kept_bytes(self) -> int:
-        """How many bytes its items take, packed as they are."""
-        return self._packed_bytes + self._open_bytes
+        """How many bytes it takes in memory, about."""
+        return sum(len(segment.packed) for segment in self._sealed) + self._open_bytes
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Append the stream's next items."""
@@ -75,7 +95,7 @@ class PolledLog:
             segment = _Segment.of(self._open)
             self._sealed.append(segment)
             self._sealed_count += segment.count
-            self._packed_bytes += len(segment.packed)
+            self._sealed_bytes += segment.size
             self._open, self._open_bytes = [], 0
 
     def drop_below(self, base: int) -> None:
@@ -88,17 +108,17 @@ class PolledLog:
             segment = self._sealed.popleft()
             self._dropped -= segment.count
             self._sealed_count -= segment.count
-            self._packed_bytes -= len(segment.packed)
+            self._sealed_bytes -= segment.size
         if not self._sealed and self._dropped:
             self._open_bytes -= _size(self._open[: self._dropped])
             del self._open[: self._dropped]
             self._dropped = 0
 
     def bound(self, limit: int) -> None:
-        """If it keeps more than ``limit`` bytes, drop the oldest down to three quarters."""
-        if self.kept_bytes <= limit:
+        """If it keeps more than ``limit`` bytes of text, drop the oldest: down to 3/4 of it."""
+        if self.text_bytes <= limit:
             return
-        while self._sealed and self.kept_bytes > limit * 3 // 4:
+        while self._sealed and self.text_bytes > limit * 3 // 4:
             self.drop_below(self.start + self._sealed[0].count - self._dropped)
 
     def entries_from(self, offset: int) -> list[Entry]:
@@ -111,25 +131,39 @@ class PolledLog:
         total = 0
         for segment in self._sealed:
             if skip < segment.count:
-                total += segment.size + ITEM_BYTES * segment.count
+                total += segment.carried
             skip = max(0, skip - segment.count)
-        rest = self._open[skip:]
-        return total + _size(rest) + ITEM_BYTES * len(rest)
+        return total + _carried(self._open[skip:])
 
-    def page(self, poll: PollInput, head: int) -> PollResult:
+    def newest(self, room: int) -> list[Entry]:
+        """Return the newest items, as many as take ``room`` bytes in a state, and some more."""
+        offset = self.start + len(self)
+        offset -= len(self._open)
+        held = _carried(self._open)
+        for segment in reversed(self._sealed):
+            if held >= room:
+                break
+            offset -= segment.count
+            held += segment.carried
+        return self.entries_from(offset)
+
+    def page(self, poll: PollInput, head: int, sharers: int = 1) -> PollResult:
         """Return what a poll gets: about 1 MB of items, at least one if there is one.
+
+        If several polls are answered at a time, each gets less.
 
         Raises:
             ItemOverPollLimitError: The next item is larger than any answer may be.
         """
+        limit = MAX_POLL_BYTES // max(1, sharers // 2)
         topics = set(poll.topics)
         items: list[WireItem] = []
         size = 0
         for offset, (topic, data) in self._numbered(poll.from_offset):
             if topics and topic not in topics:
                 continue
-            size += len(data) + len(topic)
-            if items and size > MAX_POLL_BYTES:
+            size += entry_bytes(topic, data)
+            if items and size > limit:
                 return PollResult(items, offset, more_ready=True)
             if size > MAX_ITEM_BYTES:
                 raise ItemOverPollLimitError(
@@ -153,4 +187,8 @@ class PolledLog:
 
 
 def _size(entries: Sequence[Entry]) -> int:
-    return sum(len(topic) + len(data) for topic, data in entries)
+    return sum(entry_bytes(*entry) for entry in entries)
+
+
+def _carried(entries: Sequence[Entry]) -> int:
+    return sum(carried_bytes(*entry) for entry in entries)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -46,9 +45,9 @@ class RunKind(Enum):
     CONTRIB = auto()
     """Under the contrib: its history holds no records."""
     MARKED = auto()
-    """With the marker in its first task: each publish is a record of its own."""
+    """With the marker in its first task."""
     FLAGGED = auto()
-    """With the flag: what a task publishes is written when its handlers have run."""
+    """With the flag."""
 
 
 class RunSign:
@@ -77,30 +76,48 @@ class RunSign:
         self._unlisted = True
         self._first_length = workflow.info().get_current_history_length()
 
-    def after_constructor(self, write: Callable[[], None], own: asyncio.Task[Any]) -> None:
-        """Do what is due between the workflow's constructor and all other code of it.
-
-        That is, to have the run listed by its first task, if this moves nothing, and to write
-        what the constructor has published.
+    def list_first(self, own: asyncio.Task[Any]) -> None:
+        """Have the run listed by its first task, if that moves nothing.
 
         Args:
-            write: Writes it.
             own: The stream's own task, the only one that may have been begun in the constructor.
         """
         if self.kind is RunKind.FLAGGED:
-            self._loop.call_soon(self._after_constructor, write, own)
+            # Run once the workflow's constructor has, and before everything else that is ready.
+            self._loop.call_soon(self._list_by_first_task, own)
             self._loop._ready.rotate(1)
 
-    def _after_constructor(self, write: Callable[[], None], own: asyncio.Task[Any]) -> None:
+    def _list_by_first_task(self, own: asyncio.Task[Any]) -> None:
         self._mark(may=_moves_nothing(self._loop, own))
-        write()
 
     @property
-    def may_write(self) -> bool:
-        """Whether what the task has published so far is to become a record.
+    def continues_as_new(self) -> bool:
+        """Whether the current task has come to continue as new."""
+        return self.kind is RunKind.FLAGGED and any(
+            command.HasField("continue_as_new_workflow_execution")
+            for command in self._loop._current_completion.successful.commands
+        )
 
-        In the first task, only after the workflow's own function has begun. Before that, the SDK
-        looks at conditions or does not, depending on messages that a replay may lack.
+    def declared_handlers(self) -> list[asyncio.Task[object]]:
+        """Return the tasks of handlers that the class declares, as far as the SDK tells.
+
+        A handler that the constructor registers has its signals after the stream.
+        """
+        tasks = getattr(self._loop, "_tasks", None)
+        definition = getattr(self._loop, "_defn", None)
+        declared = tuple(f"signal: {name} " for name in getattr(definition, "signals", ()))
+        return [
+            task
+            for task in (asyncio.all_tasks() if tasks is None else tasks)
+            if task.get_name().startswith(("update: ", *declared))
+        ]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the workflow's own function has.
+
+        Before, the SDK looks at conditions or does not, depending on messages that a replay may
+        lack.
         """
         return self.kind is RunKind.FLAGGED and self._loop._primary_task is not None
 
@@ -139,13 +156,10 @@ def _moves_nothing(loop: Any, own: asyncio.Task[Any]) -> bool:
     """Whether a marker in this first task would leave all as it is.
 
     In a replay the object would be made before the signals and updates of the task are handed
-    out. That moves signals whose handlers are registered in the constructor, apart from the
-    stream's, and tasks and callbacks that are begun there.
+    out. That moves signals whose handlers the constructor registers or replaces, all of them
+    where an interceptor awaits, and tasks and callbacks that are begun in the constructor. So
+    there must be nothing but the workflow's own function and what the stream takes in.
     """
-    registered = set(loop._signals) - set(loop._defn.signals)
-    begun = [task for task in loop._tasks if task is not own]
-    return (
-        registered <= {wire.PUBLISH_SIGNAL}
-        and len(loop._ready) == len(loop._tasks)
-        and all(task.get_name().startswith(("signal: ", "update: ", "run ")) for task in begun)
-    )
+    begun = [task.get_name() for task in loop._tasks if task is not own]
+    expected = ("run ", f"signal: {wire.PUBLISH_SIGNAL} ")
+    return len(loop._ready) == len(loop._tasks) and all(n.startswith(expected) for n in begun)

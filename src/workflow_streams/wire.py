@@ -9,9 +9,10 @@ of a serialised ``Payload``; the payload codec runs once, on the envelope, never
 # name, which the sandbox does not know when the package was passed through.
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -45,6 +46,7 @@ MAX_POLL_BYTES = 1_000_000
 PART_CHARACTERS = 1_250_000
 # Of a batch or record as JSON. Python takes some 900 levels, fewer the deeper its own stack is.
 _MOST_NESTING = 32
+_ENTRY_BYTES = len('{"topic":,"data":""},')
 # Python takes 4,300 of an integer, or as many as it is set to, but never less than 640.
 _MOST_DIGITS = 100
 
@@ -128,7 +130,8 @@ class WorkflowStreamState:
 
     ``log`` ends at ``head``, which is also ``base_offset``, since it is empty; ``base`` is the
     lowest retained offset. ``tail`` holds the last items before ``head`` for clients that poll,
-    as the JSON text of a list of topics and data; empty if none polls. ``head`` and ``base`` are
+    as the JSON text of a list of topics and data; empty if none has polled in the last runs, which
+    ``unpolled_runs`` counts. ``head`` and ``base`` are
     ``None`` in snapshots taken by the contrib, whose ``log`` starts at ``base_offset`` and is the
     whole retained stream.
     """
@@ -142,6 +145,7 @@ class WorkflowStreamState:
     order: str = ""
     malformed: int = 0
     tail: str = ""
+    unpolled_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +322,29 @@ def _part(message: dict[str, Any]) -> Part | None:
             return Part(tag, index, count, text)
         case _:
             return None
+
+
+@lru_cache(maxsize=1024)
+def _topic_bytes(topic: str) -> int:
+    return len(json.dumps(topic))
+
+
+def entry_bytes(topic: str, data: str) -> int:
+    """Return how many bytes an entry takes as JSON, with the comma after it."""
+    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
+
+
+def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Cut items so that each part holds as many as fit into a batch or record, or one."""
+    start = size = 0
+    for index, (topic, data) in enumerate(entries):
+        length = entry_bytes(topic, data)
+        if index > start and size + length > MAX_BATCH_BYTES:
+            yield entries[start:index]
+            start, size = index, 0
+        size += length
+    if start < len(entries):
+        yield entries[start:]
 
 
 def record_payload(record: Record) -> Payload:

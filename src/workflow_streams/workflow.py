@@ -1,14 +1,15 @@
 """The workflow's side of a stream. Runs in the workflow sandbox, so it imports little.
 
-What the workflow publishes becomes a history event (a memo upsert) when its handlers have run.
-The copy of the log kept here serves clients that poll; readers of this package follow the history
-instead.
+What the workflow publishes becomes a history event at once (a memo upsert): its place among the
+workflow's commands must not depend on how a replay groups what comes in. The copy of the log kept
+here serves clients that poll; readers of this package follow the history instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -37,10 +38,10 @@ T = TypeVar("T")
 
 DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 
-# What clients that poll can reach back to within a run, as it is kept, which is packed: some ten
-# times as much for tokens. It bounds the worker's memory, and more while nobody has polled.
-_POLLED_LOG_BYTES = 8 * 1024 * 1024
-_UNPOLLED_LOG_BYTES = 512 * 1024
+# What clients that poll can reach back to within a run. It bounds the worker's memory, where it is
+# packed. Streams made over HTTP are read there, and nearly never polled.
+_LOG_BYTES = 64 * 1024 * 1024
+_UNPOLLED_HOSTED_LOG_BYTES = 4 * 1024 * 1024
 # The memo is part of each description of the workflow and of each row of a list of them.
 _MEMO_BYTES = 16 * 1024
 
@@ -50,6 +51,10 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # Room for the largest body over HTTP, 22 MiB encoded; at 40 MiB publishers stop (see pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
+# For how many runs without a poll items are still handed on, for subscribers that are away.
+_UNPOLLED_RUNS = 2
+# The server takes 4 MiB in one message, and ends a workflow whose task brings more.
+_TASK_BYTES = 3 * 1024 * 1024
 # How long a rollover is held up for subscribers that poll and are behind.
 _CATCH_UP = timedelta(seconds=5)
 
@@ -66,14 +71,15 @@ def _any_arguments(handler: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(handler)
     def tolerant(stream: WorkflowStream, *arguments: Any) -> None:
-        match arguments:
-            case (str(), [RawValue(), *_] as dynamic):
-                arguments = tuple(dynamic)
-            case _:
-                pass
+        if len(arguments) == 2 and _are_raw(arguments[1]):
+            arguments = tuple(arguments[1])
         handler(stream, *arguments if len(arguments) == 1 else ())
 
     return tolerant
+
+
+def _are_raw(argument: Any) -> bool:
+    return isinstance(argument, list) and bool(argument) and isinstance(argument[0], RawValue)
 
 
 class WorkflowStream:
@@ -124,10 +130,12 @@ class WorkflowStream:
         self._rules = _rules
         self._types = TopicTypes()
         self._signals = 0
-        self._memo_bytes = 0
+        self._handed_over_at = 0
+        self._task_bytes = self._task_bytes_at = 0
+        self._opened_at = workflow.info().get_current_history_length()
         self._own = OwnWrites()
-        self._first = FirstTask(self._judge)
         self._sign = RunSign()
+        self._first = FirstTask(self._judge, self._sign.declared_handlers)
         # A run that began under the contrib goes on without history records: they would
         # not replay.
         self._native = self._sign.kind is not RunKind.CONTRIB
@@ -137,8 +145,8 @@ class WorkflowStream:
 
         workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._on_publish)
         self._polls.register()
-        beside = asyncio.create_task(self._beside_handlers(), name="workflow stream")
-        self._sign.after_constructor(self._write, beside)
+        self._beside = self._start_beside()
+        self._sign.list_first(self._beside)
 
     def _restore(self, state: State, keep_last: int | None) -> list[Entry]:
         """Take over the prior run's state; return what it left for this run to record."""
@@ -149,6 +157,7 @@ class WorkflowStream:
         sequences = {publisher_id: p.sequence for publisher_id, p in state.publishers.items()}
         self._runs = list(state.runs)
         self._malformed_before = state.malformed
+        self._unpolled_runs = state.unpolled_runs if state.tail else _UNPOLLED_RUNS
         head = start + len(entries) if state.head is None else state.head
         base = start if state.base is None else state.base
         carried: list[Entry] = []
@@ -186,9 +195,12 @@ class WorkflowStream:
             fold.order,
         )
         self._record(fold.base, carried, opening)
-        self._keep_memo_small()
-        fold.own(len(carried))
-        self._append(carried)
+        if carried:
+            fold.own(len(carried))
+            self._append(carried)
+
+    def _start_beside(self) -> asyncio.Task[None]:
+        return asyncio.create_task(self._beside_handlers(), name="workflow stream")
 
     async def _beside_handlers(self) -> None:
         """Do what is due whenever all that was ready in a task has run, which is told here."""
@@ -196,8 +208,8 @@ class WorkflowStream:
 
     def _handlers_have_run(self) -> bool:
         self._first.end()
-        if self._sign.may_write:
-            self._write()
+        if self._sign.has_begun:
+            self._record_rest()
         return False
 
     @overload
@@ -279,7 +291,7 @@ class WorkflowStream:
                 ValueError: raised in an update handler it fails the update, not the task.)
         """
         self._check_may_write()
-        if up_to_offset <= self.base:
+        if up_to_offset <= self.base or self._is_handed_over():
             return
         if up_to_offset > self.head:
             raise ApplicationError(
@@ -287,8 +299,11 @@ class WorkflowStream:
                 f"[{self.base}, {self.head})",
                 type=wire.TRUNCATE_OUT_OF_RANGE,
             )
+        self._sign.list_later()
+        self._record_rest()
+        self._record(up_to_offset)
         self._own.truncate(up_to_offset)
-        self._written()
+        self._append_at_once()
 
     def get_state(self, *, publisher_ttl: timedelta = DEFAULT_PUBLISHER_TTL) -> State:
         """Return the snapshot to hand to the next run as ``prior_state``.
@@ -302,17 +317,18 @@ class WorkflowStream:
         publishers = hand_over.publishers_kept(
             fold.publishers, self._last_seen, now=workflow.now(), ttl=publisher_ttl
         )
-        entries = self._log.entries_from(0) + self._own.entries
+        self._handed_over_at = workflow.info().get_current_history_length()
         if not self._native:
-            log = hand_over.whole_log(entries)
+            log = hand_over.whole_log(self._log.entries_from(0) + self._own.entries)
             return State(log, head - len(log), publishers, malformed=self.malformed)
         runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
         runs = hand_over.runs_kept(runs, head, self.base)
         room = hand_over.tail_room(publishers, runs, fold.order)
         tail = ""
-        if self._polls.count:
+        if self._is_polled:
             needed = self._log.bytes_from(self._polls.needed_from())
-            tail = hand_over.tail_text(entries, min(room, max(needed, hand_over.TAIL_BYTES)))
+            room = min(room, max(needed, hand_over.TAIL_BYTES))
+            tail = hand_over.tail_text(self._log.newest(room) + self._own.entries, room)
         return State(
             [],
             head,
@@ -323,6 +339,7 @@ class WorkflowStream:
             fold.order,
             self.malformed,
             tail,
+            0 if self._polls.count else self._unpolled_runs + 1,
         )
 
     def detach_pollers(self) -> None:
@@ -362,30 +379,74 @@ class WorkflowStream:
 
     def _publish(self, entries: list[Entry]) -> None:
         self._check_may_write()
+        if self._is_handed_over():
+            return
+        self._check_task(entries)
         self._settle()
+        self._sign.list_later()
+        if self._beside.done():  # cancelled by code that cancels all tasks there are
+            self._beside = self._start_beside()
+        length = workflow.info().get_current_history_length()
+        flagged = self._sign.kind is RunKind.FLAGGED
+        parts = self._own.to_record(entries, length) if flagged else wire.batches_of(entries)
+        for part in parts:
+            self._record(self._truncated, part)
         self._own.publish(entries)
-        self._written()
+        self._append_at_once()
+
+    def _is_handed_over(self) -> bool:
+        """Whether the run continues as new, so that nothing more can be written to it."""
+        length = workflow.info().get_current_history_length()
+        gone = length == self._handed_over_at and (
+            self._sign.continues_as_new
+            or isinstance(sys.exc_info()[1], workflow.ContinueAsNewError)
+        )
+        if gone and not workflow.unsafe.is_replaying():
+            workflow.logger.warning(
+                "What is written to a stream after its workflow has continued as new is lost"
+            )
+        return gone
+
+    def _check_task(self, entries: Sequence[Entry]) -> None:
+        """Raise if a workflow task would bring more than the server takes."""
+        length = workflow.info().get_current_history_length()
+        if length != self._task_bytes_at:
+            self._task_bytes, self._task_bytes_at = 0, length
+        size = sum(wire.entry_bytes(*entry) for entry in entries)
+        if self._native and self._task_bytes + size > _TASK_BYTES:
+            raise ApplicationError(
+                f"One workflow task can publish {_TASK_BYTES:,} bytes; it has published "
+                f"{self._task_bytes:,}, and {size:,} more are too many. Let it end in between, as "
+                "by `await workflow.sleep(0.001)`",
+                type="TaskFullError",
+                non_retryable=True,
+            )
+        self._task_bytes += size
+
+    @property
+    def _is_polled(self) -> bool:
+        """Whether there are subscribers that poll, or have been not long ago."""
+        return bool(self._polls.count) or self._unpolled_runs < _UNPOLLED_RUNS
+
+    @property
+    def _truncated(self) -> int:
+        """The base as records have it, which count a ring buffer's moves by themselves."""
+        return max(self._fold.base, self._own.base)
+
+    def _record_rest(self) -> None:
+        for part in self._own.take_unrecorded():
+            self._record(self._truncated, part)
+
+    def _append_at_once(self) -> None:
+        if not self._native:
+            # The contrib does, and its readers have seen that order.
+            self._settle(now=True)
 
     def _check_may_write(self) -> None:
         if workflow.unsafe.is_read_only():
             raise workflow.ReadOnlyContextError(
                 "A query or an update validator must not write to the stream"
             )
-
-    def _written(self) -> None:
-        """See to it that own writes get into the history, and into the log in their turn."""
-        self._sign.list_later()
-        if self._sign.kind is RunKind.CONTRIB:
-            # The contrib appends at once, and its readers have seen that order.
-            self._settle(now=True)
-        elif self._sign.kind is RunKind.MARKED:
-            self._write()
-
-    def _write(self) -> None:
-        base = max(self._fold.base, self._own.base)
-        for written in self._own.take_unwritten(base):
-            self._record(written.base, written.entries)
-        self._keep_memo_small()
 
     def _record(
         self, base: int, entries: Sequence[Entry] = (), opening: Opening | None = None
@@ -394,19 +455,19 @@ class WorkflowStream:
             ring = self._keep_last is not None
             payload = wire.record_payload(Record(base, list(entries), opening, ring))
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(payload)})
-            self._memo_bytes = len(payload.data)
-
-    def _keep_memo_small(self) -> None:
-        """If the last record is large, have another take its place in the memo."""
-        if self._memo_bytes > _MEMO_BYTES and self._sign.kind is RunKind.FLAGGED:
-            self._record(max(self._fold.base, self._own.base))
+            large = opening is not None and len(payload.data) > _MEMO_BYTES
+            if large and self._sign.kind is RunKind.FLAGGED:
+                # Another one takes its place in the memo.
+                small = wire.record_payload(Record(base, ring=ring))
+                workflow.upsert_memo({wire.MEMO_KEY: RawValue(small)})
 
     @_any_arguments
     def _on_publish(self, message: RawValue = _NO_MESSAGE) -> None:
         # Raw and untyped: with many signals in one activation, decoding every item would
         # run into the SDK's deadlock check of 2 s.
         payload = message.payload if message is not _NO_MESSAGE else None
-        if self._first.over:
+        if self._first.over or self._opened_at != workflow.info().get_current_history_length():
+            self._first.end()
             self._sign.list_later()
             self._settle()
             self._judge(payload)
@@ -459,7 +520,8 @@ class WorkflowStream:
     def _trim(self) -> None:
         self._log.drop_below(self._fold.base)
         if self._native:
-            self._log.bound(_POLLED_LOG_BYTES if self._polls.count else _UNPOLLED_LOG_BYTES)
+            spare = self._rules is not None and not self._is_polled
+            self._log.bound(_UNPOLLED_HOSTED_LOG_BYTES if spare else _LOG_BYTES)
         elif self._keep_last is not None and not workflow.unsafe.is_replaying():
             # Said here, since such a run is being replayed when it opens.
             self._keep_last = None

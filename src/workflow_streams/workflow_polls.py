@@ -95,7 +95,8 @@ class PollServer:
     def _collect(self, poll: PollInput) -> PollResult:
         self._settle()
         try:
-            return self._log.page(poll, self._fold.head)
+            # A task's answers go to the server in one message, which holds 4 MiB.
+            return self._log.page(poll, self._fold.head, 1 + len(self._waiting))
         except ItemOverPollLimitError as err:
             # Sent all the same, it would fail the workflow task, again and again.
             raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err

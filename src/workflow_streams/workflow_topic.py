@@ -41,17 +41,19 @@ class WorkflowTopicHandle(Generic[T]):
     def publish(self, value: T | Payload) -> None:
         """Publish one value; it is in the history when this workflow task completes.
 
-        What a task publishes costs one history event per 448 KiB. A ready ``Payload`` passes
-        through as it is.
+        Costs one history event; from the thousandth in a workflow task on, many share one. A ready
+        ``Payload`` passes through as it is.
 
         Raises:
-            ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``. (An application
-                error fails the workflow; any other would have its task retried for ever.)
+            ApplicationError: Type ``EncodeError``, ``ItemTooLargeError``, or ``TaskFullError``: the
+                workflow task has published 3 MiB already, and the server would end the workflow.
+                (An application error fails the workflow; any other would have its task retried
+                for ever.)
         """
         self._stream._publish(_encode(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
-        """Publish several values, as :meth:`publish` does one.
+        """Publish several values at the cost of one history event per 448 KiB.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
@@ -67,7 +69,7 @@ def _encode(topic: str, values: Sequence[object]) -> list[Entry]:
         except Exception as err:
             raise _failure(EncodeError(topic, value, err)) from err
         data = wire.encode_payload(payload)
-        size = len(data) + len(topic)
+        size = wire.entry_bytes(topic, data)
         if size > wire.MAX_ITEM_BYTES:
             raise _failure(ItemTooLargeError(topic, size, wire.MAX_ITEM_BYTES))
         entries.append((topic, data))

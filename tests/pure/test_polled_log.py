@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from workflow_streams import polled_log
-from workflow_streams.hand_over import ITEM_BYTES
+from workflow_streams.hand_over import carried_bytes
 from workflow_streams.polled_log import ItemOverPollLimitError, PolledLog
-from workflow_streams.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, PollInput, WireItem
+from workflow_streams.wire import (
+    MAX_ITEM_BYTES,
+    MAX_POLL_BYTES,
+    PollInput,
+    WireItem,
+    entry_bytes,
+)
 
 entries = st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.text("A", max_size=20)), max_size=6)
 
 
 def size(items: list[WireItem]) -> int:
-    return sum(len(item.topic) + len(item.data) for item in items)
+    return sum(entry_bytes(item.topic, item.data) for item in items)
 
 
 class Log(RuleBasedStateMachine):
@@ -40,25 +46,33 @@ class Log(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 400))
     def bound(self, limit: int) -> None:
-        before, kept = self.log.kept_bytes, len(self.log)
+        before, kept = self.log.text_bytes, len(self.log)
         self.log.bound(limit)
         self.all = self.all[len(self.all) - len(self.log) :]
         if before <= limit:
             assert len(self.log) == kept
         else:
             # What is not packed yet stays.
-            assert self.log.kept_bytes <= max(limit * 3 // 4, polled_log._SEGMENT_BYTES)
+            assert self.log.text_bytes <= max(limit * 3 // 4, polled_log._SEGMENT_BYTES)
 
     @rule(offset=st.integers(0, 100))
     def bytes_from(self, offset: int) -> None:
         there = [item for item in self.all if item.offset >= offset]
-        assert self.log.bytes_from(offset) >= size(there) + ITEM_BYTES * len(there)
+        carried = sum(carried_bytes(item.topic, item.data) for item in there)
+        assert self.log.bytes_from(offset) >= carried
         assert self.log.bytes_from(self.end) == 0
 
     @rule(offset=st.integers(0, 100))
     def entries_from(self, offset: int) -> None:
         there = [(item.topic, item.data) for item in self.all if item.offset >= offset]
         assert self.log.entries_from(offset) == there
+
+    @rule(room=st.integers(0, 400))
+    def newest(self, room: int) -> None:
+        newest = self.log.newest(room)
+        items = [(item.topic, item.data) for item in self.all]
+        assert newest == items[len(items) - len(newest) :]
+        assert sum(carried_bytes(*item) for item in newest) >= room or newest == items
 
     @rule(data=st.data(), topics=st.lists(st.sampled_from(["a", "bb", "none"]), max_size=2))
     def poll_to_the_end(self, data: st.DataObject, topics: list[str]) -> None:
@@ -72,7 +86,7 @@ class Log(RuleBasedStateMachine):
         while True:
             result = self.log.page(PollInput(topics, offset), self.end)
             assert result.items or not result.more_ready
-            assert size(result.items) <= 30 or len(result.items) == 1
+            assert size(result.items) <= 80 or len(result.items) == 1
             got += result.items
             offset = result.next_offset
             if not result.more_ready:
@@ -91,7 +105,7 @@ class TestLog(Log.TestCase):
     @staticmethod
     def small_pages() -> object:
         patch = pytest.MonkeyPatch()
-        patch.setattr(polled_log, "MAX_POLL_BYTES", 30)
+        patch.setattr(polled_log, "MAX_POLL_BYTES", 80)
         patch.setattr(polled_log, "_SEGMENT_BYTES", 50)
         yield
         patch.undo()

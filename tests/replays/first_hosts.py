@@ -142,3 +142,81 @@ class OurRegistrar(Registrar):
     @workflow.run
     async def run(self) -> int:
         return await self.live()
+
+
+@workflow.defn
+class Gatherer:
+    """Looks at the stream in tasks that its handler begins, with an interceptor or not."""
+
+    @workflow.init
+    def __init__(self) -> None:
+        self.stream = WorkflowStream()
+        self.own = self.stream.topic("own", type=str)
+        self.seen: list[int] = []
+        self.finished = False
+        workflow.set_signal_handler("registered", self.registered)
+
+    @workflow.run
+    async def run(self) -> list[int]:
+        await workflow.wait_condition(lambda: self.finished)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.seen
+
+    async def look(self) -> None:
+        self.seen.append(self.stream.head)
+        if self.stream.head:
+            await workflow.sleep(0.01)
+
+    @workflow.signal
+    async def gather(self) -> None:
+        await asyncio.gather(self.look(), self.look())
+        await asyncio.wait_for(self.look(), 10)
+
+    async def registered(self) -> None:
+        """Comes after the stream's handler, and may truncate what that has taken in."""
+        self.seen.append(self.stream.head)
+        self.stream.truncate(1)
+        self.own.publish("truncated")
+
+    @workflow.signal
+    def finish(self) -> None:
+        self.finished = True
+
+    @workflow.query
+    def sights(self) -> list[int]:
+        return self.seen
+
+
+@dataclass
+class LeaverInput:
+    rolls: int = 1
+    stream_state: WorkflowStreamState | None = None
+
+
+@workflow.defn
+class Leaver:
+    """Publishes when it has continued as new already; cancels all other tasks before."""
+
+    @workflow.init
+    def __init__(self, leaver: LeaverInput) -> None:
+        self.stream = WorkflowStream(leaver.stream_state)
+        self.own = self.stream.topic("own", type=str)
+
+    @workflow.run
+    async def run(self, leaver: LeaverInput) -> None:
+        current = asyncio.current_task()
+        for task in asyncio.all_tasks():
+            if task is not current:
+                task.cancel()
+        await asyncio.sleep(0)
+        self.own.publish_many([f"{leaver.rolls} {i}" for i in range(2)])
+        for i in range(1500):
+            self.own.publish(f"{i}")
+        if leaver.rolls:
+            try:
+                await self.stream.continue_as_new(
+                    lambda state: [LeaverInput(leaver.rolls - 1, state)]
+                )
+            finally:
+                self.own.publish("too late")
+                self.stream.truncate(self.stream.head)

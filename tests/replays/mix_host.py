@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
-from temporalio import workflow
+from temporalio import activity, workflow
 
 from workflow_streams import WorkflowStream, WorkflowStreamState
 
@@ -38,6 +39,12 @@ class MixResult:
     """What the last run saw."""
 
     seen: list[Sight] = field(default_factory=list[Sight])
+
+
+@activity.defn
+async def nap(seconds: float) -> None:
+    """Sleep."""
+    await asyncio.sleep(seconds)
 
 
 @workflow.defn
@@ -125,6 +132,23 @@ class Mix:
         self.act(f"later signal {i}")
         await workflow.wait_condition(lambda: self.stream.head > 3 or self.finishing)
         self.act(f"waiting signal {i}")
+
+    @workflow.signal
+    async def work_here(self, i: int) -> None:
+        """Run local activities beside one another, whose ends a replay groups otherwise."""
+        tasks = [
+            workflow.start_local_activity(
+                nap,
+                0.01 * (i % 3) + 0.02 * k + (0.9 if i % 11 == 5 else 0),
+                start_to_close_timeout=timedelta(seconds=30),
+            )
+            for k in range(3)
+        ]
+        self.own.publish(f"works here {i}")
+        for k, task in enumerate(tasks):
+            await task
+            self.own.publish(f"worked here {i} {k}")
+            self.own.publish(f"and told so {i} {k}")
 
     @workflow.update
     def ask(self, i: int) -> Sight:

@@ -9,22 +9,39 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateStage
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import (
+    HandleSignalInput,
+    Interceptor,
+    Replayer,
+    Worker,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
 
 from tests.reader.story import SECONDS, items, next_run, run_id_of, story
 from workflow_streams import WorkflowStreamClient, wire
 
-from .first_hosts import ContribRegistrar, DynamicKeeper, Keeper, KeeperInput, OurRegistrar
+from .first_hosts import (
+    ContribRegistrar,
+    DynamicKeeper,
+    Gatherer,
+    Keeper,
+    KeeperInput,
+    Leaver,
+    LeaverInput,
+    OurRegistrar,
+)
 from .test_mixes import batch
 
 
-def working(client: Client, queue: str, host: Any, *, cached: int) -> Worker:
+def working(client: Client, queue: str, host: Any, *, cached: int, **how: Any) -> Worker:
     return Worker(
         client,
         task_queue=queue,
         workflows=[host],
         max_cached_workflows=cached,
         sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=100),
+        **how,
     )
 
 
@@ -105,6 +122,55 @@ async def test_a_first_task_of_many_pages_is_replayed(
     await replayed(handle, Keeper)
 
 
+class Yielding(WorkflowInboundInterceptor):
+    """Awaits before it hands signals on."""
+
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        await asyncio.sleep(0)
+        await super().handle_signal(input)
+
+
+class Yields(Interceptor):
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        return Yielding
+
+
+@pytest.mark.parametrize("interceptors", [[], [Yields()]], ids=["plain", "intercepted"])
+async def test_tasks_that_a_handler_begins_see_the_same_in_a_replay(
+    client: Client, unique: Callable[[str], str], interceptors: list[Interceptor]
+) -> None:
+    name = unique("gatherer")
+    handle = await client.start_workflow(Gatherer.run, id=name, task_queue=name)
+    await publish(handle, 1, 2)
+    await handle.signal(Gatherer.gather)
+    await publish(handle, 3, 2)
+    await handle.signal("registered")
+    async with working(client, name, Gatherer, cached=100, interceptors=interceptors):
+        seen = await handle.query(Gatherer.sights)
+        assert len(seen) >= 3
+    replayer = Replayer(workflows=[Gatherer], interceptors=interceptors)
+    await replayer.replay_workflow(await handle.fetch_history())
+    async with working(client, name, Gatherer, cached=0, interceptors=interceptors):
+        assert (await handle.query(Gatherer.sights))[: len(seen)] == seen
+        await publish(handle, 5, 1)
+        await handle.signal(Gatherer.finish)
+        assert (await handle.result())[: len(seen)] == seen
+    await replayer.replay_workflow(await handle.fetch_history())
+
+
+async def test_what_is_written_after_the_rollover_does_not_break_the_stream(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    name = unique("leaver")
+    async with working(client, name, Leaver, cached=100):
+        await client.start_workflow(Leaver.run, LeaverInput(), id=name, task_queue=name)
+        await client.get_workflow_handle(name).result()
+    one, two = ([f"{rolls} 0", f"{rolls} 1", *map(str, range(1500))] for rolls in (1, 0))
+    assert await story(client, name) == [*items(*one, *two), ("end", "completed", 3004)]
+
+
 async def test_a_dynamic_signal_handler_takes_nothing_from_the_stream(
     client: Client, unique: Callable[[str], str]
 ) -> None:
@@ -166,6 +232,8 @@ async def test_one_query_lists_all_streams(
     name = unique("listed")
     arguments = [KeeperInput()] if host is Keeper else []
     handle = await client.start_workflow(host.run, args=arguments, id=name, task_queue=name)
+    if host is OurRegistrar:
+        await handle.signal("registered", 0.01)
     async with working(client, name, host, cached=100):
         await handle.query(wire.OFFSET_QUERY)
         if host is OurRegistrar:

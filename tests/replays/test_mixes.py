@@ -34,7 +34,7 @@ from temporalio.worker._workflow_instance import (
 from tests.reader.story import next_run, run_id_of
 from workflow_streams import wire
 
-from .mix_host import Mix, MixInput
+from .mix_host import Mix, MixInput, nap
 
 SEEDS = range(int(os.environ.get("MIX_FIRST", "0")), int(os.environ.get("MIX_SEEDS", "12")))
 SINGLE_BATCH = _WorkflowLogicFlag.PROCESS_WORKFLOW_ACTIVATION_JOBS_AS_SINGLE_BATCH
@@ -81,7 +81,7 @@ class Sender:
         elif roll < 0.45:
             await self._handle.signal(wire.PUBLISH_SIGNAL, args=self._dice.choice(JUNK))
         elif roll < 0.75:
-            name = self._dice.choice(["look_now", "look_later", "registered"])
+            name = self._dice.choice(["look_now", "look_later", "registered", "work_here"])
             await self._handle.signal(name, self._number)
         elif roll < 0.93:
             await self._update(self._dice.choice(self._updates), self._number)
@@ -113,6 +113,7 @@ async def working(
         client,
         task_queue=queue,
         workflows=[Mix],
+        activities=[nap],
         max_cached_workflows=cached,
         sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=200),
     )
@@ -156,7 +157,11 @@ async def test_handlers_see_the_same_in_a_replay(
     name = unique("mix")
     mix = mix_of(dice)
     single_batch = dice.random() < 0.3
-    handle = await client.start_workflow(Mix.run, mix, id=name, task_queue=name)
+    # Local activities make a task last; one that nears its timeout is done in several.
+    task_timeout = timedelta(seconds=dice.choice([1, 10]))
+    handle = await client.start_workflow(
+        Mix.run, mix, id=name, task_queue=name, task_timeout=task_timeout
+    )
     handle = client.get_workflow_handle(name)
     runs = [await run_id_of(handle)]
     sender = Sender(handle, dice, mix)

@@ -78,9 +78,9 @@ async def test_the_flag_is_in_the_history_and_known_in_a_replay(
     assert kinds(events)[3:] == [
         "workflow_task_completed",
         "workflow_properties_modified",  # the opening record
+        "workflow_properties_modified",  # what the constructor published
         "marker_recorded",
         "upsert_workflow_search_attributes",
-        "workflow_properties_modified",  # what the constructor published
         "workflow_properties_modified",  # what the run published
         "workflow_execution_completed",
     ]

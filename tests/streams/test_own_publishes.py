@@ -47,7 +47,8 @@ async def test_a_loop_of_publishes_fits_into_one_workflow_task(
         async with asyncio.timeout(60):
             assert await handle.result() == COUNT
     history = await handle.fetch_history()
-    assert len(history.events) < 30
+    # The first 1,000 calls are recorded one by one, those after them together.
+    assert len(history.events) < 1_100
     await Replayer(workflows=[Loop]).replay_workflow(history)
     kept = [f"word {i}" for i in range(COUNT - 1000, COUNT)]
     assert await story(client, name) == [
