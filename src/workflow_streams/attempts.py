@@ -41,7 +41,8 @@ def publisher_of(info: activity.Info) -> ActivityPublisher:
     """Return as whom the attempt of an activity publishes that ``info`` is about."""
     scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
     attempt = Attempt(max(0, scheduled), info.attempt)
-    return ActivityPublisher(info.workflow_run_id or "", short(info.activity_id), attempt)
+    run_id = info.workflow_run_id or info.activity_run_id or ""
+    return ActivityPublisher(run_id, short(info.activity_id), attempt)
 
 
 class AttemptInterceptor(client.Interceptor, worker.Interceptor):

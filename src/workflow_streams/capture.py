@@ -13,7 +13,7 @@ from temporalio.converter import DataConverter
 
 from .errors import FencedError, UsageError
 from .events import Rewind
-from .fold import Accepted, Fold, Verdict
+from .fold import Accepted, Fold, Verdict, note_verdict
 from .intake import Intake
 from .wire import Entry
 
@@ -65,7 +65,8 @@ class Capture:
         judged = self._intake.take(payload)
         if judged is None:
             return
-        verdict = self._verdicts[judged.publisher_id, judged.sequence] = judged.verdict
+        verdict = judged.verdict
+        note_verdict(self._verdicts, (judged.publisher_id, judged.sequence), verdict)
         if isinstance(verdict, Accepted):
             if (s := verdict.superseded) is not None:
                 rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, cast, overload
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
@@ -18,6 +18,7 @@ from .codec import converter_of
 from .delivery import signals_to
 from .errors import UsageError
 from .events import LATEST, Event, Last, WorkflowStreamItem
+from .failing_host import told_if_failing
 from .interpreter_exit import rest_at_exit
 from .publisher import (
     DEFAULT_BATCH_INTERVAL,
@@ -30,13 +31,12 @@ from .publisher_ids import ActivityPublisher
 from .reader.hub import Feed, feed_of, hold
 from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
-from .topic_handle import TopicHandle
+from .topic_handle import TopicHandle, Topics, names_of
 from .topics import TopicTypes
 from .values import Values
-from .verdicts import head_past, offset_of, watched
+from .verdicts import head_past, offset_of, seen_by, watched
 
 T = TypeVar("T")
-Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None
 
 
 class WorkflowStreamClient:
@@ -149,11 +149,14 @@ class WorkflowStreamClient:
         max_retry_duration: timedelta = DEFAULT_MAX_RETRY_DURATION,
         max_buffer_items: int = DEFAULT_MAX_BUFFER_ITEMS,
         max_buffer_bytes: int = DEFAULT_MAX_BUFFER_BYTES,
+        workflow_id: str | None = None,
     ) -> Self:
-        """Make a client for the stream of the workflow that runs this activity.
+        """Make a client for the stream of the workflow that runs this activity, or of another.
 
         When the activity is retried, readers get a :class:`Rewind` over what the failed
-        attempt wrote, and late writes of that attempt are dropped.
+        attempt wrote, and late writes of that attempt are dropped. That holds for another
+        workflow's stream, too. If that one has rolled over between the attempts, the rewind
+        names what stands in its current run only, which may be nothing.
 
         Args:
             batch_interval: As for the constructor, and so are the others.
@@ -161,19 +164,23 @@ class WorkflowStreamClient:
             max_retry_duration: See the constructor.
             max_buffer_items: See the constructor.
             max_buffer_bytes: See the constructor.
+            workflow_id: Workflow that hosts the stream, such as the parent of the activity's own
+                workflow. Default: the activity's own.
 
         Raises:
-            UsageError: The activity was not started by a workflow (a RuntimeError).
+            UsageError: The activity was not started by a workflow, and no ``workflow_id`` is
+                given (a RuntimeError).
         """
         info = activity.info()
-        if info.workflow_id is None:
+        workflow_id = workflow_id or info.workflow_id
+        if workflow_id is None:
             raise UsageError(
-                "This activity has no parent workflow. Use WorkflowStreamClient.create("
-                "activity.client(), workflow_id) with the id of the workflow to publish to."
+                "This activity has no parent workflow. Use from_within_activity(workflow_id=...) "
+                "with the id of the workflow to publish to."
             )
         client = cast("Client", current_capture() or activity.client())
         return cls(
-            client.get_workflow_handle(info.workflow_id),
+            client.get_workflow_handle(workflow_id),
             client=client,
             batch_interval=batch_interval,
             max_batch_size=max_batch_size,
@@ -196,8 +203,11 @@ class WorkflowStreamClient:
     ) -> None:
         """Send what is buffered, then stop.
 
-        A cancellation propagates, but what is buffered gets up to 5 s to arrive first; a
-        second one ends that at once. What did not arrive is noted on the exception.
+        A cancellation propagates, but what is buffered gets up to 5 s to arrive first. What did
+        not arrive is noted on the exception. A second cancellation ends the wait at once, and so
+        does a cancel scope of anyio, which cancels every wait. Then sending goes on in the
+        background for those 5 s. The exception notes how many items that concerns, and the log
+        says whether they arrived.
 
         Raises:
             PublishError: Some items were not delivered. When the block itself raised, its
@@ -241,6 +251,7 @@ class WorkflowStreamClient:
         *,
         result_type: type[T],
         poll_cooldown: timedelta = ...,
+        max_outage: timedelta | None = ...,
     ) -> AsyncIterator[WorkflowStreamItem[T]]: ...
     @overload
     def subscribe(
@@ -250,6 +261,7 @@ class WorkflowStreamClient:
         *,
         result_type: None = None,
         poll_cooldown: timedelta = ...,
+        max_outage: timedelta | None = ...,
     ) -> AsyncIterator[WorkflowStreamItem[Any]]: ...
 
     def subscribe(
@@ -259,6 +271,7 @@ class WorkflowStreamClient:
         *,
         result_type: Any = None,
         poll_cooldown: timedelta = timedelta(milliseconds=100),  # noqa: ARG002 (kept for compatibility)
+        max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[Any]]:
         """Iterate over the items, as they come; ends when the stream does.
 
@@ -269,28 +282,47 @@ class WorkflowStreamClient:
             result_type: Type to decode to; ``RawValue`` for the raw payload. Default: the type
                 that :meth:`topic` bound, else the converter's default.
             poll_cooldown: Ignored: nothing is polled. Kept for compatibility.
+            max_outage: How long a step waits while the server cannot be reached, counted from
+                the first call that fails. Default: until it is back.
 
         Raises:
             InvalidOffsetError: The offset is negative or no integer.
             UsageError: ``result_type`` is ``Payload``.
             DecodeError: While iterating: an item does not decode; iteration may go on.
-            ServerUnavailableError: At the first step: the server cannot be reached. Later on,
-                an outage is waited out.
+            ServerUnavailableError: The server cannot be reached. At the first step this comes at
+                once, later on after ``max_outage``; iteration may go on.
             WorkflowStreamError: While iterating: the stream cannot be read.
         """
-        return self._subscription(topics, from_offset, result_type, items_only=True)
+        return self._subscription(
+            topics, from_offset, result_type, items_only=True, max_outage=max_outage
+        )
 
     @overload
     def follow(
-        self, topics: Topics = ..., from_offset: int | Last = ..., *, result_type: type[T]
+        self,
+        topics: Topics = ...,
+        from_offset: int | Last = ...,
+        *,
+        result_type: type[T],
+        max_outage: timedelta | None = ...,
     ) -> AsyncIterator[Event[T]]: ...
     @overload
     def follow(
-        self, topics: Topics = ..., from_offset: int | Last = ..., *, result_type: None = None
+        self,
+        topics: Topics = ...,
+        from_offset: int | Last = ...,
+        *,
+        result_type: None = None,
+        max_outage: timedelta | None = ...,
     ) -> AsyncIterator[Event[Any]]: ...
 
     def follow(
-        self, topics: Topics = None, from_offset: int | Last = 0, *, result_type: Any = None
+        self,
+        topics: Topics = None,
+        from_offset: int | Last = 0,
+        *,
+        result_type: Any = None,
+        max_outage: timedelta | None = None,
     ) -> AsyncIterator[Event[Any]]:
         """Iterate over the full story: ``Item | Gap | Rewind | End``; ``End`` comes last.
 
@@ -303,7 +335,9 @@ class WorkflowStreamClient:
                     case Rewind(ranges): ...
                     case End(outcome): ...
         """
-        return self._subscription(topics, from_offset, result_type, items_only=False)
+        return self._subscription(
+            topics, from_offset, result_type, items_only=False, max_outage=max_outage
+        )
 
     async def get_offset(self) -> int:
         """Return the stream's head: the offset that the next item gets.
@@ -314,7 +348,8 @@ class WorkflowStreamClient:
             return self._capture.head
         feed = await hold(self._client, self._handle.id, self._handle.run_id, LATEST)
         try:
-            return await head_past(feed, lambda: self._seen(feed))
+            seen = seen_by(feed, self._publisher_id, self._publisher.acknowledged)
+            return await head_past(feed, seen)
         finally:
             feed.release()
 
@@ -326,27 +361,21 @@ class WorkflowStreamClient:
         feed = self._feed()
         feed.retain(LATEST)
         try:
-            with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
-                if await wait_whether_polled(feed):
-                    raise UsageError(
-                        "send() needs a stream hosted by workflow_streams, whose history tells "
-                        "the offset; on this one use publish() and flush()"
-                    )
-                number = self._publisher.publish(topic, value, force_flush=True)
-                sequence, index = await self._publisher.delivered(number)
-                return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
+            async with told_if_failing(feed):
+                return await self._send_to(feed, topic, value)
         finally:
             feed.release()
 
-    def _seen(self, feed: Feed) -> bool:
-        """Whether the feed has come by the last batch that the server took from this client."""
-        acknowledged, chain = self._publisher.acknowledged, feed.chain
-        if not acknowledged or (chain is not None and chain.polled):
-            return True
-        if chain is None or chain.fold is None:
-            return False
-        sequence = chain.fold.publishers.get(self._publisher_id, 0)
-        return sequence >= acknowledged or chain.fold.fenced(self._publisher_id)
+    async def _send_to(self, feed: Feed, topic: str, value: Any) -> int:
+        with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
+            if await wait_whether_polled(feed):
+                raise UsageError(
+                    "send() needs a stream hosted by workflow_streams, whose history tells "
+                    "the offset; on this one use publish() and flush()"
+                )
+            number = self._publisher.publish(topic, value, force_flush=True)
+            sequence, index = await self._publisher.delivered(number)
+            return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
 
     def _feed(self) -> Feed:
         if self._capture is not None:
@@ -354,39 +383,21 @@ class WorkflowStreamClient:
         return feed_of(self._client, self._handle.id, self._handle.run_id)
 
     def _subscription(
-        self, topics: Topics, from_offset: int | Last, result_type: Any, *, items_only: bool
+        self,
+        topics: Topics,
+        from_offset: int | Last,
+        result_type: Any,
+        *,
+        items_only: bool,
+        max_outage: timedelta | None,
     ) -> Subscription[Any]:
         if result_type is Payload:
             raise UsageError("Nothing decodes to result_type=Payload; use result_type=RawValue")
         return Subscription(
             self._feed,
-            _names(topics),
+            names_of(topics),
             from_offset,
-            self._decoder(result_type),
+            self._types.decoder(Values(self._converter), result_type),
             items_only=items_only,
+            max_outage=None if max_outage is None else max_outage.total_seconds(),
         )
-
-    def _decoder(self, result_type: Any) -> Any:
-        values = Values(self._converter)
-        if result_type is not None:
-            decode_one = values.decoder(result_type)
-            return lambda _topic, data: decode_one(data)
-        types = self._types
-        decoders: dict[str, tuple[Any, Callable[[str], Any]]] = {}
-
-        def decode(topic: str, data: str) -> Any:
-            bound = types.get(topic)
-            known = decoders.get(topic)
-            if known is None or known[0] != bound:
-                known = decoders[topic] = (bound, values.decoder(bound))
-            return known[1](data)
-
-        return decode
-
-
-def _names(topics: Topics) -> list[str]:
-    if topics is None:
-        return []
-    if isinstance(topics, (str, TopicHandle)):
-        topics = [topics]
-    return [topic.name if isinstance(topic, TopicHandle) else topic for topic in topics]

@@ -15,7 +15,8 @@ from temporalio.common import RawValue
 from . import wire
 from .batcher import Outgoing
 from .errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
-from .pacing import Pace
+from .host_check import HostCheck
+from .pacing import pace_of
 from .rpc import explain, is_transient
 
 logger = logging.getLogger("workflow_streams")
@@ -31,11 +32,12 @@ def signals_to(
 
     ``patience`` is the seconds that a batch has.
     """
-    pace = Pace(handle, patience=patience)
+    host = HostCheck(handle)
 
     async def send(payload: Payload) -> None:
-        await pace.before(len(payload.data))
-        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+        await host.before()
+        async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
+            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
 
     return send
 
@@ -135,3 +137,11 @@ class Undeliverable(Exception):
         super().__init__(str(reason))
         self.reason = reason
         self.kind = PublishTimeoutError if timed_out else PublishError
+
+
+class Cancelled(asyncio.CancelledError):
+    """The reason when sending was cancelled; never raised."""
+
+    def __init__(self, why: object = "publishing was cancelled") -> None:
+        """Record why."""
+        super().__init__(why)

@@ -142,14 +142,16 @@ class RunFullError(_OfWorkflow):
     on as soon as the workflow continues as new; see ``WorkflowStream.rollover_due``.
     """
 
-    def __init__(self, workflow_id: str, size: int) -> None:
-        """Record the workflow and the bytes that its history holds."""
+    def __init__(self, workflow_id: str, size: int, coming: int = 0) -> None:
+        """Record the workflow, the bytes that its history holds, and those that were to come."""
+        more = f", and {coming:,} more would bring it" if coming else ""
         super().__init__(
             workflow_id,
-            f"its history holds {size:,} bytes, near the server's limit. Its worker is behind, or "
-            "it does not continue as new when rollover_due",
+            f"its history holds {size:,} bytes{more}, near the server's limit. Its worker is "
+            "behind, or it does not continue as new when rollover_due",
         )
         self.size = size
+        self.coming = coming
 
 
 class BufferFullError(_OfWorkflow):

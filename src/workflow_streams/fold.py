@@ -6,8 +6,9 @@ over all topics, assigned in the order in which records stand in the event histo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from .publisher_ids import (
     ActivityPublisher,
@@ -91,7 +92,21 @@ class Malformed:
     """The signal's argument is no batch; ignored and counted."""
 
 
+Key = TypeVar("Key")
 Verdict = Accepted | Duplicate | Fenced | OutOfSequence | Regression | Closed | Torn | Malformed
+
+
+def note_verdict(verdicts: MutableMapping[Key, Verdict], batch: Key, verdict: Verdict) -> None:
+    """Note a verdict, unless it only concerns a copy of a batch that has one already.
+
+    A batch that is sent again may come as a duplicate, and if a newer attempt has published
+    meanwhile, it is fenced; but its first copy stands. An accepted batch is accepted once more
+    only if the workflow was started anew, which makes what was said before void.
+    """
+    if isinstance(verdict, Accepted):
+        verdicts[batch] = verdict
+    elif not isinstance(verdict, Duplicate):
+        verdicts.setdefault(batch, verdict)
 
 
 @dataclass(slots=True)
@@ -154,7 +169,8 @@ class Fold:
         self.keep_last = keep_last
         self.publishers = dict(publishers or {})
         self.malformed = 0
-        # What an activity wrote is known within its run only: it cannot be retried in another.
+        # What an activity wrote is known within this run only. One of the run's own cannot be
+        # retried in the next; of another workflow's, the attempt is known there, but no offsets.
         self._activities: dict[str, _Activity] = {}
         self._epochs: dict[str, int] = {}
         for publisher_id in self.publishers:

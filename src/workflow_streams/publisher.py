@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,10 +14,11 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
-from . import wire
+from . import unsent, wire
 from .batcher import Batcher, Outgoing
-from .delivery import Delivery, Undeliverable
-from .errors import BufferFullError, EncodeError, ItemTooLargeError, PublishError, UsageError
+from .delivery import Cancelled, Delivery, Undeliverable
+from .entries import entry_of
+from .errors import BufferFullError, PublishError, UsageError
 from .values import Values
 
 logger = logging.getLogger("workflow_streams")
@@ -37,7 +39,8 @@ class Publisher:
     """Sends items to one workflow, one batch at a time, under one publisher id.
 
     One background task, the pump, owns everything that is sent. It runs from ``start`` to
-    ``stop``, or, outside of those, while somebody waits for an item to be taken.
+    ``stop``, or, outside of those, while somebody waits for an item to be taken. When ``stop``
+    is left early, by a second cancellation, the pump goes on alone until its time is over.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Publisher:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self._send = send
-        self._workflow_id = workflow_id
+        self.workflow_id = workflow_id
         self._publisher_id = publisher_id
         self._values = Values(converter)
         self._patience = max(LEAST_RETRY_SECONDS, max_retry_duration.total_seconds())
@@ -96,19 +99,22 @@ class Publisher:
         self._delivery: Delivery | None = None
         self._settled = 0
         self._waiters: dict[asyncio.Future[Placed], int] = {}
+        self._grace: asyncio.TimerHandle | None = None
+        self._abandoned = 0
         self._untold: PublishError | None = None
         self._told: PublishError | None = None
         self.acknowledged = 0
         """Sequence of the last batch that the server took."""
+        unsent.remember(self)
 
     def publish(self, topic: str, value: Any, *, force_flush: bool = False) -> int:
         """Encode and buffer ``value``; return its number among this publisher's items."""
         self._check_loop()
         self._raise_untold()
-        entry = self._encode(topic, value)
+        entry = entry_of(self._values, topic, value)
         if not self._batcher.has_room(len(entry)):
             raise BufferFullError(
-                self._workflow_id,
+                self.workflow_id,
                 f"the publisher's buffer is full ({len(self._batcher):,} items); the item was "
                 "not taken. Await flush() between bursts",
             )
@@ -118,6 +124,7 @@ class Publisher:
             self._batcher.force()
         if self._open and self._batcher.due() != due:
             self._ensure_pump()
+        unsent.watch(self)
         return number
 
     async def flush(self) -> None:
@@ -128,7 +135,7 @@ class Publisher:
         """
         self._check_loop()
         self._raise_untold()
-        if self._undelivered:
+        if self.undelivered:
             await self.delivered(self._batcher.added - 1)
 
     async def delivered(self, number: int) -> Placed:
@@ -154,6 +161,7 @@ class Publisher:
         finally:
             self._waiters.pop(taken, None)
             self._wake.set()
+            unsent.watch(self)
 
     async def start(self) -> None:
         """Begin to send in the background."""
@@ -162,14 +170,16 @@ class Publisher:
         if self._pump is None or self._pump.done():
             self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
         self._check_loop()
-        self._open = True
+        self._open, self._stopping, self._abandoned = True, False, 0
+        self._end_grace()
         self._ensure_pump()
 
     async def stop(self, raised: BaseException | None = None) -> None:
         """Send what is buffered, then end the pump by agreement.
 
-        After a cancellation, ``raised`` or during this call, that may take 5 seconds; after
-        those, or a second one, the rest is given up.
+        After a cancellation, ``raised`` or during this call, that may take 5 seconds, and then
+        the rest is given up. After a second cancellation this returns at once, and the pump has
+        what is left of those seconds by itself.
 
         Args:
             raised: The error on its way. What was not delivered is noted on it, else raised.
@@ -178,44 +188,71 @@ class Publisher:
         self._open, self._stopping = False, True
         self._batcher.force()
         self._wake.set()
-        try:
-            cancelled = await self._finish(raised)
-        finally:
-            self._stopping = False
+        cancelled = await self._finish(raised)
         leaving = cancelled or raised
         if leaving is None:
             self._raise_untold()
         elif self._untold is not None:
             leaving.add_note(str(self._untold))
             self._untold = None
+        elif self._draining and self.undelivered:
+            self._abandoned = self.undelivered
+            leaving.add_note(
+                f"Workflow {self.workflow_id!r}: {self._abandoned} item(s) are not delivered "
+                f"yet. That is tried for up to {GRACE_SECONDS:g} s more; the log tells the result"
+            )
         if cancelled is not None and cancelled is not raised:
             raise cancelled
 
     async def _finish(self, raised: BaseException | None) -> asyncio.CancelledError | None:
-        """Wait for the pump; return the cancellation that came before or meanwhile."""
+        """Wait for the pump; return the last cancellation that came before or meanwhile."""
+        if not self._draining:
+            self._stopping = False
+            return None
         cancelled = raised if isinstance(raised, asyncio.CancelledError) else None
-        try:
-            if cancelled is None:
+        if cancelled is None:
+            try:
                 await self._pump_ends()
                 return None
-        except asyncio.CancelledError as err:
-            cancelled = err
+            except asyncio.CancelledError as err:
+                cancelled = err
+        self._begin_grace()
         try:
-            await self._pump_ends(GRACE_SECONDS)
-        except asyncio.CancelledError as err:
-            cancelled = err
-        if self._pump is not None and not self._pump.done():
-            self._pump.cancel()
             await self._pump_ends()
+        except asyncio.CancelledError as err:
+            # In a cancel scope of anyio each wait is cancelled, so nothing can be awaited here.
+            cancelled = err
         return cancelled
 
-    async def _pump_ends(self, seconds: float | None = None) -> None:
+    async def _pump_ends(self) -> None:
         if self._pump is not None:
-            await asyncio.wait([self._pump], timeout=seconds)
+            await asyncio.wait([self._pump])
+
+    def _begin_grace(self) -> None:
+        pump, self._grace = self._pump, None
+        if pump is not None and not pump.done():
+            over = f"the {GRACE_SECONDS:g} s that a cancelled block has for it are over"
+            loop = asyncio.get_running_loop()
+            self._grace = loop.call_later(GRACE_SECONDS, pump.cancel, over)
+
+    def _end_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
 
     @property
-    def _undelivered(self) -> int:
+    def _draining(self) -> bool:
+        return self._pump is not None and not self._pump.done()
+
+    @property
+    def undelivered(self) -> int:
+        """How many items the server has not taken."""
         return self._batcher.added - self._settled
+
+    @property
+    def stranded(self) -> int:
+        """How many items wait in the buffer with nobody to send them."""
+        return 0 if self._wanted or self._draining else self.undelivered
 
     @property
     def _wanted(self) -> bool:
@@ -224,8 +261,9 @@ class Publisher:
     def _ensure_pump(self) -> None:
         self._wake.set()
         if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._run(), name=f"publish {self._workflow_id}")
+            self._pump = asyncio.create_task(self._run(), name=f"publish {self.workflow_id}")
             self._pump.add_done_callback(self._pump_ended)
+            _pumps.add(self._pump)
 
     async def _run(self) -> None:
         try:
@@ -235,13 +273,24 @@ class Publisher:
         except Exception as err:
             self._give_up(err)
         except BaseException as err:
-            self._give_up(_Cancelled() if isinstance(err, asyncio.CancelledError) else err)
+            self._give_up(Cancelled(*err.args) if isinstance(err, asyncio.CancelledError) else err)
             raise
 
     def _pump_ended(self, pump: asyncio.Task[None]) -> None:
+        _pumps.discard(pump)
         # Cancelled before its first step, it could not do this itself.
         if pump.cancelled():
-            self._give_up(_Cancelled())
+            self._give_up(Cancelled())
+        if pump is self._pump:
+            self._end_grace()
+            self._stopping = False
+            if self._abandoned and self._untold is None:
+                logger.info(
+                    "Workflow %r: %d item(s) were delivered after a cancelled block had been left",
+                    self.workflow_id,
+                    self._abandoned,
+                )
+            self._abandoned = 0
 
     async def _send_what_is_due(self) -> None:
         loop = asyncio.get_running_loop()
@@ -275,7 +324,7 @@ class Publisher:
     def _prepare(self, batch: Outgoing) -> Delivery:
         return Delivery(
             batch,
-            workflow_id=self._workflow_id,
+            workflow_id=self.workflow_id,
             publisher_id=self._publisher_id,
             patience=self._patience,
         )
@@ -291,12 +340,14 @@ class Publisher:
     def _give_up(self, reason: BaseException, kind: type[PublishError] = PublishError) -> None:
         """Drop what has not been taken, and see to it that somebody is told."""
         waiting = [taken for taken in self._waiters if not taken.done()]
-        if isinstance(reason, _Cancelled) and not self._undelivered:
+        if not self.undelivered and not waiting:
+            # An announcement at most, which the first batch makes, too.
+            self._delivery = None
             return
         uncertain = 0
         if self._delivery is not None and self._delivery.unanswered:
             uncertain = len(self._delivery.batch.entries)
-        error = kind(self._workflow_id, self._undelivered, reason, uncertain=uncertain)
+        error = kind(self.workflow_id, self.undelivered, reason, uncertain=uncertain)
         error.__cause__ = reason
         self._delivery = None
         self._batcher.clear()
@@ -316,23 +367,13 @@ class Publisher:
             error, self._untold = self._untold, None
             raise error
 
-    def _encode(self, topic: str, value: Any) -> str:
-        try:
-            payload = self._values.serialise(value)
-        except Exception as err:
-            raise EncodeError(topic, value, err) from err
-        entry = wire.entry_json(topic, wire.encode_serialised(payload))
-        if len(entry) > wire.MAX_ITEM_BYTES:
-            raise ItemTooLargeError(topic, len(entry), wire.MAX_ITEM_BYTES)
-        return entry
-
     def _check_loop(self) -> None:
         if self._loop is None:
             return
         if self._loop.is_closed():
             raise UsageError(
                 "The event loop that this publisher ran on is closed; "
-                f"{self._undelivered} item(s) were not delivered"
+                f"{self.undelivered} item(s) were not delivered"
             )
         try:
             running = asyncio.get_running_loop()
@@ -347,18 +388,12 @@ class Publisher:
     def __del__(self) -> None:
         """Tell of items that were published and never sent."""
         # A constructor that raised leaves no buffer.
-        if getattr(self, "_batcher", None) is not None and self._undelivered:
-            warnings.warn(
-                f"{self._undelivered} item(s) for workflow {self._workflow_id!r} were "
-                "published but never sent: use `async with` or await flush()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+        if getattr(self, "_batcher", None) is None or not self.undelivered:
+            return
+        if not sys.is_finalizing():
+            unsent.tell_lost(self)
+        warnings.warn(unsent.never_sent(self), ResourceWarning, stacklevel=2, source=self)
 
 
-class _Cancelled(asyncio.CancelledError):
-    """The reason when the pump was cancelled; never raised."""
-
-    def __init__(self) -> None:
-        super().__init__("publishing was cancelled")
+_pumps: set[asyncio.Task[None]] = set()
+"""All pumps that run: an event loop does not keep its tasks alive."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from temporalio.api.common.v1 import Payload
 
@@ -41,9 +41,13 @@ class TopicHandle(Generic[T]):
     def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
         """Encode ``value`` and buffer it for the next batch; does not wait.
 
+        Batches are sent in the client's ``async with`` block, and while somebody awaits
+        ``flush()`` or :meth:`send`. Elsewhere items stay in the buffer; if nothing sends them
+        within 5 s, a warning in the log says so.
+
         Args:
             value: The value; a ready ``Payload`` passes through as it is.
-            force_flush: Send now rather than at the end of the batch interval.
+            force_flush: In the block, send now rather than at the end of the batch interval.
 
         Raises:
             EncodeError: The value cannot be encoded.
@@ -72,12 +76,34 @@ class TopicHandle(Generic[T]):
         from_offset: int | Last = 0,
         *,
         poll_cooldown: timedelta = timedelta(milliseconds=100),
+        max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[T]]:
         """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
         return self._client.subscribe(
-            [self._name], from_offset, result_type=self._type, poll_cooldown=poll_cooldown
+            [self._name],
+            from_offset,
+            result_type=self._type,
+            poll_cooldown=poll_cooldown,
+            max_outage=max_outage,
         )
 
-    def follow(self, from_offset: int | Last = 0) -> AsyncIterator[Event[T]]:
+    def follow(
+        self, from_offset: int | Last = 0, *, max_outage: timedelta | None = None
+    ) -> AsyncIterator[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
-        return self._client.follow([self._name], from_offset, result_type=self._type)
+        return self._client.follow(
+            [self._name], from_offset, result_type=self._type, max_outage=max_outage
+        )
+
+
+Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None
+"""A topic, several, or None for all."""
+
+
+def names_of(topics: Topics) -> list[str]:
+    """Return the names of topics."""
+    if topics is None:
+        return []
+    if isinstance(topics, (str, TopicHandle)):
+        topics = [topics]
+    return [topic.name if isinstance(topic, TopicHandle) else topic for topic in topics]

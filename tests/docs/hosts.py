@@ -76,3 +76,16 @@ class Hello:
     @workflow.run
     async def run(self) -> None:
         self.words.publish("hello")
+
+
+@workflow.defn
+class Parent:
+    """Hosts a stream, and has a child of the given type ship."""
+
+    @workflow.init
+    def __init__(self, child: str) -> None:
+        self.stream = WorkflowStream()
+
+    @workflow.run
+    async def run(self, child: str) -> None:
+        await workflow.execute_child_workflow(child)

@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStreamClient
 
-from .hosts import Mixed, MixedInput, stumble
+from .hosts import Mixed, MixedInput, Parent, stumble
 
 
 async def test_the_hub_hosts_until_it_is_closed_and_its_transcript_is_what_was_said(
@@ -64,3 +64,33 @@ async def test_the_transcript_of_a_whole_stream_holds_each_thing_once(
         await handle.result()
         expected = "init\n0 begun\n0 done\nafter\nactivity\nlast\n[completed]"
         assert await asyncio.wait_for(reader, 100) == expected
+
+
+async def test_the_activity_of_a_child_publishes_to_the_stream_of_its_parent(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("parent")
+    async with Worker(
+        client,
+        task_queue=name,
+        workflows=[Parent, concepts.Shipping],
+        activities=[concepts.ship],
+    ):
+        await client.execute_workflow(Parent.run, "Shipping", id=name, task_queue=name)
+    stream = WorkflowStreamClient.create(client, name)
+    assert [(item.topic, item.data) async for item in stream.subscribe()] == [("status", "shipped")]
+
+
+async def test_the_headlines_are_those_of_one_topic(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("hub")
+    async with Worker(client, task_queue=name, workflows=[concepts.Hub]):
+        handle = await client.start_workflow(
+            concepts.Hub.run, concepts.HubInput(), id=name, task_queue=name
+        )
+        stream = WorkflowStreamClient.create(client, name)
+        await stream.topic("news").send("one")
+        await stream.topic("other").send("two")
+        await handle.signal(concepts.Hub.close)
+        assert await concepts.headlines(stream) == ["one"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -60,6 +61,24 @@ class Failing(PayloadCodec):
         return list(payloads)
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return list(payloads)
+
+
+class Holding(PayloadCodec):
+    """Decodes what holds a marker only when it is released, as one that asks for keys does."""
+
+    def __init__(self, marker: bytes) -> None:
+        self._marker = marker
+        self.holds = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        return list(payloads)
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        if any(self._marker in payload.data for payload in payloads):
+            self.holds.set()
+            await self.released.wait()
         return list(payloads)
 
 

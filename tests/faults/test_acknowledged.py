@@ -8,9 +8,14 @@ from typing import Any
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.reader.hub import feed_of
 
+from .codecs import Holding, with_codec
+from .conftest import ONE_ATTEMPT
 from .hosts import Host, HostInput, hosting
+from .network import Network
+from .test_network import publish_signals
 
 BUSY_SECONDS = 0.5
 
@@ -28,6 +33,60 @@ async def test_offset_counts_what_the_server_holds_back_while_a_task_runs(
             await stream.flush()
             assert await stream.get_offset() == head
         await handle.signal(Host.close)
+
+
+async def test_offset_counts_what_is_flushed_while_the_codec_holds_its_page_up(
+    client: Client, unique: Any
+) -> None:
+    """Two batches come in one page. The first is folded, the second waits for the codec."""
+    codec = Holding(b'"held"')
+    far = await Client.connect(
+        client.service_client.config.target_host, data_converter=with_codec(codec)
+    )
+    async with hosting(client, unique("host")) as workflow_id:
+        stream = WorkflowStreamClient.create(far, workflow_id)
+        other = WorkflowStreamClient.create(client, workflow_id)
+        assert await stream.topic("t").send("first") == 0
+        await client.get_workflow_handle(workflow_id).signal(Host.work, BUSY_SECONDS)
+        stream.topic("t").publish("flushed")
+        await stream.flush()
+        other.topic("held").publish("of another")
+        await other.flush()
+        asking = asyncio.create_task(stream.get_offset())
+        await codec.holds.wait()
+        await asyncio.wait([asking], timeout=0.5)
+        codec.released.set()
+        assert await asking in (2, 3)
+
+
+async def test_send_keeps_the_verdict_on_what_stands_when_a_copy_of_it_is_fenced(
+    client: Client, unique: Any, network: Network
+) -> None:
+    """The batch arrives, its answer does not. A newer attempt publishes, then the copy comes."""
+    far = await Client.connect(network.address, retry_config=ONE_ATTEMPT)
+    async with hosting(client, unique("host")) as workflow_id:
+        older, newer = (
+            WorkflowStreamClient(
+                c.get_workflow_handle(workflow_id),
+                client=c,
+                _activity=ActivityPublisher("run", "activity", Attempt(number, number)),
+            )
+            for number, c in enumerate((far, client), 1)
+        )
+        assert await older.topic("t").send("first") == 0
+        network.lose_answers()
+        sending = asyncio.create_task(older.topic("t").send("stands"))
+        while await publish_signals(client, workflow_id) != [1, 2]:
+            await asyncio.sleep(0.01)
+        await newer.topic("t").send("anew")
+        await network.until(lambda: network.lost > 0)
+        network.restore()
+        assert await sending == 1
+        # Those of the newer attempt are the announcement and the item.
+        assert await publish_signals(client, workflow_id) == [1, 2, 1, 2, 2]
+        await client.get_workflow_handle(workflow_id).signal(Host.close)
+        found = [(item.offset, item.data) async for item in newer.subscribe()]
+        assert found == [(0, "first"), (1, "stands"), (2, "anew")]
 
 
 async def test_offset_of_a_workflow_started_anew_under_the_same_id(

@@ -21,6 +21,7 @@ from workflow_streams.fold import (
     Regression,
     Superseded,
     Verdict,
+    note_verdict,
 )
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer
 
@@ -353,3 +354,20 @@ def test_any_sequence_counts_once(sequence: int) -> None:
     assert fold.batch("service", sequence, 1) == Accepted(0, 1)
     assert fold.batch("service", sequence, 1) == Duplicate()
     assert fold.batch("service", sequence + 1, 1) == Accepted(1, 1)
+
+
+def test_verdict_on_what_stands_is_kept_when_copies_of_it_come() -> None:
+    verdicts: dict[int, Verdict] = {}
+    for verdict in (Accepted(4, 1), Duplicate(1), Fenced(2), Closed(by_this=False)):
+        note_verdict(verdicts, 1, verdict)
+    note_verdict(verdicts, 2, Duplicate(2))
+    note_verdict(verdicts, 3, Fenced(2))
+    note_verdict(verdicts, 3, Closed(by_this=False))
+    assert verdicts == {1: Accepted(4, 1), 3: Fenced(2)}
+
+
+def test_verdict_of_a_workflow_started_anew_takes_the_place_of_the_one_before() -> None:
+    verdicts: dict[int, Verdict] = {}
+    for verdict in (Accepted(4, 1), Accepted(2, 1)):
+        note_verdict(verdicts, 1, verdict)
+    assert verdicts == {1: Accepted(2, 1)}

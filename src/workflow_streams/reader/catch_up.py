@@ -49,7 +49,7 @@ async def catch_up(
                 rewound = rewound or moment.restarts
                 if rewound or moment.run_id != run_id or moment.place > after:
                     yield moment
-            if page and page[-1].end is not None:
+            if chain.unreadable or (page and page[-1].end is not None):
                 continue
             await feed.wait_level(chain.run_id, chain.place)
             joined = feed.index_after(chain.run_id, chain.read_to)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timezone
 from typing import Any
 
@@ -41,6 +42,7 @@ class Chain:
         runs: Earlier runs, from the last opening record.
         opened: The run of that record; not yet the current one where the next has been entered.
         polled: Whether the current run is hosted by a contrib and has to be polled.
+        unreadable: Whether what comes after the last page is an error, to be raised next.
         renewal: Renews the calls by which it waits for events.
     """
 
@@ -97,6 +99,7 @@ class Chain:
         self._reset: Reset | None = None
         # Whether this part of a run was read before, in another run of its family.
         self._repeats = False
+        self.unreadable = False
 
     @property
     def first_offset(self) -> int:
@@ -107,6 +110,12 @@ class Chain:
     def holds_early(self) -> bool:
         """Whether batches wait for the run to open, and have no offsets before."""
         return bool(self._early)
+
+    @property
+    def put_out(self) -> tuple[str, Place]:
+        """Run and place of the last moment, which may still be held until its page is read."""
+        last = self._out[-1] if self._out else None
+        return (self.run_id, self.place) if last is None else (last.run_id, last.place)
 
     @property
     def restarting(self) -> bool:
@@ -149,7 +158,9 @@ class Chain:
                         break
                     if close is not None and not self._closed:
                         unreadable = await self._close(close)
-                self.seen_id = settled_id(events) or self.seen_id
+                self.unreadable = unreadable is not None
+                if unreadable is None:
+                    self.seen_id = settled_id(events) or self.seen_id
                 if self._out:
                     self.place = self._out[-1].place
                 yield self._out
@@ -322,7 +333,8 @@ class Chain:
             return
         verdict = judged.verdict
         if not isinstance(verdict, Accepted):
-            self._put(fold, event, judged=judged)
+            # Nobody gets its items, so that they are not kept either.
+            self._put(fold, event, judged=replace(judged, entries=[]))
             return
         rewind = end = None
         if (s := verdict.superseded) is not None:

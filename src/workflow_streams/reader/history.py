@@ -18,6 +18,7 @@ from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from ..rpc import explain, is_transient
+from . import outage
 from .renewal import Renewal
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ async def history_pages(
             at_end = token is not None and not full
             pages = await renewal.fetch(read, waits=waits and at_end)
             if pages is None:
+                outage.failed(client, workflow_id, TimeoutError("no answer in time"))
                 continue
             page: Sequence[HistoryEvent] = pages.current_page or ()
             events = [event for event in page if event.event_id > seen_id]
@@ -93,10 +95,12 @@ async def history_pages(
             if not is_transient(err):
                 raise explain(err, workflow_id) from err
             logger.info("Reading workflow %r is retried: %s", workflow_id, err)
+            outage.failed(client, workflow_id, err)
             await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
             continue
         delay = _FIRST_RETRY_SECONDS
+        outage.answered(client, workflow_id)
         if events or not page:
             refusals = 0
         token, full = pages.next_page_token, is_full
@@ -177,7 +181,7 @@ async def close_event(client: Client, workflow_id: str, run_id: str) -> HistoryE
         only = WorkflowHistoryEventFilterType.CLOSE_EVENT
         return await anext(handle.fetch_history_events(wait_new_event=True, event_filter_type=only))
 
-    return await until_answered(closing, workflow_id)
+    return await until_answered(closing, client, workflow_id)
 
 
 async def newest_event_id(client: Client, workflow_id: str, run_id: str) -> int:
@@ -199,15 +203,18 @@ async def newest_event_id(client: Client, workflow_id: str, run_id: str) -> int:
     return settled_id([event async for event in handle.fetch_history_events()])
 
 
-async def until_answered(call: Callable[[], Awaitable[T]], workflow_id: str) -> T:
+async def until_answered(call: Callable[[], Awaitable[T]], client: Client, workflow_id: str) -> T:
     """Make a call again until the server answers; raise what waiting does not mend."""
     delay = _FIRST_RETRY_SECONDS
     while True:
         try:
-            return await call()
+            answer = await call()
+            outage.answered(client, workflow_id)
+            return answer
         except Exception as err:
             if not is_transient(err):
                 raise explain(err, workflow_id) from err
+            outage.failed(client, workflow_id, err)
         await asyncio.sleep(delay * random.uniform(0.5, 1))
         delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
 

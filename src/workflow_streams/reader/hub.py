@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.service import RPCError, ServiceClient
@@ -15,13 +13,15 @@ from temporalio.service import RPCError, ServiceClient
 from .. import wire
 from ..codec import converter_of, record_in
 from ..errors import CodecError, ServerUnavailableError
-from ..events import Last
-from ..fold import Duplicate, Verdict
+from ..events import End, Last
+from ..fold import Verdict, note_verdict
 from ..rpc import connect_failure, translate
 from .chain import Chain
 from .moments import BEFORE_ALL, Moment, Place
 from .polled.retained import Retained
+from .registry import Registry, key_of
 from .ring import Ring
+from .rings import Rings
 from .runs import first_run_of
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class Feed:
         first_run_id: First run of the chain that it reads; empty until it is known.
         base: Lowest retained offset.
         floor: Offset from which the ring has everything; None before the stream has opened.
+        end: How the stream ended, once that has been read.
         done: It reads no more: at the end, after an error, or since nobody used it.
         error: What stopped it, if something did.
     """
@@ -73,19 +74,21 @@ class Feed:
         self.ring = Ring()
         self.join_index = 0
         self.floor: int | None = None
+        self.end: End | None = None
         self._ring_buffer = False
         self._restarting = False
         self._passed: set[str] = set()
+        self._holds_early = False
         self.seen_id = 0
         self._cursors: set[Cursor] = set()
-        self._users = 0
+        self._users = self._finders = 0
         self._progress = asyncio.Event()
         self._room = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         # The chain was the current one at this time; see confirm.
-        self._confirmed = self._loop.time()
+        self._confirmed = self.loop.time()
         self._confirming = asyncio.Lock()
         self._retained = Retained(client, workflow_id)
 
@@ -106,15 +109,26 @@ class Feed:
             self._linger.cancel()
             self._linger = None
         if self._task is None:
-            self._confirmed = self._loop.time()
+            self._confirmed = self.loop.time()
             name = f"follow {self.workflow_id}"
-            self._task = self._loop.create_task(self._run(start), name=name)
+            self._task = self.loop.create_task(self._run(start), name=name)
 
     def release(self) -> None:
         """Undo one :meth:`retain`; the last one stops the feed a little later."""
         self._users -= 1
         if self._users == 0:
-            self._linger = self._loop.call_later(LINGER_SECONDS, self.stop)
+            self._linger = self.loop.call_later(LINGER_SECONDS, self.stop)
+
+    @contextmanager
+    def found(self) -> Iterator[None]:
+        """Keep it among those that are found, also before and without any :meth:`retain`."""
+        self._finders += 1
+        try:
+            yield
+        finally:
+            self._finders -= 1
+            if self._finders == 0 and self._task is None:
+                forget(self)
 
     def stop(self) -> None:
         """Stop reading; a later subscriber gets a new feed."""
@@ -122,11 +136,34 @@ class Feed:
         forget(self)
         if self._task is not None:
             self._task.cancel()
+        if self._users == 0:
+            self._shrink(self.ring.size)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it follows the history now."""
+        return self._task is not None and not self.done
+
+    def give_way(self, size: int) -> None:
+        """Drop ``size`` bytes of the ring or somewhat more; from any thread."""
+        if asyncio.get_running_loop() is self.loop:
+            self._shrink(size)
+        else:
+            with suppress(RuntimeError):  # its loop may be closed
+                self.loop.call_soon_threadsafe(self._shrink, size)
+
+    def _shrink(self, size: int) -> None:
+        # A single subscriber that has not come by is still waited for: it will go its own way.
+        most = self.ring.size - size
+        while len(self.ring) and self.ring.size > most:
+            self._drop()
+        _rings.shrunk(self, self.ring.size)
 
     def attach(self, cursor: Cursor) -> None:
         """Let ``cursor`` count as a subscriber that the feed may have to wait for."""
         self._cursors.add(cursor)
         self._room.set()
+        _rings.used(self, self.ring.size)
 
     def detach(self, cursor: Cursor) -> None:
         """Undo :meth:`attach`."""
@@ -188,9 +225,12 @@ class Feed:
     def has_read(self, run_id: str, event_id: int) -> bool:
         """Whether the feed is past this event, and what stands up to it has offsets."""
         if self.run_id == run_id:
-            early = self.chain is not None and self.chain.holds_early
-            return self.seen_id >= event_id and not early
+            return self.seen_id >= event_id and not self._holds_early
         return run_id in self._passed
+
+    def has_come_to(self, run_id: str, place: Place) -> bool:
+        """Whether its head counts what stands at this place. The chain may be a page ahead."""
+        return self.place >= place if self.run_id == run_id else run_id in self._passed
 
     def polls(self, run_id: str) -> bool:
         """Whether the feed has come to this run, and has to poll it."""
@@ -215,7 +255,7 @@ class Feed:
         """
         async with self._confirming:
             if self._confirmed < since:
-                now = self._loop.time()
+                now = self.loop.time()
                 try:
                     described = await self._describe(None)
                 except ServerUnavailableError:
@@ -265,7 +305,7 @@ class Feed:
                         await self._take(moment)
                     self._enter(chain.run_id)
                     self._restarting = chain.restarting
-                    self.seen_id = chain.seen_id
+                    self.seen_id, self._holds_early = chain.seen_id, chain.holds_early
                     self._announce()
                     # Who waits takes what has come before more of it moves the ring on.
                     await asyncio.sleep(0)
@@ -297,8 +337,8 @@ class Feed:
         if moment.judged is not None:
             judged = moment.judged
             watched = self.watchers.get(judged.publisher_id)
-            if watched is not None and not isinstance(judged.verdict, Duplicate):
-                watched[judged.sequence] = judged.verdict
+            if watched is not None:
+                note_verdict(watched, judged.sequence, judged.verdict)
             future = self.tagged.pop(judged.tag, None) if judged.tag else None
             if future is not None and not future.done():
                 future.set_result((judged.verdict, moment.head))
@@ -309,15 +349,18 @@ class Feed:
         self.head, self.base = moment.head, max(self.base, moment.base)
         self.ring.append(moment)
         if moment.restarts:
-            self.base, self._restarting = moment.base, False
+            self.base, self._restarting, self.end = moment.base, False, None
             self.join_index, self.floor = self.ring.stop, moment.head
+        self.end = moment.end or self.end
         while self.ring.size > RING_BYTES and len(self.ring) > 1 and not self._waits():
             self._drop()
+        _rings.used(self, self.ring.size)
 
     def _enter(self, run_id: str) -> None:
         if run_id != self.run_id:
             self._passed.add(self.run_id)
             self.run_id, self.place, self.seen_id = run_id, BEFORE_ALL, 0
+            self._holds_early = False
 
     def _waits(self) -> bool:
         """Whether to wait for the one and only subscriber, who is at the ring's end."""
@@ -337,23 +380,26 @@ class Feed:
         progress.set()
 
 
-_Feeds = dict[tuple[asyncio.AbstractEventLoop, str, str, str | None, int], Feed]
-_feeds: WeakKeyDictionary[ServiceClient, _Feeds] = WeakKeyDictionary()
-_feeds_lock = threading.Lock()
+_registry: Registry[Feed] = Registry()
+_rings = Rings()
 
 
 def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
-    """Return this event loop's feed of the stream, made anew if there is none that runs."""
-    loop = asyncio.get_running_loop()
-    key = (loop, client.namespace, workflow_id, run_id, id(client.data_converter))
-    with _feeds_lock:
-        feeds = _feeds.setdefault(client.service_client, {})
-        for old in [k for k, f in feeds.items() if f.done or k[0].is_closed()]:
-            del feeds[old]
-        feed = feeds.get(key)
-        if feed is None:
-            feed = feeds[key] = Feed(client, workflow_id, run_id)
-        return feed
+    """Return this event loop's feed of the stream, made anew if there is none that runs.
+
+    The caller retains it at once, or has :meth:`Feed.found` let it go: nothing else would.
+    """
+    key = key_of(client, workflow_id, run_id)
+    feed = _registry.get(client, key, lambda: Feed(client, workflow_id, run_id))
+    if feed.done:
+        forget(feed)
+        feed = _registry.get(client, key, lambda: Feed(client, workflow_id, run_id))
+    return feed
+
+
+def feeds_reading(connection: ServiceClient) -> int:
+    """Return how many histories are followed by way of a connection."""
+    return sum(feed.reads for feed in _registry.all_of(connection))
 
 
 async def hold(client: Client, workflow_id: str, run_id: str | None, start: int | Last) -> Feed:
@@ -375,10 +421,8 @@ async def hold(client: Client, workflow_id: str, run_id: str | None, start: int 
 
 def forget(feed: Feed) -> None:
     """Have the next subscriber make another feed; who reads this one may go on."""
-    with _feeds_lock:
-        feeds = _feeds.get(feed.client.service_client, {})
-        for key in [k for k, f in feeds.items() if f is feed]:
-            del feeds[key]
+    key = key_of(feed.client, feed.workflow_id, feed.pinned_run_id)
+    _registry.remove(feed.client, feed.loop, key, feed)
 
 
 async def rpc(call: Awaitable[T], workflow_id: str) -> T:

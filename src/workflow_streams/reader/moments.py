@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,9 +15,15 @@ Place = tuple[int, int]
 
 BEFORE_ALL: Place = (0, -1)
 
-# What a moment and an item of it take in memory beside their text.
+# What a moment, an item of it and a range that it takes back hold in memory beside their text.
 _MOMENT_BYTES = 300
 _ENTRY_BYTES = 170
+_RANGE_BYTES = 150
+
+
+def entries_size(entries: Iterable[Entry]) -> int:
+    """Return the bytes that items hold in memory, roughly."""
+    return sum(len(topic) + len(data) + _ENTRY_BYTES for topic, data in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,11 @@ class Moment:
     @property
     def size(self) -> int:
         """Bytes that it holds, roughly."""
-        chunk = self.chunk
-        if chunk is None:
-            return _MOMENT_BYTES
-        return _MOMENT_BYTES + chunk.size + _ENTRY_BYTES * len(chunk.entries)
+        size = _MOMENT_BYTES
+        if self.judged is not None:
+            size += len(self.judged.tag)
+        if self.rewind is not None:
+            size += _RANGE_BYTES * len(self.rewind.ranges)
+        if self.chunk is not None:
+            size += self.chunk.size + _ENTRY_BYTES * len(self.chunk.entries)
+        return size

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
 from temporalio.client import (
+    Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -114,7 +115,8 @@ async def asked(
 
 async def closed(handle: Handle) -> bool:
     """Whether the run has closed."""
-    described = await until_answered(handle.describe, handle.id)
+    client: Client = handle._client  # pyright: ignore[reportPrivateUsage]
+    described = await until_answered(handle.describe, client, handle.id)
     return described.status != WorkflowExecutionStatus.RUNNING
 
 

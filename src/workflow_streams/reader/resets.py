@@ -164,7 +164,7 @@ async def _origin_of(
 
     try:
         if not whole:
-            origin.read(await until_answered(first_event, workflow_id))
+            origin.read(await until_answered(first_event, client, workflow_id))
             return origin
         async with aclosing(history_pages(client, workflow_id, run_id)) as pages:
             async for events in pages:

@@ -29,7 +29,7 @@ async def describe(
 ) -> WorkflowExecutionDescription:
     """Describe a run, or the current one; wait while the server does not answer."""
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    return await until_answered(handle.describe, workflow_id)
+    return await until_answered(handle.describe, client, workflow_id)
 
 
 def first_run_of(described: WorkflowExecutionDescription) -> str:

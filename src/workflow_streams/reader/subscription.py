@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 from ..errors import DecodeError
 from ..events import Gap, Item, Last
 from .hub import Feed
+from .outage import bounded
 from .walk import Slice, Step, Walk, check_offset
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ class Subscription(Generic[T]):
 
     An item that cannot be decoded raises :class:`~workflow_streams.errors.DecodeError`; the
     next step goes on after it, and so it does after one that was cancelled or failed otherwise.
+    With ``max_outage``, a step waits no longer than these seconds while the server is away.
     ``aclose()`` ends it early.
     """
 
@@ -30,6 +32,7 @@ class Subscription(Generic[T]):
         decode: Decode,
         *,
         items_only: bool,
+        max_outage: float | None = None,
     ) -> None:
         """Prepare; the first step attaches to ``feed()``."""
         self._make_feed = feed
@@ -38,6 +41,7 @@ class Subscription(Generic[T]):
         self._from = check_offset(from_offset)
         self._decode = decode
         self._items_only = items_only
+        self._max_outage = max_outage
         self._skipped = 0
         self._slice: Slice | None = None
         self._index = 0
@@ -81,7 +85,9 @@ class Subscription(Generic[T]):
         if self._steps is None:
             self._steps = self._walk.steps()
         try:
-            return await anext(self._steps)
+            feed = self._walk.feed
+            async with bounded(feed.client, feed.workflow_id, self._max_outage):
+                return await anext(self._steps)
         except StopAsyncIteration:
             self._closed = True
             raise
