@@ -12,6 +12,8 @@ PURE = (
     "batcher",
     "fold",
     "gateway.frames",
+    "gateway.item_values",
+    "gateway.json_text",
     "gateway.offsets",
     "gateway.security.claims",
     "gateway.security.patterns",
@@ -25,6 +27,7 @@ TESTS = (
     "tests/pure",
     "tests/gateway/http/test_frames.py",
     "tests/gateway/http/test_offsets.py",
+    "tests/gateway/http/test_splicing.py",
     "tests/gateway/security/test_patterns.py",
     "tests/gateway/security/test_rules.py",
 )

@@ -31,4 +31,4 @@ async def run(talk: Talk, *, address: str, viewers: int, write_seconds: float = 
     collect_rarely()
     with listen("127.0.0.1", 0, settings) as listening:
         talk.say(port=listening.getsockname()[1])
-        await server_of(app, settings).serve([listening])
+        await server_of(app).serve([listening])

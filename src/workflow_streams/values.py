@@ -25,6 +25,7 @@ from . import wire
 _SCALARS = frozenset({str, int, float, bool})
 # How a serialised payload of plain JSON begins: its metadata, then the tag of its data.
 _JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
+_JSON_START = len(_JSON_HEAD)
 _LENGTH_BYTES = 5
 
 
@@ -91,9 +92,12 @@ def json_in(raw: bytes) -> bytes | None:
     """Return the data of a serialised payload that is plain JSON and nothing else; else None."""
     if not raw.startswith(_JSON_HEAD):
         return None
+    size = len(raw) - _JSON_START - 1
+    if 0 < size < 0x80 and raw[_JSON_START] == size:
+        return raw[_JSON_START + 1 :]
     size = shift = 0
     # A longer length is none to protobuf, and would cost the square of its bytes to add up.
-    for at in range(len(_JSON_HEAD), min(len(raw), len(_JSON_HEAD) + _LENGTH_BYTES)):
+    for at in range(_JSON_START, min(len(raw), _JSON_START + _LENGTH_BYTES)):
         byte = raw[at]
         size |= (byte & 0x7F) << shift
         if byte < 0x80:

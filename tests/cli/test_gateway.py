@@ -175,3 +175,33 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     assert done.stderr.endswith(
         "Install the gateway with: pip install 'workflow-streams[gateway]'\n"
     )
+
+
+async def test_limits_and_times_are_set_by_options_and_variables(
+    cli: Cli, unique: Callable[[str], str]
+) -> None:
+    name = unique("told")
+    args = ("--sse-seconds", "0.5", "--max-body-bytes", "100")
+    async with serving(cli, *args, WORKFLOW_STREAMS_MAX_URL_BYTES="200") as (_, url):
+        stream = f"{url}/v1/stream/{name}"
+        await get(stream, "PUT", "x" * 100)
+        for target, method, body, status in (
+            (stream, "POST", "x" * 101, 413),
+            (f"{stream}?x={'x' * 200}", "GET", None, 414),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                await get(target, method, body)
+            with refused.value:
+                assert refused.value.code == status
+        # It ends by itself, and says that it does so because its time is over.
+        events = await get(f"{stream}?offset=-1&live=sse")
+        assert b'"closing":"recycled"' in events.replace(b": ", b":")
+    done = await asyncio.gather(
+        cli("gateway", "--sse-seconds", "0"),
+        cli("gateway", "--max-url-bytes", "many"),
+        cli("gateway", WORKFLOW_STREAMS_KEEP_ALIVE_SECONDS="soon"),
+    )
+    assert [(one.status, one.out) for one in done] == [(2, "")] * 3
+    told = ("sse_seconds", "--max-url-bytes", "--keep-alive-seconds")
+    for one, said in zip(done, told, strict=True):
+        assert said in one.err

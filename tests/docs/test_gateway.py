@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from playwright.async_api import async_playwright, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from temporalio.client import Client
 
@@ -117,11 +119,12 @@ async def test_the_signed_url_and_the_check_allow_what_the_page_says(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "url-signing-key").write_text(secrets.token_hex(32))
+    for name in ("url-signing-key", "session-key"):
+        (tmp_path / name).write_text(secrets.token_hex(32))
     monkeypatch.chdir(tmp_path)
     page = load("docs/gateway-security.md")
     await the_url_reads_one_topic(client, page.url, Secret.from_file("url-signing-key"))
-    await the_check_knows_users_by_their_cookie(client, page.settings, unique)
+    await the_check_knows_users_by_their_cookie(client, page, unique)
 
 
 async def the_url_reads_one_topic(client: Client, url: str, key: Secret) -> None:
@@ -144,27 +147,55 @@ async def the_url_reads_one_topic(client: Client, url: str, key: Secret) -> None
         assert (await http.get(url.partition("?")[0])).status_code == 401
 
 
-async def the_check_knows_users_by_their_cookie(
-    client: Client, settings: GatewaySettings, unique: Unique
-) -> None:
+def cookie_of(user: str, log_in: Callable[[str, Response], None]) -> str:
+    response = Response()
+    log_in(user, response)
+    cookie = response.headers["set-cookie"]
+    assert {"HttpOnly", "Secure", "SameSite=lax"} <= set(cookie.split("; "))
+    return cookie.partition(";")[0]
+
+
+def forged(user: str, cookie: str) -> list[str]:
+    """Cookies that somebody else than the application could make for a user."""
+    session = {"sub": user, "exp": int(time.time()) + 600}
+    head, content, signature = cookie.removeprefix("session=").split(".")
+    theirs = jwt.encode(session, secrets.token_hex(32), "HS256")
+    unsigned = jwt.encode(session, None, "none")
+    return [
+        "",
+        f"session={user}",
+        f"user={user}",
+        f"session={theirs}",
+        f"session={unsigned}",
+        f"session={head}.{theirs.split('.')[1]}.{signature}",
+        f"session={head}.{content}.",
+    ]
+
+
+async def the_check_knows_users_by_their_cookie(client: Client, page: Any, unique: Unique) -> None:
     ann, bob = unique("ann"), unique("bob")
-    own, other = (f"/v1/stream/{user}-stream" for user in (ann, bob))
-    async with gateway_at(client, settings) as http:
-        nobody = await http.put(own, json=[1])
-        assert nobody.status_code == 401
-        assert nobody.json()["detail"] == "Log in first."
+    own, other = (f"/v1/stream/{user}/stream" for user in (ann, bob))
+    cookies = {user: cookie_of(user, page.log_in) for user in (ann, bob)}
+    async with gateway_at(client, page.settings) as http:
+        for cookie in forged(ann, cookies[bob]):
+            nobody = await http.put(own, json=[1], headers={"cookie": cookie})
+            assert nobody.status_code == 401
+            assert nobody.json()["detail"] == "Log in first."
         for user, url in ((ann, own), (bob, other)):
-            made = await http.put(url, json=[user], headers={"cookie": f"user={user}"})
+            made = await http.put(url, json=[user], headers={"cookie": cookies[user]})
             assert made.status_code == 201
-        http.cookies.set("user", ann)
-        assert (await http.get(own)).json() == [ann]
+        http.headers["cookie"] = cookies[ann]
+        answer = await http.get(own)
+        assert answer.json() == [ann]
+        assert "private" in answer.headers["cache-control"]
+        assert {"Authorization", "Cookie"} <= set(answer.headers["vary"].split(", "))
         for method in ("GET", "POST", "DELETE"):
             assert (await http.request(method, other)).status_code == 403
 
         async def only_its_own_are_listed() -> bool:
             listed = (await http.get("/v1/streams")).json()["streams"]
             ids = [entry["id"] for entry in listed]
-            assert ids in ([], [f"{ann}-stream"])
+            assert ids in ([], [f"{ann}/stream"])
             return bool(ids)
 
         await eventually(only_its_own_are_listed)

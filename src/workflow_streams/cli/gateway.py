@@ -9,43 +9,23 @@ from typing import Annotated, Literal
 import typer
 
 from .exits import Exit, epilog
-from .options import Environment, connecting
+from .gateway_options import PREFIX, limiting, securing, timing
+from .options import connecting
 from .session import run
 
 EPILOG = epilog(
     """\
 workflow-streams gateway
 workflow-streams gateway --host 0.0.0.0 --jwt-secret-file secret.txt
+workflow-streams gateway --sse-seconds 300 --max-requests-per-second 50
 curl -N 'http://127.0.0.1:8080/v1/stream/order-1?offset=-1&live=sse'""",
     Exit.NO_CONNECTION,
 )
 
-# Secrets come by files or variables alone: options are visible to everybody on the machine.
-securing = Environment("Security options")
-securing.file("--jwt-secret-file", "WORKFLOW_STREAMS_JWT_SECRET_FILE", "Secret of bearer tokens.")
-securing.file("--jwt-public-key-file", "WORKFLOW_STREAMS_JWT_PUBLIC_KEY_FILE", "Their public key.")
-securing.file("--jwks-file", "WORKFLOW_STREAMS_JWKS_FILE", "Their public keys, as JWKS.")
-securing.text("--jwt-audience", "WORKFLOW_STREAMS_JWT_AUDIENCE", "NAME", "What aud must name.")
-securing.text("--jwt-issuer", "WORKFLOW_STREAMS_JWT_ISSUER", "NAME", "What iss must be.")
-securing.text("--jwt-claim", "WORKFLOW_STREAMS_JWT_CLAIM", "NAME", "Claim that holds the rules.")
-securing.file(
-    "--url-signing-key-file", "WORKFLOW_STREAMS_URL_SIGNING_KEY_FILE", "Key of signed URLs."
-)
-securing.text(
-    "--allowed-hosts", "WORKFLOW_STREAMS_ALLOWED_HOSTS", "NAME,...", "Names it may be called by."
-)
-securing.text(
-    "--cors-origins", "WORKFLOW_STREAMS_CORS_ORIGINS", "URL,...", "Sites whose pages may use it."
-)
-securing.text(
-    "--frame-ancestors", "WORKFLOW_STREAMS_FRAME_ANCESTORS", "URL,...", "Sites that may embed it."
-)
-securing.switch(
-    "--allow-anonymous", "WORKFLOW_STREAMS_ALLOW_ANONYMOUS", "Serve everybody, without login."
-)
-
 
 @connecting
+@timing
+@limiting
 @securing
 def gateway(
     *,
@@ -57,7 +37,12 @@ def gateway(
     ] = 8080,
     worker: Annotated[
         bool,
-        typer.Option("--worker/--no-worker", help="Also run the worker of streams made by PUT."),
+        typer.Option(
+            "--worker/--no-worker",
+            envvar=f"{PREFIX}HOST_WORKER",
+            show_envvar=False,
+            help="Also run the worker of streams made by PUT.",
+        ),
     ] = True,
     logs: Annotated[
         Literal["text", "json"],

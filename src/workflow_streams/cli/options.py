@@ -60,6 +60,16 @@ class Environment:
         option = typer.Option(both, envvar=variable, help=help, **self._style)
         self._add(variable, Annotated[bool | None, option])
 
+    def whole(self, name: str, variable: str, metavar: str, help: str) -> None:
+        """Add an option for a whole number."""
+        option = typer.Option(name, envvar=variable, metavar=metavar, help=help, **self._style)
+        self._add(variable, Annotated[int | None, option])
+
+    def number(self, name: str, variable: str, metavar: str, help: str) -> None:
+        """Add an option for a number."""
+        option = typer.Option(name, envvar=variable, metavar=metavar, help=help, **self._style)
+        self._add(variable, Annotated[float | None, option])
+
     def _add(self, variable: str, annotation: Any) -> None:
         self._parameters.append(
             inspect.Parameter(

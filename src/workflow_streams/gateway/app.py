@@ -22,6 +22,7 @@ from .layers.cors import CorsMiddleware
 from .layers.faults import FaultMiddleware
 from .layers.headers import SecurityHeaderMiddleware
 from .layers.limits import ConnectionLimits, LimitMiddleware
+from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
 from .openapi import openapi
 from .problems import (
@@ -101,6 +102,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
                 credentials=security.cors_credentials,
             ),
             Middleware(FaultMiddleware),
+            Middleware(RateMiddleware, rates_of(settings.limits)),
             Middleware(LimitMiddleware, settings.limits, connections),
         ],
         exception_handlers={
@@ -154,6 +156,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         for task in working:
             task.cancel()
         await asyncio.wait(working)
+        await gateway.readiness.aclose()
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -1,24 +1,23 @@
 """Items as bytes: bodies of answers and server-sent events. Pure.
 
-The bytes of JSON values and of contents pass through as they were published.
+The bytes of JSON values and of contents pass through as they were published. What says it is JSON
+and is not goes as base64, as all else does.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from temporalio.api.common.v1 import Payload
-
-from .. import wire
 from ..events import Gap, Rewind
 from ..reader.walk import Slice
-from ..values import json_in
+from .item_values import JsonValues, content
 from .offsets import token_of
 
 JSON_TYPE = "application/json"
@@ -27,7 +26,10 @@ SSE_TYPE = "text/event-stream"
 Topics = Collection[str] | None
 """A topic filter; None for all."""
 
-_JSON_ENCODINGS = frozenset({b"json/plain", b"json/protobuf"})
+_ANY_TYPE = "application/octet-stream"
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
+
+_values = JsonValues()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Shape:
         if self.envelopes:
             return _envelopes(part, topics)
         chosen = (data for topic, data in part.entries if topics is None or topic in topics)
-        return [_json_value(data)[0] if self.json else _content(data) for data in chosen]
+        return [_values.of(data)[0] if self.json else content(data) for data in chosen]
 
     def body(self, pieces: Iterable[bytes]) -> bytes:
         """Return the body that holds these pieces."""
@@ -71,7 +73,13 @@ ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
 
 
 def shape_of(content_type: str) -> Shape:
-    """Return the shape of a stream that was made with this content type."""
+    """Return the shape of a stream that was made with this content type.
+
+    It may come from a history that no gateway has written, and becomes a header field: what would
+    not fit into one is bytes of any type.
+    """
+    if _HEADER_VALUE.fullmatch(content_type) is None:
+        content_type = _ANY_TYPE
     return Shape(content_type, json=media_type(content_type) == JSON_TYPE, envelopes=False)
 
 
@@ -134,7 +142,7 @@ def _envelopes(part: Slice, topics: Topics) -> list[bytes]:
     for offset, (topic, data) in enumerate(part.entries, part.offset):
         if topics is not None and topic not in topics:
             continue
-        value, more = _json_value(data)
+        value, more = _values.of(data)
         pieces.append(
             b'{"offset":%d,"topic":%s%s,"data":%s%s}' % (offset, _topic(topic), time, value, more)
         )
@@ -151,26 +159,3 @@ def _time_field(time: datetime | None) -> bytes:
 @lru_cache(maxsize=4096)
 def _topic(topic: str) -> bytes:
     return json.dumps(topic).encode()
-
-
-def _json_value(data: str) -> tuple[bytes, bytes]:
-    """Return an item's value as JSON, and the fields that explain one that is not JSON."""
-    raw = base64.b64decode(data)
-    value = json_in(raw)
-    if value is not None:
-        return value, b""
-    try:
-        payload = Payload.FromString(raw)
-    except Exception:
-        return b"null", b',"encoding":"unreadable"'
-    encoding = payload.metadata.get("encoding", b"")
-    if encoding in _JSON_ENCODINGS and payload.data:
-        return payload.data, b""
-    if encoding == b"binary/null":
-        return b"null", b""
-    name = json.dumps(encoding.decode(errors="replace")).encode()
-    return b'"%s"' % base64.b64encode(payload.data), b',"encoding":' + name
-
-
-def _content(data: str) -> bytes:
-    return wire.decode_payload(data).data

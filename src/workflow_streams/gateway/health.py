@@ -8,7 +8,6 @@ from starlette.responses import JSONResponse, Response
 from .sessions import gateway_of
 
 _NO_STORE = {"cache-control": "no-store"}
-_PATIENCE_SECONDS = 2.0
 
 
 async def healthz(_request: Request) -> Response:
@@ -19,7 +18,7 @@ async def healthz(_request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Temporal answers, and the gateway is not about to end."""
     gateway = gateway_of(request)
-    ready = not gateway.closing.done() and await gateway.link.is_ready(_PATIENCE_SECONDS)
+    ready = not gateway.closing.done() and await gateway.readiness.is_ready()
     return JSONResponse(
         {"status": "ready" if ready else "unavailable"},
         status_code=200 if ready else 503,

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from ..errors import UsageError
 from .security import check_listening
 from .serving import server_options
 from .sessions import Gateway
@@ -19,7 +20,6 @@ from .settings import GatewaySettings
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 
-_GRACE_SECONDS = 10
 _BACKLOG = 2048
 # What the system may hold of a connection beside what is on its way.
 _UNSENT_BYTES = 128 * 1024
@@ -45,21 +45,31 @@ class GatewayServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_of(app: Starlette, settings: GatewaySettings, **options: Any) -> GatewayServer:
-    """Return a server for an application made by ``create_app``.
+def server_of(app: Starlette, **options: Any) -> GatewayServer:
+    """Return a server for an application made by ``create_app``, by that one's settings.
 
     Args:
         app: The application.
-        settings: Its settings.
         **options: Further arguments of ``uvicorn.Config``, which win.
+
+    Raises:
+        UsageError: It was not made by ``create_app``.
     """
+    gateway = _gateway_in(app)
     config = {
-        **server_options(settings.limits),
-        "timeout_graceful_shutdown": _GRACE_SECONDS,
+        **server_options(gateway.settings.limits),
+        "timeout_graceful_shutdown": gateway.settings.shutdown_seconds,
         "lifespan": "on",
         **options,
     }
-    return GatewayServer(uvicorn.Config(app, **config), app.state.gateway)
+    return GatewayServer(uvicorn.Config(app, **config), gateway)
+
+
+def _gateway_in(app: Starlette) -> Gateway:
+    gateway = getattr(app.state, "gateway", None)
+    if not isinstance(gateway, Gateway):
+        raise UsageError("only what create_app has made can be served; mount it into others")
+    return gateway
 
 
 def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
@@ -123,20 +133,24 @@ def collect_rarely() -> None:
 
 async def serve(
     app: Starlette,
-    settings: GatewaySettings,
     *,
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     **options: Any,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM, by the settings of the application.
 
     Args:
         app: Made by ``create_app``.
-        settings: The same settings.
         host: Address to listen on; anything but the loopback needs a login.
         port: Port to listen on.
         **options: Further arguments of ``uvicorn.Config``.
+
+    Raises:
+        UsageError: It was not made by ``create_app``.
+        InsecureListenError: Others could reach it, and it has no login.
+        OSError: The address is taken or not of this machine.
     """
-    with listen(host, port, settings) as listening:
-        await server_of(app, settings, **options).serve([listening])
+    server = server_of(app, **options)
+    with listen(host, port, _gateway_in(app).settings) as listening:
+        await server.serve([listening])

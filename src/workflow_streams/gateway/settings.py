@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import UsageError
 from ..hosted import HOST_TASK_QUEUE
+from .environment import values_in
 from .layers.limits import LimitSettings
 from .security.settings import SecuritySettings
 
@@ -29,6 +34,7 @@ class GatewaySettings:
         open_seconds: How long a request waits for a stream to be opened by its worker.
         append_seconds: How long a write waits to see itself in the history.
         temporal_seconds: How long one call to Temporal may take.
+        shutdown_seconds: How long requests in progress may take at the end of the process.
         host_task_queue: Task queue of streams made by PUT.
         host_worker: Whether the gateway runs a worker for them itself.
     """
@@ -45,15 +51,39 @@ class GatewaySettings:
     open_seconds: float = 10.0
     append_seconds: float = 30.0
     temporal_seconds: float = 10.0
+    shutdown_seconds: int = 10
     host_task_queue: str = HOST_TASK_QUEUE
     host_worker: bool = True
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> GatewaySettings:
+        """Read settings from variables, those of security and limits as well.
+
+        A variable is ``WORKFLOW_STREAMS_`` and the setting's name, such as
+        ``WORKFLOW_STREAMS_SSE_SECONDS``.
+
+        Args:
+            environ: Variables.
+            **given: Settings that the application says itself; they win.
+
+        Raises:
+            UsageError: A variable has no value that its setting can have, or they contradict
+                each other.
+            OSError: A file that one of them names cannot be read.
+        """
+        told = {**values_in(environ, cls), **given}
+        told.setdefault("limits", LimitSettings.from_env(environ))
+        if "security" not in told:  # which reads files
+            told["security"] = SecuritySettings.from_env(environ)
+        return cls(**told)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            UsageError: A size or time is not over zero.
+            UsageError: A size or time is not over zero, or has no end.
         """
         for name in self.__slots__:
-            if name.endswith(("_bytes", "_seconds")) and getattr(self, name) <= 0:
+            is_number = name.endswith(("_bytes", "_seconds"))
+            if is_number and not 0 < getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be over 0")

@@ -64,8 +64,9 @@ async def test_viewers_stay_while_temporal_restarts_and_then_go_on(
                 events = source.events()
                 seen = [await anext(events), await anext(events)]
                 await server.kill()
-                assert (await http.get(f"{gateway.url}/readyz")).status_code == 503
                 assert (await http.get(url)).status_code == 503
+                while (await http.get(f"{gateway.url}/readyz")).status_code != 503:
+                    await asyncio.sleep(0.05)
                 waiting = asyncio.create_task(collect(events, 2))
                 silence = len(source.raw)
                 while source.raw.count(b": keep-alive", silence) < 3:

@@ -21,6 +21,7 @@ def request(
     host: str = "127.0.0.1:4437",
     client: tuple[str, int] | None = ("127.0.0.1", 50_000),
     server: tuple[str, int | None] | None = LOOPBACK,
+    http_version: str = "1.1",
 ) -> Request:
     parts = urlsplit(url)
     fields = [("host", host), *headers]
@@ -28,6 +29,7 @@ def request(
         fields.append(("authorization", f"Bearer {token}"))
     scope: dict[str, Any] = {
         "type": "http",
+        "http_version": http_version,
         "method": "GET",
         "path": parts.path,
         "query_string": parts.query.encode(),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from workflow_streams.errors import UsageError
+from workflow_streams.gateway import GatewaySettings
 from workflow_streams.gateway.layers.limits import LimitSettings
 from workflow_streams.gateway.security import Secret, SecuritySettings
 from workflow_streams.gateway.security.claims import ALL_ACTIONS, decide, parse_rules
@@ -27,8 +28,11 @@ def rows_of(heading: str) -> list[list[str]]:
 
 
 def test_the_limits_have_the_defaults_that_the_page_tells() -> None:
-    told: dict[str, float] = {}
+    told: dict[str, float | None] = {}
     for names, default, _ in rows_of("Limits"):
+        if default == "none":
+            told[names.strip("`")] = None
+            continue
         numbers = re.findall(r"(?<![/\d])([\d,]+)(?: (KiB|MiB|s))?\b", default.split("(")[0])
         for name, (number, unit) in zip(re.findall(r"`(\w+)`", names), numbers, strict=False):
             told[name] = float(number.replace(",", "")) * UNITS.get(unit, 1)
@@ -58,13 +62,11 @@ def test_the_settings_and_variables_on_the_page_exist() -> None:
         def get(self, name: str, default: object = None) -> None:  # type: ignore[override]
             asked.add(name)
 
-    SecuritySettings.from_env(Recording())
+    GatewaySettings.from_env(Recording())
     named = set(re.findall(r"WORKFLOW_STREAMS_[A-Z_]+", TEXT))
     assert named <= asked
     defaults = SecuritySettings()
-    assert (
-        f"`leeway_seconds` | | by how much clocks may differ; {defaults.leeway_seconds:g}" in TEXT
-    )
+    assert f"by how much clocks may differ; {defaults.leeway_seconds:g}" in TEXT
     assert f"`seconds` ({defaults.signed_url_seconds:g};" in TEXT
     assert f"at most {defaults.max_signed_url_seconds:,.0f})" in TEXT
 
@@ -76,3 +78,18 @@ def test_the_key_sizes_on_the_page_are_enforced() -> None:
     assert SecuritySettings(jwt_secret=Secret("x" * 32)).has_token_keys
     with pytest.raises(UsageError):
         SecuritySettings(jwt_secret=Secret("x" * 31))
+
+
+def test_the_settings_have_the_defaults_that_the_other_page_tells() -> None:
+    page = PAGE.with_name("gateway.md").read_text()
+    table = page.split("| setting | default | what it is for |\n")[1].split("\n\n")[0]
+    rows = [[cell.strip(" `") for cell in row.split("|")[1:3]] for row in table.splitlines()[1:]]
+    told = {name: default.replace(",", "") for name, default in rows}
+    defaults = GatewaySettings()
+    names = set(GatewaySettings.__slots__) - {"security", "limits"}
+    assert told == {
+        name: ""
+        if name == "host_task_queue"
+        else f"{getattr(defaults, name)}".lower().removesuffix(".0")
+        for name in names
+    }

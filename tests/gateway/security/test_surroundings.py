@@ -176,9 +176,8 @@ async def test_without_login_pages_of_others_neither_read_nor_write(
 SERVE = """
 import asyncio, sys
 from workflow_streams import connect
-from workflow_streams.gateway import GatewaySettings, SecuritySettings, create_app, serve
-settings = GatewaySettings(security=SecuritySettings.from_env())
-asyncio.run(serve(create_app(connect, settings), settings, host=sys.argv[1], port=0))
+from workflow_streams.gateway import GatewaySettings, create_app, serve
+asyncio.run(serve(create_app(connect, GatewaySettings.from_env()), host=sys.argv[1], port=0))
 """
 
 

@@ -11,6 +11,8 @@ import pytest
 from playwright.async_api import expect
 from temporalio.api.common.v1 import Payload
 
+from workflow_streams.gateway.json_text import MOST_NESTING
+
 from ..http.serving import GatewayProcess
 from .hosts import Hosts
 from .looking import Looker
@@ -179,21 +181,22 @@ async def test_deep_nesting_and_long_numbers_are_shown(
 ) -> None:
     stream = unique("deep")
     await hosts.host(stream)
-    deep = b"[" * 3000 + b"]" * 3000
+    deep, too_deep = (b"[" * levels + b"]" * levels for levels in (MOST_NESTING, 3000))
     numbers = b'{"id": 12345678901234567890, "x": 0.1, "big": 1e400}'
     await hosts.publish(
         stream,
         *(
             ("raw", Payload(metadata={"encoding": b"json/plain"}, data=data))
-            for data in (deep, numbers)
+            for data in (deep, numbers, too_deep)
         ),
     )
     await looker.open(stream)
     await looker.live()
-    await looker.head(2)
+    await looker.head(3)
     rows = await looker.rows()
     assert rows[0].text == "[" * 64 + "…" + "]" * 64
     assert rows[1].text == '{"id": 12345678901234567890, "x": 0.1, "big": 1e400}'
+    assert rows[2].text.startswith('json/plain "W1tb')
     await looker.at("#items .item").first.click()
     await expect(looker.at("#details-value")).to_contain_text("…")
 

@@ -18,7 +18,7 @@ from ..session import ActionError, cancel_on
 from .connection import open_client
 
 try:
-    from ...gateway import GatewaySettings, SecuritySettings, create_app
+    from ...gateway import GatewaySettings, create_app
     from ...gateway.server import collect_rarely, listen, server_of
     from ...gateway.telemetry.logs import configure_logging
 except ModuleNotFoundError as err:
@@ -47,7 +47,7 @@ def gateway_settings(*, with_worker: bool) -> GatewaySettings:
         ActionError: They cannot work.
     """
     try:
-        return GatewaySettings(security=SecuritySettings.from_env(), host_worker=with_worker)
+        return GatewaySettings.from_env(host_worker=with_worker)
     except (UsageError, OSError, ValueError) as err:
         raise ActionError(str(err), Exit.USAGE) from err
 
@@ -69,7 +69,7 @@ async def running_gateway(
     except OSError as err:
         raise ActionError(f"Cannot listen on {host}, port {port}: {err.strerror}") from err
     with listening:
-        server = server_of(app, settings)
+        server = server_of(app)
         # Signals are this process's business; uvicorn would raise them again when it has ended.
         server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
         serving = asyncio.create_task(server.serve([listening]), name="gateway server")

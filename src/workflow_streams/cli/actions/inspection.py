@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ...failing_host import failing_attempt
 from ...publisher_ids import parse_producer, parse_publisher_id
 from ..columns import Columns
 from ..exits import Exit
@@ -53,6 +54,8 @@ def members(report: Report) -> dict[str, Any]:
         "batches": dict(sorted(report.verdicts.items())),
         "rewinds": report.rewinds,
     }
+    if attempt := failing_attempt(described):
+        found["task_attempt"] = attempt
     if fold is not None and fold.keep_last is not None:
         found["keep_last"] = fold.keep_last
     if report.chain.rules is not None:
@@ -67,12 +70,14 @@ def members(report: Report) -> dict[str, Any]:
 def text_of(report: Report, style: Style) -> str:
     """Return everything as lines and tables."""
     described, found = report.described, members(report)
+    attempt = found.get("task_attempt")
     base = "not known" if report.base is None else str(report.base)
     if report.head is not None and report.base is not None:
         base += f", {report.head - report.base} item(s) retained"
     facts = {
         "state": state_of(found),
         "failure": shown(causes(report.end.failure)) if report.end and report.end.failure else "",
+        "task": f"failed or timed out; at attempt {attempt}" if attempt else "",
         "type": f"{shown(described.workflow_type)} on task queue {shown(described.task_queue)}",
         "host": report.host or "not known",
         "head": "not known" if report.head is None else str(report.head),

@@ -12,22 +12,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...errors import UsageError
 from ..refusals import CrossOriginError
 from ..responses import refuse
+from ..security.forwarding import is_forwarding
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_HEADERS = (
     "Authorization, Content-Type, If-None-Match, Last-Event-ID, Producer-Epoch, Producer-Id, "
-    "Producer-Seq, Stream-Closed, Stream-Expires-At, Stream-Seq, Stream-TTL, X-Request-Id"
+    "Producer-Seq, Stream-Closed, Stream-Expires-At, Stream-Fork-Offset, Stream-Fork-Sub-Offset, "
+    "Stream-Forked-From, Stream-Seq, Stream-TTL, X-Request-Id"
 )
+MOST_ASKED_FOR = 50
+"""How many header fields a page may send beside those that the gateway knows."""
+
 _EXPOSED_HEADERS = (
-    "Content-Encoding, ETag, Location, Producer-Epoch, Producer-Expected-Seq, "
+    "Allow, Content-Encoding, ETag, Location, Producer-Epoch, Producer-Expected-Seq, "
     "Producer-Received-Seq, Producer-Seq, Retry-After, Stream-Base-Offset, Stream-Closed, "
     "Stream-Cursor, Stream-Expires-At, Stream-Gaps, Stream-Next-Offset, Stream-Outcome, "
-    "Stream-Rewinds, Stream-SSE-Data-Encoding, Stream-TTL, Stream-Up-To-Date, "
+    "Stream-Rewinds, Stream-SSE-Data-Encoding, Stream-TTL, Stream-Task-Attempt, "
+    "Stream-Up-To-Date, "
     "WWW-Authenticate, X-Request-Id"
 )
 _MAX_AGE_SECONDS = 600
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_FIELD_NAME = re.compile(r"[!#$%&'+.^_`|~0-9a-z-]{1,100}", re.ASCII)
 _ORIGIN = re.compile(r"https?://[^/?#@\\\s]+", re.IGNORECASE)
 
 
@@ -69,7 +76,8 @@ class CorsMiddleware:
             await send(message)
 
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await _answer_preflight(sending)
+            asked = headers.get("access-control-request-headers", "") if allowed else ""
+            await _answer_preflight(sending, asked)
         elif scope["method"] not in _SAFE_METHODS and not allowed and _is_foreign(headers):
             refusal = CrossOriginError(
                 "A page of another origin may change something here only if its origin is listed."
@@ -89,16 +97,35 @@ class CorsMiddleware:
         return added
 
 
-async def _answer_preflight(send: Send) -> None:
+async def _answer_preflight(send: Send, asked: str) -> None:
     """Tell what is possible; without ``Access-Control-Allow-Origin`` it permits nothing."""
     headers = [
         (b"access-control-allow-methods", _METHODS.encode()),
-        (b"access-control-allow-headers", _REQUEST_HEADERS.encode()),
+        (
+            b"access-control-allow-headers",
+            ", ".join([_REQUEST_HEADERS, *_harmless(asked)]).encode(),
+        ),
         (b"access-control-max-age", str(_MAX_AGE_SECONDS).encode()),
         (b"vary", b"Access-Control-Request-Method, Access-Control-Request-Headers"),
     ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+def _harmless(asked: str) -> list[str]:
+    """Return the header fields, of those that a page asks for, that it may send as well.
+
+    Tracing tools and HTTP clients add fields of their own, and a page whose origin is listed may
+    send what a program may. But it may not claim that a proxy has passed the request on: limits,
+    logs and checks may take a proxy's word for where a request comes from.
+    """
+    known = _REQUEST_HEADERS.lower().split(", ")
+    names = dict.fromkeys(name.strip() for name in asked.lower().split(","))
+    return [
+        name
+        for name in names
+        if _FIELD_NAME.fullmatch(name) and name not in known and not is_forwarding(name)
+    ][:MOST_ASKED_FOR]
 
 
 def normal_origin(origin: str, *, strict: bool = False) -> str:

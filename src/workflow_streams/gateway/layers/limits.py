@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import UsageError
+from ..environment import values_in
 from ..refusals import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -44,6 +47,9 @@ class LimitSettings:
         max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
             ones of one token's subject. Over it: 429. Behind a proxy, let the server take the
             address from it (uvicorn's ``forwarded_allow_ips``).
+        max_requests_per_second: Requests of one address, and of one subject, in the long run.
+            Over it: 429. None for no limit.
+        max_request_burst: How many of them may come at once, after a silence.
     """
 
     max_url_bytes: int = 8 * 1024
@@ -54,15 +60,27 @@ class LimitSettings:
     body_idle_seconds: float = 30.0
     max_connections: int = 10_000
     max_connections_per_client: int = 2_000
+    max_requests_per_second: float | None = None
+    max_request_burst: int = 100
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> LimitSettings:
+        """Read limits from variables: ``WORKFLOW_STREAMS_`` and a limit's name.
+
+        Raises:
+            UsageError: One of them is no number, or lets nothing through.
+        """
+        return cls(**values_in(environ, cls))
 
     def __post_init__(self) -> None:
         """Refuse limits that let nothing through.
 
         Raises:
-            UsageError: One of them is not over zero.
+            UsageError: One of them is not over zero, or has no end.
         """
         for name in self.__slots__:
-            if getattr(self, name) <= 0:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} must be over 0")
 
 

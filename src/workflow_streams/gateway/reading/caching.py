@@ -49,10 +49,27 @@ def matches(known: str, etag: str) -> bool:
     return any(tag in (opaque, "*") for tag in tags)
 
 
-def cache_control(grant: Grant, *, lasting: bool = True) -> str:
-    """Return ``Cache-Control``; ``lasting``: what was answered stays as it is."""
+def cache_headers(grant: Grant, *, lasting: bool = True) -> dict[str, str]:
+    """Return what caches are told; ``lasting``: what was answered stays as it is.
+
+    Where there is a login, no cache that serves others may keep an answer, and one's own may not
+    give it to whoever logs in after.
+    """
     scope = "private" if grant.is_private else "public"
-    return f"{scope}, {_CACHEABLE}" if lasting else f"{scope}, no-cache"
+    return _for(grant, f"{scope}, {_CACHEABLE if lasting else 'no-cache'}")
+
+
+def event_cache_headers(grant: Grant) -> dict[str, str]:
+    """Return what caches are told of an event stream, which nobody on the way may change."""
+    scope = "private, " if grant.is_private else ""
+    return _for(grant, f"{scope}no-cache, no-transform")
+
+
+def _for(grant: Grant, cache_control: str) -> dict[str, str]:
+    headers = {"cache-control": cache_control}
+    if grant.varies_on:
+        headers["vary"] = ", ".join(grant.varies_on)
+    return headers
 
 
 def accepts_gzip(header: str) -> bool:

@@ -6,10 +6,12 @@ import logging
 import secrets
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
+from ..layers.rates import count_for_subject
 from ..refusals import (
     AmbiguousCredentialsError,
     AuthenticationRequiredError,
@@ -60,7 +62,8 @@ class Authority:
                 stream as a whole when writing.
 
         Raises:
-            RefusedError: 400, 401 or 403; see :mod:`workflow_streams.gateway.refusals`.
+            RefusedError: 400, 401, 403, or 429 for a subject that asks too often; see
+                :mod:`workflow_streams.gateway.refusals`.
         """
         state = request.scope.setdefault("state", {})
         try:
@@ -71,6 +74,7 @@ class Authority:
                 logger.info("Refused, %s: %s", refusal.slug, refusal.cause_for_log, extra=extra)
             raise
         state["subject"] = grant.subject
+        count_for_subject(request.scope, grant.client)
         return grant
 
     async def _authorize(
@@ -80,12 +84,20 @@ class Authority:
             check_workflow_id(workflow_id)
         grant = self._by_credentials(request, action, workflow_id, topics)
         check = self.settings.check
-        if check is None:
-            return grant
-        checked = await check(Access(request, action, workflow_id, topics, grant))
-        if checked is None:
-            raise ForbiddenError(cause_for_log="the check said no")
-        return checked
+        if check is not None:
+            checked = await check(Access(request, action, workflow_id, topics, grant))
+            if checked is None:
+                raise ForbiddenError(cause_for_log="the check said no")
+            grant = checked
+        # Last, since a check may return a grant that it has made itself.
+        return replace(grant, varies_on=self._varies_on(grant))
+
+    def _varies_on(self, grant: Grant) -> tuple[str, ...]:
+        """Return the header fields that decide who gets the answer; none if anybody does."""
+        fields = ("Authorization",) if self._tokens or grant.source != "anonymous" else ()
+        if self.settings.check is None:
+            return fields
+        return ("Authorization", *self.settings.check_headers)
 
     def _by_credentials(
         self, request: HTTPConnection, action: Action, workflow_id: str, topics: frozenset[str]

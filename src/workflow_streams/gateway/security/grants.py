@@ -31,6 +31,8 @@ class Grant:
         source: Where the permission comes from.
         rules: All that the credentials allow, for listings.
         visible: Which of the ids that the rules allow a listing shows.
+        varies_on: Header fields of the request by which the login tells users apart; empty where
+            there is no login, and the answer is the same for everybody. The gateway sets it.
     """
 
     topics: frozenset[str] | None
@@ -39,11 +41,12 @@ class Grant:
     source: Source = "anonymous"
     rules: tuple[Rule, ...] = ()
     visible: Callable[[str], bool] = field(default=_everything, repr=False)
+    varies_on: tuple[str, ...] = ()
 
     @property
     def is_private(self) -> bool:
         """Whether answers may not be kept by caches that serve others, too."""
-        return self.source != "anonymous" or self.expires_at is not None
+        return bool(self.varies_on) or self.expires_at is not None
 
     @property
     def client(self) -> str:

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from ...errors import UsageError
 from ..refusals import LocalOnlyError
+from .forwarding import forwarded_by
 from .settings import SecuritySettings
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -49,10 +50,11 @@ def check_local(request: HTTPConnection, settings: SecuritySettings) -> None:
 
     For gateways without login. A mounted gateway does not know what its server listens on, so
     both ends of the connection are looked at. The ``Host`` is, because a web page can have its
-    own name resolve to 127.0.0.1 (DNS rebinding) and then reads as if it were local.
+    own name resolve to 127.0.0.1 (DNS rebinding) and then reads as if it were local. And a proxy
+    on this machine passes on what comes from others, as far as it shows.
 
     Raises:
-        LocalOnlyError: One of them is another.
+        LocalOnlyError: One of them is another, or a proxy passed the request on.
     """
     for end in (request.scope.get("client"), request.scope.get("server")):
         # A connection by a Unix socket has no client, and a server without a port.
@@ -61,6 +63,11 @@ def check_local(request: HTTPConnection, settings: SecuritySettings) -> None:
                 "There is no login here, so other machines are not served.",
                 cause_for_log=f"address {end[0]}",
             )
+    if proxy := forwarded_by(request):
+        raise LocalOnlyError(
+            "There is no login here, so what a proxy passes on is not served.",
+            cause_for_log=f"passed on by a proxy: {proxy}",
+        )
     host = host_name(request.headers.get("host", ""))
     if host not in _LOOPBACK_NAMES and host not in settings.allowed_hosts:
         raise LocalOnlyError(

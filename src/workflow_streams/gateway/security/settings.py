@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import UsageError
+from ..environment import text_in, values_in
 from .grants import Check
 from .secrets import Secret
+
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 MIN_SECRET_BYTES = 32
 """As long as HMAC-SHA256's output (RFC 7518, section 3.2)."""
@@ -40,6 +45,8 @@ class SecuritySettings:
         signed_url_seconds: How long a signed URL holds if its maker names no time.
         max_signed_url_seconds: How long it may hold at most.
         check: The user's own check; see :data:`Check`.
+        check_headers: Header fields by which the check tells users apart. A browser's own cache
+            then does not give what one user has read to the next.
         allowed_hosts: Names by which a gateway without login may be called beside the
             loopback's own; any other ``Host`` is refused, against DNS rebinding.
         cors_origins: Origins (``https://app.example.com``) whose pages may use the gateway;
@@ -61,6 +68,7 @@ class SecuritySettings:
     signed_url_seconds: float = 300.0
     max_signed_url_seconds: float = 3600.0
     check: Check | None = None
+    check_headers: tuple[str, ...] = ("Cookie",)
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     cors_credentials: bool = False
@@ -82,10 +90,12 @@ class SecuritySettings:
                 raise UsageError(f"{name}: a secret has at least {MIN_SECRET_BYTES} bytes")
         if self.jwt_secret is not None and self.jwt_secret in self.url_signing_keys:
             raise UsageError("jwt_secret and url_signing_keys must differ: one key, one purpose")
-        if self.leeway_seconds < 0 or self.max_token_bytes <= 0:
+        if not 0 <= self.leeway_seconds < math.inf or self.max_token_bytes <= 0:
             raise UsageError("leeway_seconds is at least 0, max_token_bytes more")
-        if not 0 < self.signed_url_seconds <= self.max_signed_url_seconds:
+        if not 0 < self.signed_url_seconds <= self.max_signed_url_seconds < math.inf:
             raise UsageError("signed_url_seconds is over 0 and at most max_signed_url_seconds")
+        if any(_FIELD_NAME.fullmatch(name) is None for name in self.check_headers):
+            raise UsageError("check_headers are names of header fields")
         if self.cors_credentials and "*" in self.cors_origins:
             raise UsageError("cors_credentials needs the origins by name, not '*'")
 
@@ -106,11 +116,10 @@ class SecuritySettings:
     ) -> SecuritySettings:
         """Read settings from variables; none of them is needed.
 
-        ``WORKFLOW_STREAMS_JWT_SECRET`` or ``..._JWT_SECRET_FILE``,
-        ``..._JWT_PUBLIC_KEY_FILE``, ``..._JWKS_FILE``, ``..._JWT_AUDIENCE``,
-        ``..._JWT_ISSUER``, ``..._JWT_CLAIM``, ``..._URL_SIGNING_KEY`` or
-        ``..._URL_SIGNING_KEY_FILE``; lists with commas: ``..._ALLOWED_HOSTS``,
-        ``..._CORS_ORIGINS``, ``..._FRAME_ANCESTORS``; ``..._ALLOW_ANONYMOUS=true``.
+        A variable is ``WORKFLOW_STREAMS_`` and the setting's name, lists with commas, switches
+        ``true`` or ``false``. Keys are in files: ``..._JWT_SECRET_FILE``,
+        ``..._JWT_PUBLIC_KEY_FILE``, ``..._JWKS_FILE``, ``..._URL_SIGNING_KEY_FILE``; secrets may
+        also stand in ``..._JWT_SECRET`` and ``..._URL_SIGNING_KEY``.
 
         Raises:
             UsageError: They are unsafe or contradict each other.
@@ -118,23 +127,17 @@ class SecuritySettings:
         """
 
         def get(name: str) -> str | None:
-            return environ.get(f"WORKFLOW_STREAMS_{name}") or None
+            return text_in(environ, name)
 
-        public_key_file, jwks_file = get("JWT_PUBLIC_KEY_FILE"), get("JWKS_FILE")
-        signing_key = _secret(get("URL_SIGNING_KEY"), get("URL_SIGNING_KEY_FILE"))
+        public_key_file, jwks_file = get("jwt_public_key_file"), get("jwks_file")
+        signing_key = _secret(get("url_signing_key"), get("url_signing_key_file"))
         return cls(
-            allow_anonymous=_flag("WORKFLOW_STREAMS_ALLOW_ANONYMOUS", get("ALLOW_ANONYMOUS")),
-            jwt_secret=_secret(get("JWT_SECRET"), get("JWT_SECRET_FILE")),
+            **values_in(environ, cls, omit=("jwt_public_key", "check_headers")),
+            jwt_secret=_secret(get("jwt_secret"), get("jwt_secret_file")),
             jwt_public_key=Path(public_key_file).read_text() if public_key_file else None,
             jwks_file=Path(jwks_file) if jwks_file else None,
-            jwt_audience=get("JWT_AUDIENCE"),
-            jwt_issuer=get("JWT_ISSUER"),
-            jwt_claim=get("JWT_CLAIM") or "streams",
             url_signing_keys=() if signing_key is None else (signing_key,),
             check=check,
-            allowed_hosts=_list(get("ALLOWED_HOSTS")),
-            cors_origins=_list(get("CORS_ORIGINS")),
-            frame_ancestors=_list(get("FRAME_ANCESTORS")),
         )
 
 
@@ -144,15 +147,3 @@ def _secret(value: str | None, path: str | None) -> Secret | None:
     if path:
         return Secret.from_file(path)
     return Secret(value) if value else None
-
-
-def _list(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _flag(name: str, text: str | None) -> bool:
-    if text is None or text.lower() in ("0", "false", "no"):
-        return False
-    if text.lower() in ("1", "true", "yes"):
-        return True
-    raise UsageError(f"{name} is true or false, not {text!r}")

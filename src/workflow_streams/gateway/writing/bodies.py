@@ -11,7 +11,9 @@ from temporalio.api.common.v1 import Payload
 
 from ... import wire
 from ..frames import Shape
+from ..json_text import MOST_NESTING, is_shallow
 from ..problems import InvalidRequestError
+from .appends import in_bounds
 
 _SPACE = " \t\n\r"
 _MAX_MESSAGES = 1_000_000
@@ -36,12 +38,14 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
 
     Raises:
         InvalidRequestError: The stream holds JSON, and this is not.
+        TooLargeError: They are more than a batch may hold.
     """
     if shape.json:
         payloads: Iterator[Payload] = map(wire.json_payload, json_values(body))
     else:
         payloads = iter([content_payload(body)] if body else [])
-    return [wire.entry_json(topic, wire.encode_payload(payload)) for payload in payloads]
+    entries = (wire.entry_json(topic, wire.encode_payload(payload)) for payload in payloads)
+    return list(in_bounds(entries))
 
 
 def content_payload(data: bytes) -> Payload:
@@ -53,14 +57,17 @@ def json_values(body: bytes) -> list[bytes]:
     """Return the values in a body, each as it was sent.
 
     Raises:
-        InvalidRequestError: It is not JSON in UTF-8.
+        InvalidRequestError: It is not JSON in UTF-8, or deeper than an answer may be.
     """
     try:
         text = body.decode()
-        return [value.encode() for value in _values(text)]
+        values = [value.encode() for value in _values(text)]
     except (ValueError, RecursionError):
         # What is wrong with it may quote from it, so it stays here.
         raise InvalidRequestError("The body is not JSON.") from None
+    if not all(map(is_shallow, values)):
+        raise InvalidRequestError(f"A value has at most {MOST_NESTING} levels of nesting.")
+    return values
 
 
 def _values(text: str) -> list[str]:

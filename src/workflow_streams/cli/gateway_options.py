@@ -1,0 +1,94 @@
+"""Options of ``workflow-streams gateway`` that stand for variables: all that a gateway can be told.
+
+They are listed here, and not taken from the settings, so that a help page loads no web server. A
+test compares both.
+"""
+
+from __future__ import annotations
+
+from .options import Environment
+
+PREFIX = "WORKFLOW_STREAMS_"
+
+
+def _variable(option: str) -> str:
+    return PREFIX + option.removeprefix("--").replace("-", "_").upper()
+
+
+class _Own(Environment):
+    """Options whose variables have the same names."""
+
+    def names(self, option: str, metavar: str, help: str) -> None:
+        """Add an option for a text."""
+        self.text(option, _variable(option), metavar, help)
+
+    def path(self, option: str, help: str) -> None:
+        """Add an option for a file."""
+        self.file(option, _variable(option), help)
+
+    def flag(self, option: str, help: str) -> None:
+        """Add an option for true, and one for false."""
+        self.switch(option, _variable(option), help)
+
+    def count(self, option: str, help: str, metavar: str = "N") -> None:
+        """Add an option for a whole number."""
+        self.whole(option, _variable(option), metavar, help)
+
+    def size(self, option: str, help: str) -> None:
+        """Add an option for a number of bytes."""
+        self.whole(option, _variable(option), "BYTES", help)
+
+    def time(self, option: str, help: str) -> None:
+        """Add an option for a number of seconds."""
+        self.number(option, _variable(option), "SECONDS", help)
+
+
+# Secrets come by files or variables alone: options are visible to everybody on the machine.
+securing = _Own("Security options")
+securing.path("--jwt-secret-file", "Secret of bearer tokens.")
+securing.path("--jwt-public-key-file", "Their public key.")
+securing.path("--jwks-file", "Their public keys, as JWKS.")
+securing.names("--jwt-audience", "NAME", "What aud must name.")
+securing.names("--jwt-issuer", "NAME", "What iss must be.")
+securing.names("--jwt-claim", "NAME", "Claim that holds the rules.")
+securing.time("--leeway-seconds", "By how much clocks may differ; default 10.")
+securing.size("--max-token-bytes", "Longest token; default 8,192.")
+securing.path("--url-signing-key-file", "Key of signed URLs.")
+securing.time("--signed-url-seconds", "How long one holds, if not said; default 300.")
+securing.time("--max-signed-url-seconds", "Longest that one may hold; default 3,600.")
+securing.names("--allowed-hosts", "NAME,...", "Names it may be called by.")
+securing.names("--cors-origins", "URL,...", "Sites whose pages may use it.")
+securing.flag("--cors-credentials", "Let them send cookies.")
+securing.names("--frame-ancestors", "URL,...", "Sites that may embed it.")
+securing.flag("--allow-anonymous", "Serve everybody, without login.")
+
+limiting = _Own("Limits")
+limiting.size("--max-url-bytes", "Path and query; default 8,192.")
+limiting.size("--max-header-bytes", "All header fields; default 32,768.")
+limiting.count("--max-headers", "Header fields; default 100.")
+limiting.size("--max-body-bytes", "A body; default 16,777,216.")
+limiting.time("--head-seconds", "Time for a request's head; default 10.")
+limiting.time("--body-idle-seconds", "Longest pause within a body; default 30.")
+limiting.count("--max-connections", "Requests at once; default 10,000.")
+limiting.count("--max-connections-per-client", "Of one client at once; default 2,000.")
+limiting.number(
+    "--max-requests-per-second",
+    _variable("--max-requests-per-second"),
+    "N",
+    "Of one client; default no limit.",
+)
+limiting.count("--max-request-burst", "Of one client at once, with it; default 100.")
+
+timing = _Own("Times and sizes")
+timing.time("--sse-seconds", "Life of an event stream's connection; default 60.")
+timing.time("--keep-alive-seconds", "Longest silence on it; default 15.")
+timing.time("--write-seconds", "For a client to take something in; default 30.")
+timing.time("--long-poll-seconds", "Patience of a long poll; default 25.")
+timing.time("--open-seconds", "For a worker to open a stream; default 10.")
+timing.time("--append-seconds", "For a write to show; default 30.")
+timing.time("--temporal-seconds", "For one call to Temporal; default 10.")
+timing.count("--shutdown-seconds", "For requests in progress, at the end; default 10.", "SECONDS")
+timing.size("--page-bytes", "About the most in an answer; default 4,194,304.")
+timing.size("--event-bytes", "About the most in an event; default 262,144.")
+timing.size("--compress-from-bytes", "Smallest answer to compress; default 1,024.")
+timing.names("--host-task-queue", "NAME", "Task queue of streams made by PUT.")

@@ -1,0 +1,128 @@
+"""How often a client may ask: requests per second, by address and by subject."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..refusals import TooManyRequestsError
+from ..responses import refuse
+from .limits import LimitSettings, network_of, route_path
+
+MOST_CLIENTS = 10_000
+"""Of so many clients it is known how often they have asked. Beyond, the one that has been silent
+longest is forgotten, and may ask as if for the first time."""
+
+# They cost next to nothing, and who asks them may end the process that does not answer.
+_UNCOUNTED = frozenset({"/healthz", "/readyz"})
+
+
+class RequestRates:
+    """A token bucket for each client: it fills at a rate, and holds what may be asked at once."""
+
+    def __init__(
+        self,
+        per_second: float,
+        burst: int,
+        *,
+        most_clients: int = MOST_CLIENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with full buckets.
+
+        Args:
+            per_second: How many requests a client may make in the long run.
+            burst: How many at once, after a silence.
+            most_clients: How many clients are known.
+            clock: Seconds that only grow.
+        """
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._most_clients = most_clients
+        self._clock = clock
+        # What was in the bucket, and when. Who has asked last is last.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @property
+    def clients(self) -> int:
+        """How many clients are known."""
+        return len(self._buckets)
+
+    def take(self, client: str) -> None:
+        """Count a request.
+
+        Args:
+            client: What tells clients apart, such as ``"subject ann"``; empty counts for nobody.
+
+        Raises:
+            TooManyRequestsError: This client has asked too often. It is not counted then.
+        """
+        if not client:
+            return
+        now = self._clock()
+        left = self._left(self._buckets.get(client, (self._burst, now)), now)
+        if left < 1:
+            raise TooManyRequestsError(math.ceil((1 - left) / self._per_second))
+        self._buckets[client] = (left - 1, now)
+        self._buckets.move_to_end(client)
+        self._forget(now)
+
+    def _left(self, bucket: tuple[float, float], now: float) -> float:
+        left, at = bucket
+        return min(self._burst, left + (now - at) * self._per_second)
+
+    def _forget(self, now: float) -> None:
+        """Keep the table small: a full bucket is as good as none."""
+        for _ in range(2):  # one more than can have come
+            oldest = next(iter(self._buckets))
+            full = self._left(self._buckets[oldest], now) >= self._burst
+            if not full and len(self._buckets) <= self._most_clients:
+                return
+            del self._buckets[oldest]
+
+
+def rates_of(settings: LimitSettings) -> RequestRates | None:
+    """Return the rates that settings allow; None if they set no limit."""
+    per_second = settings.max_requests_per_second
+    return None if per_second is None else RequestRates(per_second, settings.max_request_burst)
+
+
+class RateMiddleware:
+    """Counts requests by address, and has the authority count them by subject."""
+
+    def __init__(self, app: ASGIApp, rates: RequestRates | None) -> None:
+        """Wrap ``app``; without ``rates`` there is no limit."""
+        self._app = app
+        self._rates = rates
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through unless its client asks too often."""
+        rates = self._rates
+        if rates is None or scope["type"] != "http" or route_path(scope) in _UNCOUNTED:
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        try:
+            rates.take(f"address {network_of(client[0])}" if client else "")
+        except TooManyRequestsError as refusal:
+            await refuse(refusal, scope, send)
+            return
+        scope.setdefault("state", {})["rates"] = rates
+        await self._app(scope, receive, send)
+
+
+def count_for_subject(scope: Scope, client: str) -> None:
+    """Count a request for the subject that it turns out to be of, once.
+
+    Raises:
+        TooManyRequestsError: This subject has asked too often.
+    """
+    state = scope.setdefault("state", {})
+    # A fork is two permissions and one request.
+    rates: RequestRates | None = state.pop("rates", None)
+    if rates is not None:
+        rates.take(client)

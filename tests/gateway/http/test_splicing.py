@@ -1,0 +1,202 @@
+"""What a publisher sends stays within its item, whatever its bytes are."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
+
+from workflow_streams import wire
+from workflow_streams.gateway import item_values
+from workflow_streams.gateway.frames import ENVELOPES, shape_of
+from workflow_streams.gateway.json_text import MOST_NESTING, is_json_value
+from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.writing.bodies import json_values
+from workflow_streams.reader.walk import Slice
+
+from .events import parse_events
+
+FORGERY = b'1},{"offset":99,"topic":"admin","data":"forged"'
+JSON = shape_of("application/json")
+
+
+def plain(data: bytes, encoding: bytes = b"json/plain") -> Payload:
+    return Payload(metadata={"encoding": encoding}, data=data)
+
+
+def items_of(*payloads: Payload) -> list[Any]:
+    """The items of a page, read as the strictest of clients would."""
+    entries = [("t", wire.encode_payload(payload)) for payload in payloads]
+    page = ENVELOPES.body(ENVELOPES.pieces(Slice(0, entries, None), None))
+    items = strict(page.decode())
+    assert [(item["offset"], item["topic"]) for item in items] == [
+        (offset, "t") for offset in range(len(payloads))
+    ]
+    return list(items)
+
+
+def strict(text: str) -> Any:
+    def refuse(constant: str) -> Any:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def nested(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+VALUES = {
+    "spaces around it": b" \r\n\t[1, 2]\n\n",
+    "the same key twice": b'{"a":1,"a":{"offset":99}}',
+    "an escaped NUL": b'"\\u0000"',
+    # What JavaScript sends of a text that it has cut within a character.
+    "half of a character": b'"\\ud83d"',
+    "line separators": '"\u2028\u2029\u0085"'.encode(),
+    "a BOM within a text": '"\ufeff"'.encode(),
+    "a number of many digits": b"9" * 5000,
+    "a number beyond any float": b"1e999",
+    "nesting": nested(MOST_NESTING),
+    "many that stand beside each other": b"[" + b",".join([b"{}"] * 1000) + b"]",
+    "brackets in a text": b'"' + b"[{" * 1000 + b'"',
+}
+
+NO_VALUES = {
+    "another item": FORGERY,
+    "the array's end": b"1}],[{",
+    "two values": b"1 2",
+    "two values with a comma": b"1,2",
+    "half a value": b'"',
+    "an opening bracket": b"[",
+    "nothing but space": b" \n",
+    "NaN": b"NaN",
+    "NaN within a value": b'{"a":[NaN]}',
+    "Infinity": b"Infinity",
+    "minus Infinity": b"-Infinity",
+    "a NUL": b'"\x00"',
+    "a NUL after the value": b"1\x00",
+    "a line end in a text": b'"a\nevent: control\ndata: {}\n\n"',
+    "a BOM before the value": b"\xef\xbb\xbf1",
+    "UTF-16": '"a"'.encode("utf-16"),
+    "what is no UTF-8": b'"\xff"',
+    "half of a character as bytes": b'"\xed\xa0\x80"',
+    "space that JSON does not know": b"1\x0b",
+    "a no-break space": "1\u00a0".encode(),
+    "a digit of another script": "\u0661".encode(),
+    "a leading zero": b"01",
+    "a comment": b"1//",
+    "single quotes": b"'a'",
+    "nesting beyond the limit": nested(MOST_NESTING + 1),
+    "nesting in what a second key of the same name hides": (
+        b'{"a":' + nested(MOST_NESTING) + b',"a":1}'
+    ),
+    "nesting that no stack holds": nested(100_000),
+    "nesting without an end": b"[" * 100_000,
+    "objects without an end": b'{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("encoding", [b"json/plain", b"json/protobuf"])
+@pytest.mark.parametrize("data", VALUES.values(), ids=VALUES.keys())
+def test_a_json_value_is_told_as_its_bytes(data: bytes, encoding: bytes) -> None:
+    payload = plain(data, encoding)
+    [piece] = ENVELOPES.pieces(Slice(0, [("t", wire.encode_payload(payload))], None), None)
+    assert piece == b'{"offset":0,"topic":"t","data":' + data + b"}"
+
+
+@pytest.mark.parametrize("encoding", [b"json/plain", b"json/protobuf"])
+@pytest.mark.parametrize("data", NO_VALUES.values(), ids=NO_VALUES.keys())
+def test_what_is_no_json_value_is_told_as_base64(data: bytes, encoding: bytes) -> None:
+    before, odd, after = items_of(plain(b"1"), plain(data, encoding), plain(b"2"))
+    assert (before["data"], after["data"]) == (1, 2)
+    assert base64.b64decode(odd["data"], validate=True) == data
+    assert odd["encoding"] == encoding.decode()
+    [piece] = JSON.pieces(Slice(0, [("t", wire.encode_payload(plain(data)))], None), None)
+    assert base64.b64decode(json.loads(piece)) == data
+
+
+@pytest.mark.parametrize("data", NO_VALUES.values(), ids=NO_VALUES.keys())
+def test_what_would_be_told_as_base64_cannot_be_posted_as_json(data: bytes) -> None:
+    for body in (data, b"[" + data + b"]"):
+        try:
+            values = json_values(body)
+        except InvalidRequestError:
+            continue
+        # Two values with a comma between them are an array's, and each is one.
+        shown = [ENVELOPES.pieces(Slice(0, [entry(value)], None), None) for value in values]
+        assert all(b'"encoding"' not in piece for [piece] in shown)
+
+
+def test_a_body_that_is_too_deep_is_refused_however_near_it_comes_to_what_python_takes() -> None:
+    assert json_values(b"[" + nested(MOST_NESTING) + b"]") == [nested(MOST_NESTING)]
+    for levels in range(MOST_NESTING + 1, 1100):
+        with pytest.raises(InvalidRequestError):
+            json_values(b"[" + nested(levels) + b"]")
+
+
+def test_an_item_is_looked_at_once_and_what_is_kept_of_them_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[bytes] = []
+
+    def looking(data: bytes) -> bool:
+        looked_at.append(data)
+        return is_json_value(data)
+
+    monkeypatch.setattr(item_values, "is_json_value", looking)
+    values = item_values.JsonValues(max_bytes=10_000)
+    datas = [b'"%s"' % (b"x" * 1000), b"1", FORGERY]
+    entries = [entry(data)[1] for data in datas]
+    first = [values.of(data) for data in entries]
+    assert first[:2] == [(datas[0], b""), (b"1", b"")]
+    assert [values.of(data) for data in entries] == first
+    assert looked_at == datas
+    for number in range(1000):
+        values.of(entry(b"%d" % number)[1])
+        assert values.bytes <= 10_000
+    assert [values.of(data) for data in entries] == first
+    huge = entry(b'"%s"' % (b"x" * 20_000))[1]
+    assert values.of(huge) == values.of(huge)
+    assert values.bytes == 0
+
+
+def entry(data: bytes) -> tuple[str, str]:
+    return ("t", wire.encode_payload(plain(data)))
+
+
+@given(st.lists(st.binary(max_size=30) | st.text('1{}[]",:x \n\r', max_size=12), min_size=1))
+@example([FORGERY.decode()])
+@example(["1,2", '"a', 'b"'])
+def test_no_bytes_leave_their_item_in_an_answer_or_an_event(datas: list[bytes | str]) -> None:
+    sent = [data.encode() if isinstance(data, str) else data for data in datas]
+    items = items_of(*map(plain, sent))
+    for item, data in zip(items, sent, strict=True):
+        if "encoding" in item:
+            assert base64.b64decode(item["data"], validate=True) == data
+        else:
+            assert item["data"] == json.loads(data)
+    part = Slice(0, [entry(data) for data in sent], None)
+    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), len(sent)))
+    assert (event.kind, strict(event.text)) == ("data", items)
+
+
+@pytest.mark.parametrize("data", ["é", "abc", "A", "====", "AA==\n", "\ud800", "/w=="])
+def test_an_entry_that_is_no_payload_spoils_no_other(data: str) -> None:
+    part = Slice(0, [("t", data), entry(b"1")], None)
+    odd, good = strict(ENVELOPES.body(ENVELOPES.pieces(part, None)).decode())
+    assert (odd["data"], odd["encoding"], good["data"]) == (None, "unreadable", 1)
+    text = shape_of("text/plain")
+    assert text.body(text.pieces(part, None)) == b"1"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/html\r\nset-cookie: a=1", "text/plain\nx: y", "text/plain\x00", "text/\u2028", "", " "],
+)
+def test_a_content_type_from_history_cannot_begin_another_header(content_type: str) -> None:
+    assert shape_of(content_type).content_type == "application/octet-stream"
