@@ -31,6 +31,7 @@ _PRIVATE_NAMES = (
     "_current_completion",
     "_current_internal_flags",
     "_defn",
+    "_inbound",
     "_patches_notified",
     "_primary_task",
     "_ready",
@@ -156,10 +157,15 @@ def _moves_nothing(loop: Any, own: asyncio.Task[Any]) -> bool:
     """Whether a marker in this first task would leave all as it is.
 
     In a replay the object would be made before the signals and updates of the task are handed
-    out. That moves signals whose handlers the constructor registers or replaces, all of them
-    where an interceptor awaits, and tasks and callbacks that are begun in the constructor. So
-    there must be nothing but the workflow's own function and what the stream takes in.
+    out. That moves signals whose handlers the constructor registers or replaces, all signals
+    where an interceptor may await, and tasks and callbacks that are begun in the constructor.
     """
+    declared: dict[str | None, Any] = loop._defn.signals
+    registered = {name for name, handler in loop._signals.items() if declared.get(name) != handler}
+    if not registered <= {wire.PUBLISH_SIGNAL} or len(loop._ready) != len(loop._tasks):
+        return False
+    expected = ["run ", f"signal: {wire.PUBLISH_SIGNAL} "]
+    if type(loop._inbound).__name__ == "_WorkflowInboundImpl":
+        expected += ["update: ", *(f"signal: {name} " for name in declared)]
     begun = [task.get_name() for task in loop._tasks if task is not own]
-    expected = ("run ", f"signal: {wire.PUBLISH_SIGNAL} ")
-    return len(loop._ready) == len(loop._tasks) and all(n.startswith(expected) for n in begun)
+    return all(name.startswith(tuple(expected)) for name in begun)

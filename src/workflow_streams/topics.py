@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
 
 from .errors import TopicTypeError, UsageError
+
+if TYPE_CHECKING:
+    from .values import Values
 
 
 class TopicTypes:
@@ -37,3 +41,19 @@ class TopicTypes:
     def get(self, name: str) -> Any:
         """Return the type bound to ``name``; ``Any`` if there is none."""
         return self._types.get(name, Any)
+
+    def decoder(self, values: Values, result_type: Any) -> Callable[[str, str], Any]:
+        """Return what decodes an item, given its topic and data: to ``result_type`` if given."""
+        if result_type is not None:
+            decode_one = values.decoder(result_type)
+            return lambda _topic, data: decode_one(data)
+        decoders: dict[str, tuple[Any, Callable[[str], Any]]] = {}
+
+        def decode(topic: str, data: str) -> Any:
+            bound = self.get(topic)
+            known = decoders.get(topic)
+            if known is None or known[0] != bound:
+                known = decoders[topic] = (bound, values.decoder(bound))
+            return known[1](data)
+
+        return decode

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from workflow_streams import Last, WorkflowStreamClient, wire
 from workflow_streams.fold import Accepted
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.streams import find
+from workflow_streams.gateway.streams import found
 from workflow_streams.gateway.temporal import TemporalLink
 from workflow_streams.gateway.writing.appends import Append, append
 from workflow_streams.reader import renewal
@@ -137,16 +137,16 @@ async def test_gateway_answers_a_write_and_a_read_of_an_idle_stream_by_a_new_cal
     near = WorkflowStreamClient.create(client, workflow_id)
     async with followed(client, far, workflow_id) as (_, reader):
         link, settings = TemporalLink(far, task_queue=None, call_seconds=100), GatewaySettings()
-        stream = await find(link, settings, workflow_id)
         entry = wire.entry_json("t", wire.encode_payload(wire.json_payload(b'"written"')))
-        async with stream.held():
+        async with found(link, settings, workflow_id) as stream, stream.held():
             assert await stream.now() == 1
             async with hung(client, hanging, unique("idle")):
                 appended = await append(stream, Append([entry]))
                 assert (appended.verdict, appended.head) == (Accepted(1, 1), 2)
             async with hung(client, hanging, unique("idle")):
                 await near.topic("t").send("sent")
-                assert await (await find(link, settings, workflow_id)).now() == 3
+                async with found(link, settings, workflow_id) as again:
+                    assert await again.now() == 3
     assert reader.items == [(0, "before"), (1, "written"), (2, "sent")]
 
 

@@ -147,3 +147,13 @@ def test_what_nobody_asks_for_takes_little_memory() -> None:
     assert len(log) == 10_000
     assert log.kept_bytes < 200_000
     assert log.entries_from(9_990) == [item] * 10
+
+
+def test_what_a_state_takes_of_packed_items_is_counted_from_where_it_begins() -> None:
+    item = ("topic", "QUJD" * 3000)
+    log = PolledLog([], 0)
+    for _ in range(10):
+        log.extend([item])
+    whole, last = log.bytes_from(0), log.bytes_from(9)
+    assert whole == 10 * carried_bytes(*item)
+    assert carried_bytes(*item) <= last < whole

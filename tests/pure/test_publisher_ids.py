@@ -13,6 +13,7 @@ from workflow_streams.publisher_ids import (
     nonce_of,
     parse_producer,
     parse_publisher_id,
+    short,
 )
 
 no_slash = st.text(st.characters(exclude_characters="/"))
@@ -70,3 +71,14 @@ def test_a_nonce_is_short_and_fits_into_an_id(name: str) -> None:
     who = ActivityPublisher("run", "activity", Attempt(1, 1))
     assert parse_publisher_id(who.publisher_id(nonce)) == who
     assert (nonce == name) == (len(name) <= 32 and "/" not in name)
+
+
+@given(st.text(st.characters(codec=None), min_size=250, max_size=300))
+def test_a_long_activity_id_is_shortened_to_one_that_is_its_own(activity_id: str) -> None:
+    shortened = short(activity_id)
+    assert len(shortened) == min(len(activity_id), 256)
+    assert (shortened == activity_id) == (len(activity_id) <= 256)
+    assert short(activity_id) == shortened
+    assert short(activity_id + "x") != shortened
+    publisher = ActivityPublisher("run", shortened, Attempt(1, 1))
+    assert parse_publisher_id(publisher.publisher_id("nonce")) == publisher

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_streams.events import Rewind
+from workflow_streams.fold import Duplicate
+from workflow_streams.intake import Judged
 from workflow_streams.reader.moments import BEFORE_ALL, Chunk, Moment, Place
 from workflow_streams.reader.ring import Ring
 
@@ -103,3 +109,29 @@ def test_what_was_dropped_is_not_passed_over() -> None:
     assert ring.index_after("run-0", BEFORE_ALL, reading="run-0") is None
     assert ring.index_after("run-0", moments[0].place, reading="run-0") is None
     assert ring.index_after("run-0", moments[-1].place, reading="run-0") == 3
+
+
+class Entries(list[tuple[str, str]]):
+    """A list that can be watched."""
+
+
+def test_of_what_was_dropped_nothing_is_held_but_its_place() -> None:
+    entries = Entries([("t", "x" * 1000)])
+    alive = weakref.ref(entries)
+    ring = Ring()
+    ring.append(Moment("run", 7, 1, 0, chunk=Chunk(0, entries, 1000)))
+    del entries
+    ring.drop()
+    gc.collect()
+    assert alive() is None
+    assert ring.size == 0
+    assert ring.place_before(1) == ("run", (7, 0))
+
+
+def test_all_that_a_moment_holds_is_counted() -> None:
+    ranges = tuple(range(k, k + 1) for k in range(0, 2000, 2))
+    plain = Moment("run", 7, 3, 0)
+    taken_back = Moment("run", 7, 3, 0, rewind=Rewind(ranges, "attempt", 9))
+    assert taken_back.size > plain.size + 50 * len(ranges)
+    tagged = Moment("run", 7, 3, 0, judged=Judged(Duplicate(1), [], tag="t" * 5000))
+    assert tagged.size >= plain.size + 5000

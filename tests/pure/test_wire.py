@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
+from workflow_streams import wire
 from workflow_streams.wire import (
     MAX_PARTS,
     PART_CHARACTERS,
@@ -280,3 +282,37 @@ def test_records_of_another_version_are_not_read(version: object) -> None:
     record = json.loads(record_payload(Record(3)).data)
     assert parse_record(as_payload(record)) == Record(3)
     assert parse_record(as_payload(record | {"v": version})) is None
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(["", "QUJD", "QUJD" * 20])), max_size=12))
+def test_items_are_cut_into_records_that_hold_what_they_may(items: list[tuple[str, str]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "MAX_BATCH_BYTES", 200)
+        parts = list(wire.batches_of(items))
+    assert [entry for part in parts for entry in part] == items
+    assert all(parts)
+    for part in parts:
+        text = json.dumps([{"topic": t, "data": d} for t, d in part], separators=(",", ":"))
+        assert len(part) == 1 or len(text) <= 200 + 1
+        assert sum(wire.entry_bytes(*entry) for entry in part) == len(text) - 1
+    for part, after in itertools.pairwise(parts):
+        assert sum(wire.entry_bytes(*entry) for entry in [*part, after[0]]) > 200
+
+
+@pytest.mark.parametrize(
+    ("field", "taken"),
+    [
+        ('"publisher_id":"%s"' % ("x" * wire.MAX_ID_CHARACTERS), True),
+        ('"publisher_id":"%s"' % ("x" * (wire.MAX_ID_CHARACTERS + 1)), False),
+        ('"order":"%s"' % ("x" * (wire.MAX_ID_CHARACTERS + 1)), False),
+        ('"more":%s' % ("1" * 100), True),
+        ('"more":%s' % ("1" * 101), False),
+        ('"more":NaN', False),
+        ('"more":%s' % ("[" * 31 + "]" * 31), True),
+        ('"more":%s' % ("[" * 32 + "]" * 32), False),
+        ('"more":%s' % ('{"a":' * 32 + "1" + "}" * 32), False),
+    ],
+)
+def test_what_one_process_may_read_and_another_not_is_no_batch(field: str, *, taken: bool) -> None:
+    payload = json_payload(f'{{"items":[],{field}}}'.encode())
+    assert (parse_batch(payload) is not None) == taken

@@ -189,8 +189,8 @@ async def test_readers_on_other_event_loops_have_feeds_of_their_own(
         for thread in threads:
             await asyncio.to_thread(thread.join, SECONDS)
     assert stories == [expected] * 6
-    loops = {key[0] for key in hub._feeds.get(client.service_client, {}) if key[2] == name}
-    assert loops == set(), "feeds of loops that are closed"
+    feeds = hub._registry.all_of(client.service_client)
+    assert not [feed for feed in feeds if feed.workflow_id == name], "of loops that are closed"
 
 
 class Refusing(PayloadCodec):

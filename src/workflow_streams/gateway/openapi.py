@@ -107,7 +107,7 @@ _REFUSALS = {
     "410": "The offset lies before what is retained; `Stream-Base-Offset` says where to go on.",
     "413": "The body is too large.",
     "414": "The URL is too long.",
-    "429": "Too many connections from one client.",
+    "429": "Too many connections or requests from one client.",
     "431": "The header fields are too large.",
     "501": "The stream's host cannot do this.",
     "502": "Temporal refused, or what it holds cannot be read.",
@@ -181,13 +181,14 @@ def _read() -> Json:
 
 def _head() -> Json:
     names = ("Stream-Next-Offset", "Stream-Base-Offset", "Stream-Closed", "Stream-Outcome",
-             "Stream-TTL", "Stream-Expires-At")  # fmt: skip
+             "Stream-TTL", "Stream-Expires-At", "Stream-Task-Attempt")  # fmt: skip
     good = {"200": {"description": "Where the stream stands.", "headers": _given(*names)}}
     return {"summary": "Where the stream stands.", "responses": _answers(good, "404")}
 
 
 def _append() -> Json:
-    names = ("Stream-Next-Offset", "Stream-Closed", "Producer-Epoch", "Producer-Seq")
+    names = ("Stream-Next-Offset", "Stream-Closed", "Producer-Epoch", "Producer-Seq",
+             "Stream-Task-Attempt")  # fmt: skip
     sent = _given(*names)
     return {
         "summary": "Append, close, or both.",

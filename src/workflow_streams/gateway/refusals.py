@@ -13,6 +13,7 @@
     ├── BodyTooLargeError             413
     ├── UrlTooLongError               414
     ├── TooManyConnectionsError       429  of one client
+    ├── TooManyRequestsError          429  of one client, too fast
     ├── HeadersTooLargeError          431
     └── OverloadedError               503  too many connections in all
 
@@ -130,7 +131,7 @@ class ForbiddenError(RefusedError):
 
 
 class LocalOnlyError(ForbiddenError):
-    """There is no login, and the request does not come from this machine, or by another name."""
+    """There is no login, and the request is not from this machine, or by a proxy or other name."""
 
     slug = "local-only"
     title = "This gateway serves its own machine only"
@@ -178,6 +179,19 @@ class TooManyConnectionsError(RefusedError):
     slug = "too-many-connections"
     title = "Too many connections from one client"
     headers: Headers = (("retry-after", "5"),)
+
+
+class TooManyRequestsError(RefusedError):
+    """One client asks more often than it may."""
+
+    status = 429
+    slug = "too-many-requests"
+    title = "Too many requests from one client"
+
+    def __init__(self, seconds: int) -> None:
+        """Record after how many seconds there is room for another request."""
+        super().__init__(f"Ask again in {seconds} s.")
+        self.headers: Headers = (("retry-after", str(seconds)),)
 
 
 class HeadersTooLargeError(RefusedError):

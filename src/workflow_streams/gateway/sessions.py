@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 
 from starlette.requests import Request
 
 from ..hosted import TOUCH_SIGNAL
+from .readiness import Readiness
 from .reading.patrol import Patrol
 from .reading.shared_frames import SharedFrames
 from .settings import GatewaySettings
-from .streams import Stream, find
+from .streams import Stream, found
 from .temporal import TemporalLink
 
+_PATIENCE_SECONDS = 2.0
 # A stream is told of reads no more often than this part of its time to live.
 _TOUCH_PART = 0.1
 
@@ -24,6 +27,7 @@ class Gateway:
     Attributes:
         frames: Events that viewers share.
         patrol: Looks after the event streams.
+        readiness: Whether Temporal answers.
         closing: Done when the process is about to end and viewers are to go elsewhere.
     """
 
@@ -35,6 +39,7 @@ class Gateway:
         self.patrol = Patrol(
             keep_alive_seconds=settings.keep_alive_seconds, write_seconds=settings.write_seconds
         )
+        self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
         self._closing: asyncio.Future[None] | None = None
         self._touched: dict[str, float] = {}
 
@@ -55,9 +60,9 @@ class Gateway:
         """How many histories this process follows for the gateway's client."""
         return self.link.readers()
 
-    async def find(self, workflow_id: str) -> Stream:
-        """Look a stream up; see :func:`.streams.find`."""
-        return await find(self.link, self.settings, workflow_id)
+    def found(self, workflow_id: str) -> AbstractAsyncContextManager[Stream]:
+        """Look a stream up for the time of the block; see :func:`.streams.found`."""
+        return found(self.link, self.settings, workflow_id)
 
     async def touch(self, stream: Stream) -> None:
         """Note that a stream is read, if that keeps it alive."""

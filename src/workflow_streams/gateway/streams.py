@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 
 from ..codec import memo_value
 from ..events import End
+from ..failing_host import failing_attempt
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from ..reader.history import newest_event_id
 from ..reader.hub import Feed, feed_of, forget
@@ -49,6 +50,12 @@ class Stream:
     def running(self) -> bool:
         """Whether its workflow was running."""
         return self.described.status == WorkflowExecutionStatus.RUNNING
+
+    @property
+    def task_headers(self) -> dict[str, str]:
+        """What tells of a workflow whose task fails, so that it does nothing."""
+        attempt = failing_attempt(self.described)
+        return {"stream-task-attempt": str(attempt)} if attempt else {}
 
     @property
     def polled(self) -> bool:
@@ -171,8 +178,11 @@ class Tip:
             await feed.wait_known(lambda: feed.has_read(run_id, newest))
 
 
-async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) -> Stream:
-    """Look a stream up.
+@asynccontextmanager
+async def found(
+    link: TemporalLink, settings: GatewaySettings, workflow_id: str
+) -> AsyncIterator[Stream]:
+    """Look a stream up, and keep its feed for all who look it up meanwhile; it need not run.
 
     Raises:
         NoStreamError: There is none of this name, or not any more.
@@ -193,12 +203,13 @@ async def find(link: TemporalLink, settings: GatewaySettings, workflow_id: str) 
     if feed.first_run_id not in ("", first_run_of(described)):
         forget(feed)  # the id has been used again
         feed = feed_of(client, workflow_id, None)
-    return Stream(feed, setup, described, settings, link)
+    with feed.found():
+        yield Stream(feed, setup, described, settings, link)
 
 
 def end_of(feed: Feed) -> End | None:
     """Return how a stream ended, once its feed has read that; it stops only a moment later."""
-    return feed.ring[-1].end if len(feed.ring) else None
+    return feed.end
 
 
 async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from ..errors import ServerUnavailableError
 from ..hosted import host_worker
-from ..reader.hub import _feeds  # pyright: ignore[reportPrivateUsage]
+from ..reader.hub import feeds_reading
 from ..rpc import connect_failure, translate
 
 T = TypeVar("T")
@@ -63,10 +63,7 @@ class TemporalLink:
 
     def readers(self) -> int:
         """How many histories are followed by way of this client."""
-        if self._client is None:
-            return 0
-        feeds = _feeds.get(self._client.service_client, {})
-        return sum(not feed.done for feed in feeds.values())
+        return 0 if self._client is None else feeds_reading(self._client.service_client)
 
     async def run(self) -> None:
         """Connect and work until cancelled; the application owns the task that this runs in."""

@@ -20,7 +20,7 @@ class Ring:
         self.start = 0
         self.size = 0
         self._moments: deque[Moment] = deque()
-        self._dropped: Moment | None = None
+        self._dropped: tuple[str, Place] | None = None
 
     def __len__(self) -> int:
         """How many moments there are."""
@@ -42,7 +42,9 @@ class Ring:
 
     def drop(self) -> Moment:
         """Give up the oldest moment."""
-        self._dropped = moment = self._moments.popleft()
+        moment = self._moments.popleft()
+        # Its place only: the moment itself may hold as much as all the others.
+        self._dropped = moment.run_id, moment.place
         self.start += 1
         self.size -= moment.size
         return moment
@@ -64,15 +66,16 @@ class Ring:
             elif found is not None:
                 return found
             index -= 1
-        before = self._dropped
-        if before is not None and before.run_id == run_id and before.place > place:
+        if self._dropped is not None and self._dropped[0] == run_id and self._dropped[1] > place:
             return None
         return found
 
     def place_before(self, index: int) -> tuple[str, Place]:
         """Return the run and place right before the moment at ``index``, which has come."""
-        before = self[index - 1] if index > self.start else self._dropped
-        if before is not None:
+        if index > self.start:
+            before = self[index - 1]
             return before.run_id, before.place
+        if self._dropped is not None:
+            return self._dropped
         first = self[index]
         return first.run_id, first.place if first.midway else BEFORE_ALL

@@ -49,7 +49,7 @@ async def main(address: str, told: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_objects)
     with listen("127.0.0.1", 0, settings) as listening:
         print(listening.getsockname()[1], flush=True)
-        await server_of(app, settings).serve([listening])
+        await server_of(app).serve([listening])
 
 
 if __name__ == "__main__":

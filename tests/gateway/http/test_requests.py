@@ -33,6 +33,7 @@ from workflow_streams.gateway.requests import (
     parse_target,
     path_of,
 )
+from workflow_streams.gateway.writing import appends
 from workflow_streams.gateway.writing.appends import Append, signals_of
 from workflow_streams.gateway.writing.bodies import entries_of, json_values
 
@@ -218,8 +219,10 @@ def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
 
 def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "PART_CHARACTERS", 100)
-    monkeypatch.setattr(wire, "MAX_PARTS", 3)
+    monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
     [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
     assert len(signals_of(Append([entry]), "tag")) == 3
     with pytest.raises(TooLargeError):
-        signals_of(Append([entry, entry]), "tag")
+        entries_of(b"x" * 200, shape_of("text/plain"), "t")
+    with pytest.raises(TooLargeError):
+        list(appends.in_bounds([entry, entry]))

@@ -46,12 +46,13 @@ async def by_both(access: Access) -> Grant | None:
 
 
 COOKIE = {"cookie": "user=ann"}
-LOGINS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
-    "tokens": (TOKENS, bearer()),
-    "a check": ({"check": by_cookie}, COOKIE),
-    "a check that makes its own grant": ({"check": by_a_grant_of_its_own}, COOKIE),
-    "a check that ends": ({"check": for_a_while}, COOKIE),
-    "tokens and a check": ({**TOKENS, "check": by_both}, bearer()),
+# The headers are made when they are used, since tokens expire.
+LOGINS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, str]]]] = {
+    "tokens": (TOKENS, bearer),
+    "a check": ({"check": by_cookie}, lambda: COOKIE),
+    "a check that makes its own grant": ({"check": by_a_grant_of_its_own}, lambda: COOKIE),
+    "a check that ends": ({"check": for_a_while}, lambda: COOKIE),
+    "tokens and a check": ({**TOKENS, "check": by_both}, bearer),
 }
 
 
@@ -114,11 +115,11 @@ def directives(answer: httpx.Response) -> set[str]:
 
 @pytest.mark.parametrize(("security", "headers"), LOGINS.values(), ids=LOGINS.keys())
 async def test_with_a_login_no_answer_is_for_shared_caches(
-    client: Client, unique: Unique, security: dict[str, Any], headers: dict[str, str]
+    client: Client, unique: Unique, security: dict[str, Any], headers: Callable[[], dict[str, str]]
 ) -> None:
     told_apart = {"authorization"} | ({"cookie"} if "check" in security else set())
     async with gateway_with(client, **security) as http:
-        for kind, answer in (await answers_of(http, unique("private"), headers)).items():
+        for kind, answer in (await answers_of(http, unique("private"), headers())).items():
             said = directives(answer)
             assert "public" not in said, kind
             assert said & {"private", "no-store"}, kind

@@ -101,7 +101,7 @@ class Reading:
         self._taken.append(step)
         self._notices += isinstance(step, Gap | Rewind)
         if isinstance(step, Slice):
-            self._size += sum(len(data) for _, data in step.entries)
+            self._size += sum(len(topic) + len(data) for topic, data in step.entries)
         return isinstance(step, End)
 
     def _part(self) -> Part:

@@ -23,7 +23,7 @@ from ..sessions import Gateway, gateway_of
 from ..streams import Stream
 from ..telemetry.metrics import Metrics
 from . import sse
-from .caching import accepts_gzip, cache_control, etag_of, gzipped, matches, still_true
+from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches, still_true
 from .disconnects import unless_gone
 from .parts import Part, Reading, Waiting
 
@@ -37,8 +37,14 @@ async def read(request: Request, workflow_id: str) -> Response:
     query = parse_read(request.query_params, request.headers)
     grant = await authorize(request, "read", workflow_id, query.topics)
     gateway = gateway_of(request)
-    stream = await gateway.find(workflow_id)
-    await gateway.touch(stream)
+    async with gateway.found(workflow_id) as stream:
+        await gateway.touch(stream)
+        return await _read(request, gateway, stream, query, grant)
+
+
+async def _read(
+    request: Request, gateway: Gateway, stream: Stream, query: ReadQuery, grant: Grant
+) -> Response:
     if query.live is None and query.place == "now":
         return await _tail(stream)
     known = request.headers.get("if-none-match")
@@ -47,9 +53,7 @@ async def read(request: Request, workflow_id: str) -> Response:
         and known is not None
         and (etag := still_true(known, stream, query, grant))
     ):
-        return Response(
-            status_code=304, headers={"etag": etag, "cache-control": cache_control(grant)}
-        )
+        return Response(status_code=304, headers={"etag": etag, **cache_headers(grant)})
     reading = await begin_reading(stream, query)
     if query.live == "sse":
         return await sse.respond(request, gateway, stream, reading, query, grant)
@@ -66,8 +70,7 @@ async def read(request: Request, workflow_id: str) -> Response:
 async def head(request: Request, workflow_id: str) -> Response:
     """Answer a HEAD."""
     await authorize(request, "read", workflow_id)
-    stream = await gateway_of(request).find(workflow_id)
-    async with stream.held():
+    async with gateway_of(request).found(workflow_id) as stream, stream.held():
         await stream.now()
         headers = {**_tip_headers(stream), "cache-control": "no-store"}
         if stream.setup is not None and stream.setup.ttl_seconds is not None:
@@ -75,6 +78,7 @@ async def head(request: Request, workflow_id: str) -> Response:
         if stream.setup is not None and stream.setup.expires_at is not None:
             headers["stream-expires-at"] = stream.setup.expires_at.replace("+00:00", "Z")
         headers["stream-base-offset"] = token_of(stream.feed.base)
+        headers |= stream.task_headers
     return Response(headers=headers)
 
 
@@ -152,7 +156,11 @@ class _Answer:
         part = await self._first_part()
         known = self._request.headers.get("if-none-match")
         etag = self._etag(part)
-        headers = self._headers(part) | {"etag": etag, "cache-control": self._cache_control(part)}
+        lasting = part.end is not None or not part.up_to_date
+        headers = self._headers(part) | {
+            "etag": etag,
+            **cache_headers(self._grant, lasting=lasting),
+        }
         if known is not None and matches(known, etag):
             return Response(status_code=304, headers=headers)
         return await self._response(part, headers, "catch-up")
@@ -215,8 +223,6 @@ class _Answer:
             "content-type": self._stream.shape.content_type,
             "stream-next-offset": token_of(part.position),
         }
-        if self._grant.is_private:
-            headers["vary"] = "Authorization"
         if part.up_to_date:
             headers["stream-up-to-date"] = "true"
         if part.end is not None:
@@ -230,9 +236,6 @@ class _Answer:
         return etag_of(
             self._stream, self._reading.start, part.position, self._topics, closed=bool(part.end)
         )
-
-    def _cache_control(self, part: Part) -> str:
-        return cache_control(self._grant, lasting=part.end is not None or not part.up_to_date)
 
     async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
         pieces = self._pieces(part)

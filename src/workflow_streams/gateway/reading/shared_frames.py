@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ...reader.moments import entries_size
 from ...wire import Entry
 
 MAX_BYTES = 16 * 1024 * 1024
+
+# What a frame takes in memory beside its bytes.
+_FRAME_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +23,36 @@ class Frame:
     items: int
 
 
+@dataclass(slots=True)
+class _Shared:
+    """Items, and the frames that have been made of them: one for each kind of viewer."""
+
+    entries: list[Entry]
+    size: int
+    frames: dict[Hashable, Frame] = field(default_factory=dict[Hashable, Frame])
+
+
 class SharedFrames:
     """Encoded events by the entries that they carry, the newest of them, bounded in bytes.
 
     Viewers that are level with the stream get the very same list of entries from its feed, so
-    its identity tells that one event serves them all.
+    its identity tells that one event serves them all. Viewers who get nothing of it share that
+    as well.
+
+    Attributes:
+        size: Bytes that it holds, roughly: frames, and the entries that they were made of.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        """Keep up to ``max_bytes`` of events."""
-        self._max_bytes = max_bytes
-        self._bytes = 0
+    def __init__(self, max_bytes: int | None = None) -> None:
+        """Keep up to ``max_bytes``, 16 MiB by default, or else the newest frame alone."""
+        self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+        self.size = 0
         # The entries are kept, too: else another list might get the same id.
-        self._frames: OrderedDict[tuple[int, Hashable], tuple[list[Entry], Frame]] = OrderedDict()
+        self._shared: OrderedDict[int, _Shared] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Of how many lists of entries it holds frames."""
+        return len(self._shared)
 
     def get(self, entries: list[Entry], kind: Hashable, make: Callable[[], Frame]) -> Frame:
         """Return the frame of these entries, made by ``make`` if it is the first of its kind.
@@ -41,14 +62,36 @@ class SharedFrames:
             kind: All else that it depends on.
             make: Makes it.
         """
-        key = (id(entries), kind)
-        known = self._frames.get(key)
+        shared = self._shared.get(id(entries))
+        known = None if shared is None else shared.frames.get(kind)
         if known is not None:
-            return known[1]
+            return known
         frame = make()
-        self._frames[key] = (entries, frame)
-        self._bytes += len(frame.data)
-        while self._bytes > self._max_bytes and len(self._frames) > 1:
-            _, (_, old) = self._frames.popitem(last=False)
-            self._bytes -= len(old.data)
+        if shared is None:
+            shared = self._shared[id(entries)] = _Shared(entries, 0)
+            self._add(shared, entries_size(entries))
+        shared.frames[kind] = frame
+        self._add(shared, _frame_size(frame))
+        while self.size > self._max_bytes and self._drop():
+            pass
         return frame
+
+    def _drop(self) -> bool:
+        """Give up what is oldest; false if there is only what was made last."""
+        oldest = next(iter(self._shared.values()))
+        if len(self._shared) > 1:
+            del self._shared[id(oldest.entries)]
+            self.size -= oldest.size
+        elif len(oldest.frames) > 1:
+            self._add(oldest, -_frame_size(oldest.frames.pop(next(iter(oldest.frames)))))
+        else:
+            return False
+        return True
+
+    def _add(self, shared: _Shared, size: int) -> None:
+        shared.size += size
+        self.size += size
+
+
+def _frame_size(frame: Frame) -> int:
+    return _FRAME_BYTES + len(frame.data)

@@ -22,6 +22,7 @@ from ..security import Grant
 from ..sessions import Gateway
 from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
+from .caching import event_cache_headers
 from .disconnects import gone
 from .event_writer import EventWriter
 from .parts import Part, Reading
@@ -64,7 +65,9 @@ async def respond(
     life = Life.of(settings.sse_seconds, grant.seconds_left(time.time()))
     connections: ConnectionLimits = request.app.state.connections
     place = connections.of_client(grant.client)
-    return EventStream(writer, first, reading, life, place, gateway, metrics)
+    return EventStream(
+        writer, first, reading, life, place, gateway, metrics, caching=event_cache_headers(grant)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,8 @@ class EventStream(Response):
         place: AbstractContextManager[None],
         gateway: Gateway,
         metrics: Metrics,
+        *,
+        caching: dict[str, str],
     ) -> None:
         """Prepare to send.
 
@@ -107,12 +112,9 @@ class EventStream(Response):
             place: The connection's among those of its client.
             gateway: Whose it is.
             metrics: Counts it.
+            caching: Header fields for caches.
         """
-        headers = {
-            "content-type": SSE_TYPE,
-            "cache-control": "no-cache, no-transform",
-            "x-accel-buffering": "no",
-        }
+        headers = {"content-type": SSE_TYPE, "x-accel-buffering": "no", **caching}
         if writer.shape.base64_events:
             headers["stream-sse-data-encoding"] = "base64"
         self.status_code = 200

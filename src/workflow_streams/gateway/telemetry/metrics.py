@@ -70,6 +70,9 @@ class Metrics:
         self.left = counter("viewers_left", "Live connections that ended", "mode", "reason")
         self.appends = counter("appends", "Appends by the fold's verdict", "verdict")
         self.append_bytes = counter("append_bytes", "Bytes of accepted appends")
+        self.failing_appends = counter(
+            "failing_host_appends", "Appends to streams whose workflow's task has failed"
+        )
         self.refused = counter("requests_refused", "Requests refused", "reason")
         self.reader_retries = counter("reader_retries", "Reads of history made again", "code")
         self.http_requests = counter(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from temporalio.api.common.v1 import Payload, Payloads
@@ -21,11 +22,16 @@ from ...errors import (
     StreamNotFoundError,
 )
 from ...fold import Closed, Torn, Verdict
-from ...pacing import Pace, check_room
+from ...pacing import check_room, pace_of
 from ...reader.hub import Feed
 from ...rpc import is_too_large
 from ..problems import TooLargeError
 from ..streams import Stream, end_of
+
+MAX_BATCH_BYTES = 24 * 1024 * 1024
+"""A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
+takes 22 MiB. A run waits so long for the rest of a batch as it holds 32 MiB, which is this, what
+quotes add in parts, and what a run holds that is due to roll over."""
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3
@@ -72,8 +78,14 @@ async def append(stream: Stream, batch: Append) -> Appended:
         RunFullError: The workflow has to roll over first.
         WorkflowStreamError: It cannot be written to.
     """
-    info = stream.described.raw_description.workflow_execution_info
-    check_room(stream.workflow_id, info.history_size_bytes if stream.running else 0)
+    if stream.running:
+        info = stream.described.raw_description.workflow_execution_info
+        # What would be stopped half-way is not begun. One signal the run has room for.
+        coming = sum(map(len, batch.entries))
+        several = coming > wire.PART_CHARACTERS
+        check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
+        handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+        pace_of(handle).seen()
     for _ in range(_TRIES):
         appended = await _try(stream, batch)
         if not isinstance(appended.verdict, Torn):
@@ -94,10 +106,8 @@ async def publish(stream: Stream, batch: Append) -> None:
     payload = wire.batch_payload(batch.entries, batch.publisher_id, batch.sequence)
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise TooLargeError(_TOO_LARGE)
-    handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
-    call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
     try:
-        await stream.link.call(call, stream.workflow_id)
+        await _send(stream, payload)
     except RequestRejectedError as err:
         if is_too_large(err):
             # A payload codec can make it larger than it was.
@@ -124,14 +134,18 @@ async def _try(stream: Stream, batch: Append) -> Appended:
     return Appended(*verdict.result()) if verdict.done() else _after_end(feed, batch)
 
 
-async def _signal(stream: Stream, batch: Append, tag: str) -> None:
+async def _send(stream: Stream, payload: Payload) -> None:
     handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
-    pace = Pace(handle, patience=stream.settings.append_seconds)
-    for payload in signals_of(batch, tag):
-        await pace.before(len(payload.data))
+    patience = stream.settings.append_seconds
+    async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
         call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+        await stream.link.call(call, stream.workflow_id)
+
+
+async def _signal(stream: Stream, batch: Append, tag: str) -> None:
+    for payload in signals_of(batch, tag):
         try:
-            await stream.link.call(call, stream.workflow_id)
+            await _send(stream, payload)
         except StreamClosedError:
             # The workflow has ended; how the stream did, the feed is about to tell.
             async with asyncio.timeout(stream.settings.append_seconds):
@@ -139,12 +153,26 @@ async def _signal(stream: Stream, batch: Append, tag: str) -> None:
             return
 
 
-def signals_of(batch: Append, tag: str = "") -> list[Payload]:
-    """Return the arguments of the signals that carry a batch: one, or its parts.
+def in_bounds(entries: Iterable[str]) -> Iterator[str]:
+    """Yield entries, in JSON text, as long as they are no more than a batch may hold.
 
     Raises:
-        TooLargeError: It takes more parts than a batch may have.
+        TooLargeError: They are over :data:`MAX_BATCH_BYTES`.
     """
+    size = 0
+    for entry in entries:
+        size += len(entry) + 1
+        if size > MAX_BATCH_BYTES:
+            raise TooLargeError(
+                f"This makes more than the {MAX_BATCH_BYTES:,} bytes that can be written at once: "
+                "each value takes a third more than it has, and some 60 bytes. Write it in "
+                "several requests."
+            )
+        yield entry
+
+
+def signals_of(batch: Append, tag: str = "") -> list[Payload]:
+    """Return the arguments of the signals that carry a batch: one, or its parts."""
     payload = wire.batch_payload(
         batch.entries,
         batch.publisher_id,
@@ -155,8 +183,6 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
     )
     if len(payload.data) <= wire.PART_CHARACTERS:
         return [payload]
-    if len(payload.data) > wire.PART_CHARACTERS * wire.MAX_PARTS:
-        raise TooLargeError("This is more than can be written at once.")
     return wire.part_payloads(payload, tag)
 
 

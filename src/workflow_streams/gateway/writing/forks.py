@@ -6,7 +6,8 @@ any other. The source's host counts its forks; with forks left, a deleted source
 
 from __future__ import annotations
 
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 from starlette.requests import Request
 from temporalio.client import WorkflowUpdateFailedError
@@ -40,7 +41,7 @@ class Source:
     """The stream that a fork is made of."""
 
     def __init__(self, gateway: Gateway, stream: Stream, setup: HostSetup, fork: ForkQuery) -> None:
-        """Use :func:`find_source`."""
+        """Use :func:`found_source`."""
         self._gateway = gateway
         self._stream = stream
         self._fork = fork
@@ -82,7 +83,10 @@ class Source:
                 raise ConflictError("The stream has as many forks as it can have.") from err
 
 
-async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> Source:
+@asynccontextmanager
+async def found_source(
+    request: Request, gateway: Gateway, fork: ForkQuery
+) -> AsyncIterator[Source]:
     """Look up the stream that is to be forked.
 
     Raises:
@@ -92,16 +96,17 @@ async def find_source(request: Request, gateway: Gateway, fork: ForkQuery) -> So
     grant = await authorize(request, "read", fork.source)
     if grant.topics is not None:
         raise ForbiddenError("A fork holds all topics; the credentials allow some of them only.")
-    try:
-        stream = await gateway.find(fork.source)
-    except GoneError:
-        raise ConflictError("The stream to be forked has been deleted.") from None
-    if stream.setup is None:
-        raise ConflictError("Only streams that were made by PUT can be forked.")
-    given = request.headers.get("content-type")
-    if given is not None and media_type(given) != media_type(stream.setup.content_type):
-        raise ConflictError("A fork has the content type of the stream that it is forked from.")
-    return Source(gateway, stream, stream.setup, fork)
+    async with AsyncExitStack() as stack:
+        try:
+            stream = await stack.enter_async_context(gateway.found(fork.source))
+        except GoneError:
+            raise ConflictError("The stream to be forked has been deleted.") from None
+        if stream.setup is None:
+            raise ConflictError("Only streams that were made by PUT can be forked.")
+        given = request.headers.get("content-type")
+        if given is not None and media_type(given) != media_type(stream.setup.content_type):
+            raise ConflictError("A fork has the content type of the stream that it is forked from.")
+        yield Source(gateway, stream, stream.setup, fork)
 
 
 async def deleted_for_forks(gateway: Gateway, stream: Stream) -> bool:

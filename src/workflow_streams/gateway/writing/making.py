@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -32,9 +32,9 @@ from ..requests import (
 from ..security import authorize
 from ..sessions import Gateway, gateway_of
 from ..streams import Stream, is_gone, setup_of
-from .appends import Append, append
+from .appends import Append, append, in_bounds
 from .bodies import read_entries
-from .forks import Source, deleted_for_forks, find_source, fork_is_gone
+from .forks import Source, deleted_for_forks, fork_is_gone, found_source
 
 _DEFAULT_TYPE = "application/octet-stream"
 # The first content has this publisher and the number 1, so that it is there once, however
@@ -53,13 +53,17 @@ async def put(request: Request, workflow_id: str) -> Response:
     lifetime = parse_lifetime(request.headers)
     fork = parse_fork(request.headers)
     body = await request.body()
-    source = None if fork is None else await find_source(request, gateway, fork)
-    setup = _setup(request, lifetime, fork, source)
-    entries = (
-        [] if source is None else [wire.entry_json(*item) for item in await source.inherited()]
-    )
+    source: Source | None = None
+    entries: list[str] = []
+    if fork is None:
+        setup = _setup(request, lifetime, None, None)
+    else:
+        async with found_source(request, gateway, fork) as source:
+            setup = _setup(request, lifetime, fork, source)
+            entries = [wire.entry_json(*item) for item in await source.inherited()]
     if body:
         entries += await read_entries(body, shape_of(setup.content_type), DEFAULT_TOPIC)
+    entries = list(in_bounds(entries))
     setup = replace(setup, initial=bool(entries))
     is_new = await _start(gateway, workflow_id, setup)
     if is_new and source is not None:
@@ -108,11 +112,13 @@ async def _settle(
 ) -> tuple[int, bool]:
     """Bring the first content in, or compare with what is there; return head and whether closed."""
     first = Append(entries, _MAKER, 1, close=setup.closed)
-    try:
-        stream = await gateway.find(workflow_id)
-    except GoneError:
-        raise ConflictError("The stream of this name has been deleted, but has forks.") from None
-    async with stream.held():
+    async with AsyncExitStack() as stack:
+        try:
+            stream = await stack.enter_async_context(gateway.found(workflow_id))
+        except GoneError:
+            detail = "The stream of this name has been deleted, but has forks."
+            raise ConflictError(detail) from None
+        await stack.enter_async_context(stream.held())
         if not is_new:
             return await _existing(stream, setup, first)
         appended = await append(stream, first)
@@ -215,11 +221,12 @@ async def delete(request: Request, workflow_id: str) -> Response:
     """Delete a stream that was made by PUT."""
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
-    stream = await gateway.find(workflow_id)
-    if stream.setup is None:
-        raise NotOfferedError("A workflow's stream goes with its workflow; it is not deleted here.")
-    if not await deleted_for_forks(gateway, stream):
-        await Deletion(gateway, stream, stream.setup).run()
+    async with gateway.found(workflow_id) as stream:
+        if stream.setup is None:
+            detail = "A workflow's stream goes with its workflow; it is not deleted here."
+            raise NotOfferedError(detail)
+        if not await deleted_for_forks(gateway, stream):
+            await Deletion(gateway, stream, stream.setup).run()
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 

@@ -59,9 +59,10 @@ async def post(request: Request, workflow_id: str) -> Response:
     content_type = request.headers.get("content-type", "")
     if body and not media_type(content_type):
         raise InvalidRequestError("There is no Content-Type.")
-    stream = await gateway.find(workflow_id)
-    async with stream.held():
+    async with gateway.found(workflow_id) as stream, stream.held():
         await stream.wait_for_host()
+        if stream.task_headers:
+            request.app.state.metrics.failing_appends.inc()
         if stream.polled:
             return await _post_unseen(stream, request, body, topic or DEFAULT_TOPIC)
         if not stream.running:
@@ -83,7 +84,9 @@ async def post(request: Request, workflow_id: str) -> Response:
     metrics.appends.labels(_verdict_name(appended.verdict)).inc()
     if isinstance(appended.verdict, Accepted):
         metrics.append_bytes.inc(len(body))
-    return _answer(appended, batch, producer, bool(body))
+    answer = _answer(appended, batch, producer, bool(body))
+    answer.headers.update(stream.task_headers)
+    return answer
 
 
 async def _entries(body: bytes, content_type: str, stream: Stream, topic: str | None) -> list[str]:
@@ -114,7 +117,7 @@ async def _post_unseen(stream: Stream, request: Request, body: bytes, topic: str
         raise UnsupportedError("This stream's host takes plain appends only.")
     entries = await _entries(body, request.headers["content-type"], stream, topic)
     await publish(stream, Append(entries))
-    return Response(status_code=202)
+    return Response(status_code=202, headers=stream.task_headers)
 
 
 def _verdict_name(verdict: Verdict) -> str:
@@ -170,8 +173,7 @@ async def cancel(request: Request, workflow_id: str) -> Response:
     """Ask a stream's workflow to cancel itself."""
     await authorize(request, "cancel", workflow_id)
     gateway = gateway_of(request)
-    stream = await gateway.find(workflow_id)
-    async with stream.held():
+    async with gateway.found(workflow_id) as stream, stream.held():
         await stream.now()  # which fails where there is no stream
     if not stream.running:
         raise ConflictError("The workflow has ended.", headers=_CLOSED)

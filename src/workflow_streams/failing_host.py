@@ -1,0 +1,71 @@
+"""Tells of workflows whose task fails again and again, so that they take nothing in.
+
+The server goes on to take signals for them. So publishing works until the run is full, and without
+a word nobody would know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+
+from .errors import WorkflowStreamError
+
+if TYPE_CHECKING:
+    from .reader.hub import Feed
+
+logger = logging.getLogger("workflow_streams")
+
+# Signals are held back while a task runs, for 10 s if its worker reports no end of it.
+_PATIENCE_SECONDS = 5.0
+
+
+def failing_attempt(described: WorkflowExecutionDescription) -> int:
+    """Return which attempt the run's workflow task is at; 0 if none has failed or timed out.
+
+    With new signals the server counts from 1 again, so that it is seldom far over 2.
+    """
+    if described.status != WorkflowExecutionStatus.RUNNING:
+        return 0
+    attempt = described.raw_description.pending_workflow_task.attempt
+    return attempt if attempt > 1 else 0
+
+
+def explain_failing(workflow_id: str, attempt: int) -> str:
+    """Return what is to be told of a failing task."""
+    return (
+        f"Workflow {workflow_id!r}: its workflow task has failed or timed out, and is at attempt "
+        f"{attempt}. Until it succeeds, the workflow does nothing, and its run only grows; its "
+        "worker's log says what is wrong"
+    )
+
+
+@asynccontextmanager
+async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
+    """Wait for a stream in the block; if that takes long and the task fails, the log says so."""
+    watching: list[asyncio.Task[None]] = []
+    timer = feed.loop.call_later(
+        _PATIENCE_SECONDS,
+        lambda: watching.append(asyncio.create_task(_watch(feed), name="watch the host")),
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for task in watching:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _watch(feed: Feed) -> None:
+    while True:
+        with suppress(WorkflowStreamError):
+            if attempt := failing_attempt(await feed.describe()):
+                logger.warning(explain_failing(feed.workflow_id, attempt))
+                return
+        await asyncio.sleep(_PATIENCE_SECONDS / 5)
