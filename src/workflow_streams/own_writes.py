@@ -17,6 +17,8 @@ from collections.abc import Callable
 from . import wire
 from .wire import Entry
 
+# These decide how many records there are, and a replay has to find the same. With other values,
+# runs that are under way would need the old ones: another flag (see run_sign.py) tells them apart.
 _CALLS_RECORDED_AT_ONCE = 1000
 _STEP_BYTES = 64 * 1024
 

@@ -42,7 +42,9 @@ DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 # packed. Streams made over HTTP are read there, and nearly never polled.
 _LOG_BYTES = 64 * 1024 * 1024
 _UNPOLLED_HOSTED_LOG_BYTES = 4 * 1024 * 1024
-# The memo is part of each description of the workflow and of each row of a list of them.
+# The memo is part of each description of the workflow and of each row of a list of them. A larger
+# opening record is followed by a second record, which a replay has to find again: with another
+# value, runs that are under way would not replay.
 _MEMO_BYTES = 16 * 1024
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.

@@ -6,14 +6,36 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
 from tests.reader.story import items, story
 from workflow_streams import WorkflowStream
 
 COUNT = 20_000
+
+
+LARGE = 1_000_000
+
+
+@workflow.defn
+class Large:
+    """Publishes three large items, in one task or in several."""
+
+    @workflow.init
+    def __init__(self, rests: bool) -> None:
+        self.stream = WorkflowStream()
+        self.own = self.stream.topic("own", type=str)
+
+    @workflow.run
+    async def run(self, rests: bool) -> None:
+        for letter in "abc":
+            self.own.publish(letter * LARGE)
+            if rests:
+                await workflow.sleep(0.001)
 
 
 @dataclass
@@ -55,3 +77,24 @@ async def test_a_loop_of_publishes_fits_into_one_workflow_task(
         *items(*kept, start=COUNT - 1000),
         ("end", "completed", COUNT),
     ]
+
+
+async def test_a_task_that_publishes_more_than_the_server_takes_is_told_so(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    """The server would end the workflow, without a word to its code."""
+    name = unique("large")
+    async with Worker(client, task_queue=name, workflows=[Large]):
+        handle = await client.start_workflow(Large.run, False, id=name, task_queue=name)
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        assert isinstance(caught.value.cause, ApplicationError)
+        assert caught.value.cause.type == "TaskFullError"
+        other = f"{name} in several"
+        resting = await client.start_workflow(Large.run, True, id=other, task_queue=name)
+        await resting.result()
+    for run in (handle, resting):
+        await Replayer(workflows=[Large]).replay_workflow(await run.fetch_history())
+    large = [letter * LARGE for letter in "abc"]
+    assert await story(client, name) == [*items(*large[:2]), ("end", "failed", 2)]
+    assert await story(client, other) == [*items(*large), ("end", "completed", 3)]
