@@ -6,10 +6,10 @@ RUN := .venv/bin/python
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test check format bench lock clean
+.PHONY: help setup demo dev test test-quick check format bench lock clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .setup-done .npm-done .browser-done ## Set everything up in .venv (the other targets do it, too)
 
@@ -21,6 +21,9 @@ dev: .setup-done ## Run server, gateway, viewer and sample workers until Ctrl-C
 
 test: .setup-done .npm-done .browser-done ## Run all tests
 	@$(RUN) -m pytest --numprocesses $(PROCESSES) --dist loadfile
+
+test-quick: .setup-done ## Run the tests that need no other process, in about a minute
+	@$(RUN) -m pytest --quick --numprocesses $(PROCESSES)
 
 check: .setup-done ## Lint, check the format and the types
 	@.venv/bin/ruff check

@@ -260,6 +260,10 @@ class Worker:
         """Return how long the process has kept a core busy."""
         return self._child.cpu_seconds()
 
+    def rss(self) -> int:
+        """Return its memory in bytes now."""
+        return self._child.rss()
+
     @asynccontextmanager
     async def stream(self, *, rolls: bool = False) -> AsyncIterator[Stream]:
         """Start a workflow that hosts a stream; `rolls` makes it continue as new when due."""
@@ -304,11 +308,18 @@ class Bench:
         )
 
     @asynccontextmanager
-    async def worker(self, side: Side, *, plain: bool = False) -> AsyncIterator[Worker]:
-        """Run a worker process; ``plain`` leaves the plugin out."""
+    async def worker(
+        self, side: Side, *, plain: bool = False, cached: int = 1_000
+    ) -> AsyncIterator[Worker]:
+        """Run a worker process; see `benchmarks.roles.worker`."""
         task_queue = f"benchmark-{side}-{uuid.uuid4().hex[:8]}"
         child = await Child.start(
-            "worker", side=side, address=self.address, task_queue=task_queue, plain=plain
+            "worker",
+            side=side,
+            address=self.address,
+            task_queue=task_queue,
+            plain=plain,
+            cached=cached,
         )
         try:
             await child.message(READY_SECONDS)

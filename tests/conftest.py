@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -23,11 +24,34 @@ SECONDS = 280
 """Below pytest's own limit, which leaves what a test began behind, and the session hanging."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have async tests that take too long cancelled, so that they clean up."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--quick`, by which `make test-quick` runs what needs no other process."""
+    parser.addoption(
+        "--quick", action="store_true", help="leave out tests that need another process"
+    )
+
+
+def refuse_processes(event: str, _: object) -> None:
+    """Refuse to start a process; tests that need one are marked as such, or use the server."""
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        raise RuntimeError("a test that is not marked with `processes` started a process")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose; have async tests that take too long cancelled, so that they clean up."""
+    if config.getoption("--quick"):
+        needs = [item for item in items if needs_processes(item)]
+        config.hook.pytest_deselected(items=needs)
+        items[:] = [item for item in items if not needs_processes(item)]
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = in_time(item.obj)
+
+
+def needs_processes(item: pytest.Item) -> bool:
+    """Whether a test needs a server, or says that it starts processes."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    return "stream_server" in fixtures or item.get_closest_marker("processes") is not None
 
 
 def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -39,6 +63,13 @@ def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[Non
             await test(*arguments, **named)
 
     return bounded
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone(pytestconfig: pytest.Config) -> None:
+    """With `--quick`, hold tests to what their markers say of them."""
+    if pytestconfig.getoption("--quick"):
+        sys.addaudithook(refuse_processes)
 
 
 @pytest.fixture(scope="session", autouse=True)

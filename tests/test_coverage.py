@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent
 PURE = (
     "batcher",
@@ -15,11 +19,15 @@ PURE = (
     "gateway.item_values",
     "gateway.json_text",
     "gateway.offsets",
+    "gateway.reading.places",
     "gateway.security.claims",
     "gateway.security.patterns",
     "intake",
     "polled_log",
+    "positions",
     "publisher_ids",
+    "ranges",
+    "reader.passed",
     "reader.ring",
     "wire",
 )
@@ -27,6 +35,7 @@ TESTS = (
     "tests/pure",
     "tests/gateway/http/test_frames.py",
     "tests/gateway/http/test_offsets.py",
+    "tests/gateway/http/test_places.py",
     "tests/gateway/http/test_splicing.py",
     "tests/gateway/security/test_patterns.py",
     "tests/gateway/security/test_rules.py",

@@ -11,6 +11,7 @@ from . import (
     catch_up,
     fan_out,
     growth,
+    idle,
     latency,
     latency_fast,
     life,
@@ -31,5 +32,6 @@ MEASURES: dict[str, Measure] = {
     "burst": burst.measure,
     "catch-up": catch_up.measure,
     "growth": growth.measure,
+    "idle": idle.measure,
     "fan-out": fan_out.measure,
 }

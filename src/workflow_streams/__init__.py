@@ -12,6 +12,7 @@ with _workflow.unsafe.imports_passed_through():
     from .client import WorkflowStreamClient
     from .connection import connect
     from .events import LATEST, End, Gap, Item, Last, Rewind, WorkflowStreamItem
+    from .external_stream import ExternalTopicHandle, ExternalWorkflowStream
     from .plugin import WorkflowStreamsPlugin
     from .topic_handle import TopicHandle
     from .wire import (
@@ -28,6 +29,8 @@ with _workflow.unsafe.imports_passed_through():
 __all__ = [
     "LATEST",
     "End",
+    "ExternalTopicHandle",
+    "ExternalWorkflowStream",
     "Gap",
     "Item",
     "Last",

@@ -105,12 +105,12 @@ class _Publishes(client.OutboundInterceptor):
         if not activity.in_activity() or not _is_anonymous(batch):
             return batch
         info = activity.info()
-        # The workflow that started the activity has one run for all attempts. Any other may roll
-        # over between two of them, and a rewind reaches back to the start of a run only.
-        if (info.workflow_id, info.namespace) != (workflow_id, self._namespace):
+        if info.workflow_id is None or info.namespace != self._namespace:
             return batch
         publisher = publisher_of(info)
-        self._sources.add(publisher.source)
+        if info.workflow_id == workflow_id:
+            # At another workflow's stream, the first batch of a retry tells.
+            self._sources.add(publisher.source)
         publisher_id = publisher.publisher_id(nonce_of(batch.publisher_id))
         # A copy, since the contrib sends the same batch again after a failure.
         return dataclasses.replace(batch, publisher_id=publisher_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 
+from .arguments import seconds_of
 from .attempts import publisher_of
 from .capture import current_capture
 from .codec import converter_of
@@ -28,9 +29,11 @@ from .publisher import (
     Publisher,
 )
 from .publisher_ids import ActivityPublisher
+from .reader.arrival import wait_for_workflow
 from .reader.hub import Feed, feed_of, hold
 from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
+from .reader.walk import Start, start_at
 from .topic_handle import TopicHandle, Topics, names_of
 from .topics import TopicTypes
 from .values import Values
@@ -93,7 +96,7 @@ class WorkflowStreamClient:
         self._publisher_id = (
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
-        patience = max_retry_duration.total_seconds()
+        patience = seconds_of("max_retry_duration", max_retry_duration)
         self._publisher = Publisher(
             signals_to(handle, patience=patience) if self._capture is None else self._capture.take,
             workflow_id=handle.id,
@@ -155,8 +158,7 @@ class WorkflowStreamClient:
 
         When the activity is retried, readers get a :class:`Rewind` over what the failed
         attempt wrote, and late writes of that attempt are dropped. That holds for another
-        workflow's stream, too. If that one has rolled over between the attempts, the rewind
-        names what stands in its current run only, which may be nothing.
+        workflow's stream, too, also if that one has rolled over between the attempts.
 
         Args:
             batch_interval: As for the constructor, and so are the others.
@@ -251,6 +253,8 @@ class WorkflowStreamClient:
         *,
         result_type: type[T],
         poll_cooldown: timedelta = ...,
+        from_position: str | None = ...,
+        wait: timedelta | None = ...,
         max_outage: timedelta | None = ...,
     ) -> AsyncIterator[WorkflowStreamItem[T]]: ...
     @overload
@@ -261,6 +265,8 @@ class WorkflowStreamClient:
         *,
         result_type: None = None,
         poll_cooldown: timedelta = ...,
+        from_position: str | None = ...,
+        wait: timedelta | None = ...,
         max_outage: timedelta | None = ...,
     ) -> AsyncIterator[WorkflowStreamItem[Any]]: ...
 
@@ -271,6 +277,8 @@ class WorkflowStreamClient:
         *,
         result_type: Any = None,
         poll_cooldown: timedelta = timedelta(milliseconds=100),  # noqa: ARG002 (kept for compatibility)
+        from_position: str | None = None,
+        wait: timedelta | None = None,
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[Any]]:
         """Iterate over the items, as they come; ends when the stream does.
@@ -282,19 +290,35 @@ class WorkflowStreamClient:
             result_type: Type to decode to; ``RawValue`` for the raw payload. Default: the type
                 that :meth:`topic` bound, else the converter's default.
             poll_cooldown: Ignored: nothing is polled. Kept for compatibility.
+            from_position: Where to resume, instead of ``from_offset``: the ``position`` of the
+                last item or event that was dealt with. Unlike an offset, it tells streams and
+                their restarts apart: if the workflow was started anew, reset or replaced
+                meanwhile, ``follow()`` yields a :class:`Rewind` that says so, and what counts
+                now comes after that. ``subscribe()`` shows the items that count now.
+            wait: How long to wait at the first step for a workflow that has not been started
+                yet. Default: not at all.
             max_outage: How long a step waits while the server cannot be reached, counted from
                 the first call that fails. Default: until it is back.
 
         Raises:
-            InvalidOffsetError: The offset is negative or no integer.
-            UsageError: ``result_type`` is ``Payload``.
+            InvalidOffsetError: The offset is negative or no integer, or the position none that
+                a reader was given.
+            UsageError: ``result_type`` is ``Payload``, or both an offset and a position are
+                given.
             DecodeError: While iterating: an item does not decode; iteration may go on.
+            StreamNotFoundError: At the first step: there is no such workflow, also not after
+                ``wait``.
             ServerUnavailableError: The server cannot be reached. At the first step this comes at
                 once, later on after ``max_outage``; iteration may go on.
             WorkflowStreamError: While iterating: the stream cannot be read.
         """
         return self._subscription(
-            topics, from_offset, result_type, items_only=True, max_outage=max_outage
+            topics,
+            start_at(from_offset, from_position),
+            result_type,
+            items_only=True,
+            wait=wait,
+            max_outage=max_outage,
         )
 
     @overload
@@ -304,6 +328,8 @@ class WorkflowStreamClient:
         from_offset: int | Last = ...,
         *,
         result_type: type[T],
+        from_position: str | None = ...,
+        wait: timedelta | None = ...,
         max_outage: timedelta | None = ...,
     ) -> AsyncIterator[Event[T]]: ...
     @overload
@@ -313,6 +339,8 @@ class WorkflowStreamClient:
         from_offset: int | Last = ...,
         *,
         result_type: None = None,
+        from_position: str | None = ...,
+        wait: timedelta | None = ...,
         max_outage: timedelta | None = ...,
     ) -> AsyncIterator[Event[Any]]: ...
 
@@ -322,6 +350,8 @@ class WorkflowStreamClient:
         from_offset: int | Last = 0,
         *,
         result_type: Any = None,
+        from_position: str | None = None,
+        wait: timedelta | None = None,
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[Event[Any]]:
         """Iterate over the full story: ``Item | Gap | Rewind | End``; ``End`` comes last.
@@ -336,7 +366,12 @@ class WorkflowStreamClient:
                     case End(outcome): ...
         """
         return self._subscription(
-            topics, from_offset, result_type, items_only=False, max_outage=max_outage
+            topics,
+            start_at(from_offset, from_position),
+            result_type,
+            items_only=False,
+            wait=wait,
+            max_outage=max_outage,
         )
 
     async def get_offset(self) -> int:
@@ -377,6 +412,10 @@ class WorkflowStreamClient:
             sequence, index = await self._publisher.delivered(number)
             return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
 
+    def _arrival(self, wait: timedelta) -> Callable[[], Awaitable[None]]:
+        handle, seconds = self._handle, seconds_of("wait", wait)
+        return lambda: wait_for_workflow(self._client, handle.id, handle.run_id, seconds)
+
     def _feed(self) -> Feed:
         if self._capture is not None:
             raise UsageError("What is captured for a test is not read as a stream")
@@ -385,10 +424,11 @@ class WorkflowStreamClient:
     def _subscription(
         self,
         topics: Topics,
-        from_offset: int | Last,
+        start: Start,
         result_type: Any,
         *,
         items_only: bool,
+        wait: timedelta | None,
         max_outage: timedelta | None,
     ) -> Subscription[Any]:
         if result_type is Payload:
@@ -396,8 +436,9 @@ class WorkflowStreamClient:
         return Subscription(
             self._feed,
             names_of(topics),
-            from_offset,
+            start,
             self._types.decoder(Values(self._converter), result_type),
             items_only=items_only,
-            max_outage=None if max_outage is None else max_outage.total_seconds(),
+            arrival=None if wait is None else self._arrival(wait),
+            max_outage=None if max_outage is None else seconds_of("max_outage", max_outage),
         )

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from .positions import position_at
+
 T = TypeVar("T")
 
 GapReason = Literal["truncated", "expired", "unserved"]
-RewindReason = Literal["attempt", "retry", "cron", "reset"]
+RewindReason = Literal["attempt", "retry", "cron", "reset", "replaced"]
 Outcome = Literal["completed", "failed", "canceled", "terminated", "timed_out"]
 
 
@@ -30,6 +32,17 @@ class WorkflowStreamItem(Generic[T]):
     offset: int = 0
     skipped: int = field(default=0, compare=False)
     time: datetime | None = field(default=None, compare=False, repr=False)
+    _tag: str = field(default="", compare=False, repr=False)
+
+    @property
+    def position(self) -> str:
+        """Where to resume after this item, as ``from_position``; to be kept as it is.
+
+        Besides an offset it says which run of which workflow was read. So a reader that resumes
+        there is told if the workflow was started anew, reset or replaced meanwhile, and does
+        not wait at an offset that belongs to something else.
+        """
+        return position_at(self.offset + 1, self._tag)
 
 
 Item = WorkflowStreamItem
@@ -41,12 +54,14 @@ class Gap:
 
     ``reason`` is "truncated" (the stream dropped them), "expired" (the namespace's
     retention deleted the run that held them) or "unserved" (hosted by a contrib that answers
-    no reads once it has ended; told to every reader, wherever it started).
+    no reads once it has ended; told to every reader, wherever it started). ``position`` is
+    where to resume after it.
     """
 
     start: int
     end: int
     reason: GapReason
+    position: str = field(default="", compare=False, repr=False)
 
     @property
     def count(self) -> int:
@@ -62,10 +77,14 @@ class Rewind:
         ranges: Superseded offsets, ascending; over all topics.
         reason: "attempt": an activity was retried, the stream goes on at a higher offset;
             "retry", "cron", "reset": the workflow itself started again, and the offsets from
-            ``next_offset`` on are used anew. Some of the items may come again.
+            ``next_offset`` on are used anew. Some of the items may come again. "replaced", only
+            for who resumes at a position: another workflow has the id by now, whose stream is
+            told from its start on.
         next_offset: Offset of the next item.
-        activity_id: With "attempt", which activity.
+        activity_id: With "attempt", which activity, or the id of a workflow that publishes to this
+            one's stream and was retried.
         attempt: With "attempt", the number of the attempt that took over.
+        position: Where to resume after it.
     """
 
     ranges: tuple[range, ...]
@@ -73,6 +92,7 @@ class Rewind:
     next_offset: int
     activity_id: str | None = None
     attempt: int = 0
+    position: str = field(default="", compare=False, repr=False)
 
     @property
     def count(self) -> int:
@@ -90,12 +110,15 @@ class End:
             does not tell its head any more, what is known of it.
         run_id: The run that ended.
         failure: The workflow's failure, with "failed", as the SDK decodes it.
+        position: Where to resume, which brings this end again, or what a new start, a reset or
+            another workflow of that id has brought.
     """
 
     outcome: Outcome
     offset: int
     run_id: str
     failure: BaseException | None = field(default=None, compare=False)
+    position: str = field(default="", compare=False, repr=False)
 
 
 Event: TypeAlias = Item[T] | Gap | Rewind | End

@@ -6,22 +6,21 @@ over all topics, assigned in the order in which records stand in the event histo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .publisher_ids import (
-    ActivityPublisher,
-    Attempt,
-    Producer,
-    parse_producer,
-    parse_publisher_id,
-)
+from .publisher_ids import Producer, Retried, parse_producer, parse_retried
+from .ranges import above
 
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A newer attempt took over: the offsets that the older ones wrote."""
+    """A newer attempt took over: the offsets that the older ones wrote.
+
+    ``activity_id`` is that of an activity, or the id of a workflow that publishes here and was
+    retried.
+    """
 
     ranges: tuple[range, ...]
     activity_id: str
@@ -110,8 +109,10 @@ def note_verdict(verdicts: MutableMapping[Key, Verdict], batch: Key, verdict: Ve
 
 
 @dataclass(slots=True)
-class _Activity:
-    attempt: Attempt
+class _Source:
+    """An activity, or another workflow: its newest attempt, and what that wrote."""
+
+    publisher: Retried
     written: list[range] = field(default_factory=list[range])
 
 
@@ -129,11 +130,11 @@ class Fold:
     """
 
     __slots__ = (
-        "_activities",
         "_closable",
         "_closed_by",
         "_epochs",
         "_fences",
+        "_sources",
         "base",
         "closed",
         "head",
@@ -153,11 +154,13 @@ class Fold:
         fences: bool = True,
         closable: bool = False,
         order: str = "",
+        written: Mapping[str, Sequence[range]] | None = None,
     ) -> None:
         """Start from what the run's opening record says.
 
         ``fences=False`` takes all attempts of an activity alike, as hosts of the contrib do.
-        ``closable=True`` lets batches close the stream.
+        ``closable=True`` lets batches close the stream. ``written`` is what the newest attempts
+        wrote in earlier runs, by source.
         """
         self._fences = fences
         self._closable = closable
@@ -169,15 +172,14 @@ class Fold:
         self.keep_last = keep_last
         self.publishers = dict(publishers or {})
         self.malformed = 0
-        # What an activity wrote is known within this run only. One of the run's own cannot be
-        # retried in the next; of another workflow's, the attempt is known there, but no offsets.
-        self._activities: dict[str, _Activity] = {}
+        self._sources: dict[str, _Source] = {}
         self._epochs: dict[str, int] = {}
         for publisher_id in self.publishers:
-            if (publisher := parse_publisher_id(publisher_id)) is not None:
-                known = self._activities.get(publisher.source)
-                if known is None or known.attempt < publisher.attempt:
-                    self._activities[publisher.source] = _Activity(publisher.attempt)
+            if (publisher := parse_retried(publisher_id)) is not None:
+                known = self._sources.get(publisher.source)
+                if known is None or known.publisher.attempt < publisher.attempt:
+                    ranges = (written or {}).get(publisher.source, ())
+                    self._sources[publisher.source] = _Source(publisher, list(ranges))
             elif (producer := parse_producer(publisher_id)) is not None:
                 epoch = self._epochs.get(producer.producer_id, 0)
                 self._epochs[producer.producer_id] = max(epoch, producer.epoch)
@@ -203,11 +205,11 @@ class Fold:
         if self.closed:
             return Closed(bool(publisher_id) and self._closed_by == (publisher_id, sequence))
         producer = None
-        publisher = self._activity_of(publisher_id)
+        publisher = parse_retried(publisher_id) if self._fences else None
         if publisher is not None:
-            newest = self._activities.get(publisher.source)
-            if newest is not None and publisher.attempt < newest.attempt:
-                return Fenced(newest.attempt.number)
+            newest = self._sources.get(publisher.source)
+            if newest is not None and publisher.attempt < newest.publisher.attempt:
+                return Fenced(newest.publisher.attempt.number)
         elif (producer := parse_producer(publisher_id)) is not None:
             refused = self._admit(producer, sequence)
             if refused is not None:
@@ -225,23 +227,20 @@ class Fold:
         superseded = self._enter(publisher, offset, count) if publisher is not None else None
         return Accepted(offset, count, superseded)
 
-    def _enter(self, publisher: ActivityPublisher, offset: int, count: int) -> Superseded | None:
+    def _enter(self, publisher: Retried, offset: int, count: int) -> Superseded | None:
         """Note what an attempt wrote; if it is a newer one, return what it supersedes."""
         superseded = None
-        activity = self._activities.get(publisher.source)
-        if activity is None:
-            activity = self._activities[publisher.source] = _Activity(publisher.attempt)
-        elif activity.attempt != publisher.attempt:
-            superseded = Superseded(
-                tuple(activity.written), publisher.activity_id, publisher.attempt.number
-            )
-            activity.attempt, activity.written = publisher.attempt, []
+        source = self._sources.setdefault(publisher.source, _Source(publisher))
+        if source.publisher.attempt != publisher.attempt:
+            if publisher.supersedes(source.publisher):
+                superseded = Superseded(
+                    tuple(source.written), publisher.name, publisher.attempt.number
+                )
+            source.written = []
+        source.publisher = publisher
         if count:
-            _extend(activity.written, offset, offset + count)
+            _extend(source.written, offset, offset + count)
         return superseded
-
-    def _activity_of(self, publisher_id: str) -> ActivityPublisher | None:
-        return parse_publisher_id(publisher_id) if self._fences else None
 
     def _admit(self, producer: Producer, sequence: int) -> Fenced | OutOfSequence | None:
         epoch = self._epochs.get(producer.producer_id)
@@ -277,11 +276,28 @@ class Fold:
 
     def fenced(self, publisher_id: str) -> bool:
         """Whether a newer attempt than this publisher's has published."""
-        publisher = parse_publisher_id(publisher_id)
+        publisher = parse_retried(publisher_id)
         if publisher is None:
             return False
-        activity = self._activities.get(publisher.source)
-        return activity is not None and publisher.attempt < activity.attempt
+        source = self._sources.get(publisher.source)
+        return source is not None and publisher.attempt < source.publisher.attempt
+
+    def written_by(self, publisher_id: str) -> tuple[str, list[range]]:
+        """Return a publisher's source, and what its attempt wrote that is retained.
+
+        Nothing of a source that has a newer attempt; all empty for publishers without attempts.
+        """
+        publisher = parse_retried(publisher_id) if self._fences else None
+        source = self._sources.get(publisher.source) if publisher is not None else None
+        if publisher is None or source is None or publisher.attempt != source.publisher.attempt:
+            return "", []
+        return publisher.source, above(source.written, self.base)
+
+    @property
+    def written(self) -> dict[str, list[range]]:
+        """What the newest attempts wrote that is retained, by source."""
+        known = ((name, above(source.written, self.base)) for name, source in self._sources.items())
+        return {name: ranges for name, ranges in known if ranges}
 
     def _append(self, count: int) -> int:
         offset = self.head

@@ -13,15 +13,30 @@ from datetime import datetime, timedelta, timezone
 
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import Worker
 
+from .hosted_deletion import WorkflowStreamDeletion, delete_runs, end_runs
 from .plugin import WorkflowStreamsPlugin
 from .wire import Rules, WorkflowStreamState
 from .workflow import WorkflowStream
 
 HOST_WORKFLOW = "WorkflowStreamHost"
 HOST_TASK_QUEUE = "workflow-streams-host"
+
+HOST_TASK_TIMEOUT = timedelta(seconds=3)
+"""How long a worker may take for a task of a host.
+
+While a worker has a task, the server keeps back what is written to the stream. So this is how long
+readers and writers wait when a worker is killed with a task in hand; Temporal's default is 10 s.
+It has to leave time for the replay that another worker begins with: one of a full run of 4,096
+events takes 0.6 s of a processor, and as long again for each other one that goes on beside it. (The
+SDK gives up what takes more than 2 s at a stretch in any case.)
+"""
+# So that replays that go on side by side stay well below that. Tasks that wait for their turn keep
+# nothing back.
+_TASKS_AT_ONCE = 4
 
 SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
 """Memo field with the :class:`HostSetup`, set when the workflow is started."""
@@ -218,15 +233,64 @@ class WorkflowStreamHost:
         return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
 
 
+async def start_host(
+    client: Client,
+    workflow_id: str,
+    setup: HostSetup,
+    *,
+    task_queue: str = HOST_TASK_QUEUE,
+    reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    start_delay: timedelta | None = None,
+) -> str:
+    """Start the host of a new stream; return its run.
+
+    Args:
+        client: Temporal client.
+        workflow_id: The stream's name.
+        setup: What it is made with.
+        task_queue: Task queue of hosted streams.
+        reuse: What to do about workflows of this id that have ended.
+        start_delay: How long its first task waits; None for not at all.
+
+    Raises:
+        WorkflowAlreadyStartedError: A workflow of this id runs, or has ended and ``reuse`` forbids
+            another one.
+    """
+    handle = await client.start_workflow(
+        HOST_WORKFLOW,
+        HostInput(setup),
+        id=workflow_id,
+        task_queue=task_queue,
+        task_timeout=HOST_TASK_TIMEOUT,
+        id_reuse_policy=reuse,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        memo={SETUP_MEMO_KEY: setup},
+        start_delay=start_delay,
+    )
+    return handle.result_run_id or ""
+
+
 def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
-    """Return a worker that runs :class:`WorkflowStreamHost`, to be used as ``async with``.
+    """Return a worker for hosted streams, to be used as ``async with``.
+
+    It runs :class:`WorkflowStreamHost`, and deletes what is left of streams that were deleted.
 
     Args:
         client: Temporal client.
         task_queue: Task queue that the gateways start hosted streams on.
     """
     plugins = [] if _has_plugin(client) else [WorkflowStreamsPlugin()]
-    return Worker(client, task_queue=task_queue, workflows=[WorkflowStreamHost], plugins=plugins)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[WorkflowStreamHost, WorkflowStreamDeletion],
+        activities=[end_runs, delete_runs],
+        max_concurrent_workflow_tasks=_TASKS_AT_ONCE,
+        # Nobody waits for deletions; and each poll counts among the calls that may wait.
+        max_concurrent_activities=4,
+        max_concurrent_activity_task_polls=1,
+        plugins=plugins,
+    )
 
 
 async def run_host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> None:

@@ -43,6 +43,11 @@ class Intake:
         """Whether parts of a batch are there whose last one has not come."""
         return bool(self._pending)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes those parts are."""
+        return self._pending_bytes
+
     def take(self, payload: Payload | None) -> Judged | None:
         """Judge a publish signal's argument; None for a part with more to come.
 

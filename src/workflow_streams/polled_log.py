@@ -1,7 +1,8 @@
 """The newest items of a stream, in the workflow's memory, for clients that poll. Pure.
 
 Most streams are never polled, and a worker keeps many workflows in memory. So all but the very
-newest items are kept compressed, in segments that are unpacked when somebody asks for them.
+newest items are kept compressed, in segments that are unpacked when somebody asks for them. They
+are packed bit by bit: one workflow task may bring a million items, and has 2 s.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from .hand_over import carried_bytes
+from . import wire
+from .hand_over import ITEM_BYTES
 from .wire import (
+    ENTRY_BYTES,
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
     Entry,
@@ -24,38 +26,98 @@ from .wire import (
 )
 
 _SEGMENT_BYTES = 32 * 1024
+# Of smaller data, base64 and what it stands for pack alike, and the one is had at once.
+_SMALL_DATA = 16
 
 
 class ItemOverPollLimitError(ValueError):
     """An item that no poll result can carry, as it came in parts."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Segment:
-    """Items that are packed together.
+    """Items that are packed together, at once or later.
 
-    ``size`` is that of their text, ``carried`` what they take in a state.
+    Attributes:
+        count: How many.
+        size: Bytes of their text.
+        packed: They themselves; None before :meth:`pack`.
     """
 
-    count: int
-    size: int
-    carried: int
-    packed: bytes
+    __slots__ = ("_carried", "_entries", "count", "packed", "size")
 
-    @staticmethod
-    def of(entries: Sequence[Entry]) -> _Segment:
-        packed = zlib.compress(json.dumps(entries).encode(), 1)
-        return _Segment(len(entries), _size(entries), _carried(entries), packed)
+    def __init__(self, entries: list[Entry], size: int) -> None:
+        self.count = len(entries)
+        self.size = size
+        self.packed: bytes | None = None
+        self._entries: list[Entry] | None = entries
+        self._carried: int | None = None
+
+    @property
+    def carried(self) -> int:
+        """What they take in a state."""
+        if self._carried is None:
+            self._carried = _carried(self.entries())
+        return self._carried
+
+    @property
+    def kept_bytes(self) -> int:
+        """What they take in memory, about."""
+        return self.size if self.packed is None else len(self.packed)
+
+    def pack(self) -> None:
+        if self._entries is not None:
+            self.packed = zlib.compress(_text_of(self._entries), 1)
+            self._entries = None
 
     def entries(self) -> list[Entry]:
-        return [(topic, data) for topic, data in json.loads(zlib.decompress(self.packed))]
+        if self._entries is not None:
+            return self._entries
+        assert self.packed is not None
+        return _entries_of(zlib.decompress(self.packed))
+
+
+def _text_of(entries: Sequence[Entry]) -> bytes:
+    """Return items as bytes: of base64 what it stands for, which packs much better."""
+    datas = _decoded(entries) if _datas(entries) >= _SMALL_DATA * len(entries) else None
+    if datas is None:
+        return json.dumps(entries).encode()
+    names = list(dict.fromkeys(topic for topic, _ in entries))
+    numbers = {topic: number for number, topic in enumerate(names)}
+    topics = [numbers[topic] for topic, _ in entries]
+    head = json.dumps({"names": names, "topics": topics, "sizes": [len(raw) for raw in datas]})
+    return b"%s\n%s" % (head.encode(), b"".join(datas))
+
+
+def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
+    """Return what base64 stands for; None if it would not come out as it is."""
+    try:
+        datas = [wire.decode_serialised(data) for _, data in entries]
+    except ValueError:
+        return None
+    same = all(
+        wire.encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
+    )
+    return datas if same else None
+
+
+def _entries_of(text: bytes) -> list[Entry]:
+    """Invert :func:`_text_of`."""
+    head, _, body = text.partition(b"\n")
+    found = json.loads(head)
+    if isinstance(found, list):
+        return [(topic, data) for topic, data in found]
+    names, entries, at = found["names"], list[Entry](), 0
+    for topic, size in zip(found["topics"], found["sizes"], strict=True):
+        entries.append((names[topic], wire.encode_serialised(body[at : at + size])))
+        at += size
+    return entries
 
 
 class PolledLog:
     """A tail of the stream, bounded in bytes of text.
 
-    Not of what that takes when it is packed: another version of the packer must not change what
-    a replay finds.
+    Not of what that takes when it is packed: neither another version of the packer nor what is
+    packed already must change what a replay finds.
 
     Attributes:
         start: Offset of its first item.
@@ -67,6 +129,7 @@ class PolledLog:
         # The first segment may begin with items that have been dropped.
         self._dropped = 0
         self._sealed: deque[_Segment] = deque()
+        self._unpacked: deque[_Segment] = deque()
         self._sealed_count = 0
         self._sealed_bytes = 0
         self._open: list[Entry] = []
@@ -85,18 +148,28 @@ class PolledLog:
     @property
     def kept_bytes(self) -> int:
         """How many bytes it takes in memory, about."""
-        return sum(len(segment.packed) for segment in self._sealed) + self._open_bytes
+        return sum(segment.kept_bytes for segment in self._sealed) + self._open_bytes
 
     def extend(self, entries: Sequence[Entry]) -> None:
         """Append the stream's next items."""
         self._open.extend(entries)
         self._open_bytes += _size(entries)
         if self._open_bytes >= _SEGMENT_BYTES:
-            segment = _Segment.of(self._open)
+            segment = _Segment(self._open, self._open_bytes)
             self._sealed.append(segment)
+            self._unpacked.append(segment)
             self._sealed_count += segment.count
             self._sealed_bytes += segment.size
             self._open, self._open_bytes = [], 0
+
+    def pack(self, most: int) -> int:
+        """Pack what is to be packed, until that is ``most`` items; return how many it was."""
+        done = 0
+        while self._unpacked and done < most:
+            segment = self._unpacked.popleft()
+            segment.pack()
+            done += segment.count
+        return done
 
     def drop_below(self, base: int) -> None:
         """Drop the items below offset ``base``."""
@@ -106,6 +179,8 @@ class PolledLog:
         self.start = base
         while self._sealed and self._dropped >= self._sealed[0].count:
             segment = self._sealed.popleft()
+            if self._unpacked and self._unpacked[0] is segment:
+                self._unpacked.popleft()
             self._dropped -= segment.count
             self._sealed_count -= segment.count
             self._sealed_bytes -= segment.size
@@ -186,9 +261,19 @@ class PolledLog:
         yield from enumerate(self._open[skip:], at + skip)
 
 
+# Both are what `entry_bytes` and `carried_bytes` say, item by item; but there may be a million. A
+# list in JSON has two characters for each item that it holds, beside the item's own.
+
+
 def _size(entries: Sequence[Entry]) -> int:
-    return sum(entry_bytes(*entry) for entry in entries)
+    topics = json.dumps([topic for topic, _ in entries])
+    return len(topics) + _datas(entries) + (ENTRY_BYTES - 2) * len(entries) if entries else 0
 
 
 def _carried(entries: Sequence[Entry]) -> int:
-    return sum(carried_bytes(*entry) for entry in entries)
+    topics = json.dumps(json.dumps([topic for topic, _ in entries]))
+    return len(topics) - 2 + _datas(entries) + (ITEM_BYTES - 2) * len(entries) if entries else 0
+
+
+def _datas(entries: Sequence[Entry]) -> int:
+    return sum([len(data) for _, data in entries])

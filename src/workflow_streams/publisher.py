@@ -15,6 +15,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
 from . import unsent, wire
+from .arguments import is_whole, seconds_of
 from .batcher import Batcher, Outgoing
 from .delivery import Cancelled, Delivery, Undeliverable
 from .entries import entry_of
@@ -76,16 +77,18 @@ class Publisher:
             ("max_buffer_items", max_buffer_items),
             ("max_buffer_bytes", max_buffer_bytes),
         ):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+            if value is not None and (not is_whole(value) or value < 1):
+                raise ValueError(f"{name} must be a whole number, at least 1, not {value!r}")
         self._send = send
         self.workflow_id = workflow_id
         self._publisher_id = publisher_id
         self._values = Values(converter)
-        self._patience = max(LEAST_RETRY_SECONDS, max_retry_duration.total_seconds())
+        self._patience = max(
+            LEAST_RETRY_SECONDS, seconds_of("max_retry_duration", max_retry_duration)
+        )
         self._announce = announce
         self._batcher = Batcher(
-            interval=batch_interval.total_seconds(),
+            interval=seconds_of("batch_interval", batch_interval),
             max_batch_bytes=wire.MAX_BATCH_BYTES,
             max_batch_size=max_batch_size,
             max_items=max_buffer_items,

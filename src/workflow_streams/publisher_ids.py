@@ -1,4 +1,4 @@
-"""Publisher ids that say more than a name: which attempt of an activity, which session.
+"""Publisher ids that say more than a name: which attempt of an activity or workflow, which session.
 
 Ids of any other shape are opaque; the fold only deduplicates by them. Pure.
 """
@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 
 _PREFIX = "wfs1"
+_WORKFLOW_PREFIX = "wfw1"
 _PRODUCER_PREFIX = "wfp1"
 _MAX_NONCE = 32
 _MAX_ACTIVITY_ID = 256
@@ -16,10 +17,11 @@ _MAX_ACTIVITY_ID = 256
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attempt:
-    """Which attempt of an activity publishes.
+    """Which attempt of an activity publishes, or of a workflow.
 
-    Ordered by the server time at which the attempt was scheduled, then by its number: the
-    number alone starts again at 1 when an operator resets the activity.
+    Ordered by the server time at which the attempt was scheduled, or the run begun, then by its
+    number: the number alone starts again at 1 when an operator resets the activity, and when the
+    workflow continues as new.
     """
 
     scheduled_us: int
@@ -43,14 +45,71 @@ class ActivityPublisher:
         """What all attempts of the one activity share."""
         return f"{self.run_id}/{self.activity_id}"
 
+    @property
+    def name(self) -> str:
+        """What readers are told of who was retried."""
+        return self.activity_id
+
+    def supersedes(self, earlier: Retried) -> bool:  # noqa: ARG002 (the same for workflows)
+        """Whether it takes back what an earlier attempt of the activity wrote."""
+        return True
+
     def publisher_id(self, nonce: str) -> str:
         """Return the id; ``nonce`` tells the attempt's publishers apart."""
         a = self.attempt
         return f"{_PREFIX}/{self.run_id}/{a.scheduled_us}/{a.number}/{nonce}/{self.activity_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowPublisher:
+    """The facts in the publisher id of workflow code that publishes to another workflow's stream.
+
+    ``first_run_id`` is the first of the chain of runs, by which a retry or a cron schedule goes on
+    as well as continue-as-new. ``run`` and ``before`` are short forms of the run and of the one
+    that it goes on from; ``attempt.number`` is 1 unless the run is a retry.
+    """
+
+    first_run_id: str
+    workflow_id: str
+    attempt: Attempt
+    run: str
+    before: str
+
+    @property
+    def source(self) -> str:
+        """What all runs of the chain share. No activity has it, as these have a run id in front."""
+        return f"{_WORKFLOW_PREFIX}/{self.first_run_id}/{self.workflow_id}"
+
+    @property
+    def name(self) -> str:
+        """What readers are told of who was retried."""
+        return self.workflow_id
+
+    def supersedes(self, earlier: Retried) -> bool:
+        """Whether this is a retry of the run ``earlier``, which has written before it.
+
+        Continue-as-new and a cron schedule leave standing what the run before wrote. A retry may
+        follow on others that have published nothing; those are taken to be retries, too.
+        """
+        if not isinstance(earlier, WorkflowPublisher) or self.attempt.number == 1:
+            return False
+        follows = earlier.run == self.before
+        return follows or earlier.attempt.number < self.attempt.number - 1
+
+    def publisher_id(self, nonce: str) -> str:
+        """Return the id; ``nonce`` tells the run's publishers apart."""
+        at = self.attempt
+        return (
+            f"{_WORKFLOW_PREFIX}/{self.first_run_id}/{at.scheduled_us}/{at.number}"
+            f"/{self.run}/{self.before}/{nonce}/{self.workflow_id}"
+        )
+
+
+Retried = ActivityPublisher | WorkflowPublisher
+
+
 def short(activity_id: str) -> str:
-    """Return an activity id in a length that fits into a publisher id: always the same one."""
+    """Return an id in a length that fits into a publisher id: always the same one."""
     if len(activity_id) <= _MAX_ACTIVITY_ID:
         return activity_id
     digest = hashlib.sha256(activity_id.encode(errors="surrogatepass")).hexdigest()[:32]
@@ -70,11 +129,35 @@ def parse_publisher_id(publisher_id: str) -> ActivityPublisher | None:
     if len(parts) != 6 or parts[0] != _PREFIX:
         return None
     _, run_id, scheduled, number, _, activity_id = parts
-    if not (scheduled.isascii() and scheduled.isdigit() and number.isascii() and number.isdigit()):
+    attempt = _attempt(scheduled, number)
+    return None if attempt is None else ActivityPublisher(run_id, activity_id, attempt)
+
+
+def parse_workflow_publisher(publisher_id: str) -> WorkflowPublisher | None:
+    """Invert :meth:`WorkflowPublisher.publisher_id`; None for ids of any other shape."""
+    parts = publisher_id.split("/", 7)
+    if len(parts) != 8 or parts[0] != _WORKFLOW_PREFIX:
         return None
-    if max(len(scheduled), len(number)) > 20:
+    _, first_run_id, begun, number, run, before, _, workflow_id = parts
+    attempt = _attempt(begun, number)
+    if attempt is None:
         return None
-    return ActivityPublisher(run_id, activity_id, Attempt(int(scheduled), int(number)))
+    return WorkflowPublisher(first_run_id, workflow_id, attempt, run, before)
+
+
+def parse_retried(publisher_id: str) -> Retried | None:
+    """Return what an id says of an activity or a workflow; None for ids of any other shape."""
+    return parse_publisher_id(publisher_id) or parse_workflow_publisher(publisher_id)
+
+
+def _attempt(scheduled: str, number: str) -> Attempt | None:
+    if _is_number(scheduled) and _is_number(number):
+        return Attempt(int(scheduled), int(number))
+    return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +183,4 @@ def parse_producer(publisher_id: str) -> Producer | None:
     if len(parts) != 3 or parts[0] != _PRODUCER_PREFIX:
         return None
     _, epoch, producer_id = parts
-    if not (epoch.isascii() and epoch.isdigit()) or len(epoch) > 20:
-        return None
-    return Producer(producer_id, int(epoch))
+    return Producer(producer_id, int(epoch)) if _is_number(epoch) else None

@@ -27,6 +27,9 @@ from . import wire
 FLAG = 0x57465331
 """The internal flag, in `sdk_metadata.lang_used_flags` of a run's first completed task."""
 
+# With the number of a record added: a small record follows that one. A run has 51,200 events.
+_FOLLOWED = 0x57470000
+
 _PRIVATE_NAMES = (
     "_current_completion",
     "_current_internal_flags",
@@ -90,6 +93,25 @@ class RunSign:
 
     def _list_by_first_task(self, own: asyncio.Task[Any]) -> None:
         self._mark(may=_moves_nothing(self._loop, own))
+
+    def is_followed(self, number: int, *, large: bool) -> bool:
+        """Whether a small record follows this one, live if it is large, in a replay as it was.
+
+        How large it is may not decide then: code may change what a workflow publishes as long as it
+        publishes, and records are commands. So the task's completion tells, by a flag.
+
+        Args:
+            number: Which of the run's records it is.
+            large: Whether it had better not stay in the memo.
+        """
+        if self.kind is not RunKind.FLAGGED:
+            return False
+        flag = _FOLLOWED + number
+        if workflow.unsafe.is_replaying():
+            return flag in self._loop._current_internal_flags
+        if large:
+            self._loop._current_completion.successful.used_internal_flags.append(flag)
+        return large
 
     @property
     def continues_as_new(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from temporalio.api.common.v1 import Payload
 
+from .arguments import topic_name
 from .events import Event, Last, WorkflowStreamItem
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class TopicHandle(Generic[T]):
         from_offset: int | Last = 0,
         *,
         poll_cooldown: timedelta = timedelta(milliseconds=100),
+        from_position: str | None = None,
+        wait: timedelta | None = None,
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[T]]:
         """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
@@ -84,15 +87,27 @@ class TopicHandle(Generic[T]):
             from_offset,
             result_type=self._type,
             poll_cooldown=poll_cooldown,
+            from_position=from_position,
+            wait=wait,
             max_outage=max_outage,
         )
 
     def follow(
-        self, from_offset: int | Last = 0, *, max_outage: timedelta | None = None
+        self,
+        from_offset: int | Last = 0,
+        *,
+        from_position: str | None = None,
+        wait: timedelta | None = None,
+        max_outage: timedelta | None = None,
     ) -> AsyncIterator[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
         return self._client.follow(
-            [self._name], from_offset, result_type=self._type, max_outage=max_outage
+            [self._name],
+            from_offset,
+            result_type=self._type,
+            from_position=from_position,
+            wait=wait,
+            max_outage=max_outage,
         )
 
 
@@ -101,9 +116,13 @@ Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | 
 
 
 def names_of(topics: Topics) -> list[str]:
-    """Return the names of topics."""
+    """Return the names of topics.
+
+    Raises:
+        UsageError: One of them is no str.
+    """
     if topics is None:
         return []
     if isinstance(topics, (str, TopicHandle)):
         topics = [topics]
-    return [topic.name if isinstance(topic, TopicHandle) else topic for topic in topics]
+    return [topic.name if isinstance(topic, TopicHandle) else topic_name(topic) for topic in topics]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from temporalio.api.common.v1 import Payload
 
+from .arguments import topic_name
 from .errors import TopicTypeError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ class TopicTypes:
 
         Raises:
             TopicTypeError: The name is bound to another type.
-            UsageError: ``type`` is ``Payload``, which no payload converter decodes to.
+            UsageError: The name is no str, or ``type`` is ``Payload``, which no payload converter
+                decodes to.
         """
+        topic_name(name)
         bound = Any if type is None else type
         if bound is Payload:
             raise UsageError(
@@ -47,13 +50,16 @@ class TopicTypes:
         if result_type is not None:
             decode_one = values.decoder(result_type)
             return lambda _topic, data: decode_one(data)
-        decoders: dict[str, tuple[Any, Callable[[str], Any]]] = {}
+        decode_any = values.decoder(Any)
+        # Of topics that are bound only: a stream may have any number of others.
+        decoders: dict[str, Callable[[str], Any]] = {}
 
         def decode(topic: str, data: str) -> Any:
-            bound = self.get(topic)
             known = decoders.get(topic)
-            if known is None or known[0] != bound:
-                known = decoders[topic] = (bound, values.decoder(bound))
-            return known[1](data)
+            if known is None:
+                if topic not in self._types:
+                    return decode_any(data)
+                known = decoders[topic] = values.decoder(self.get(topic))
+            return known(data)
 
         return decode

@@ -26,6 +26,8 @@ _SCALARS = frozenset({str, int, float, bool})
 # How a serialised payload of plain JSON begins: its metadata, then the tag of its data.
 _JSON_HEAD = Payload(metadata={"encoding": b"json/plain"}).SerializeToString() + b"\x12"
 _JSON_START = len(_JSON_HEAD)
+# With the length of the data after it, where that is one byte.
+_SHORT_HEADS = [_JSON_HEAD + bytes([size]) for size in range(0x80)]
 _LENGTH_BYTES = 5
 
 
@@ -90,11 +92,11 @@ def serialised_json(data: bytes) -> bytes:
 
 def json_in(raw: bytes) -> bytes | None:
     """Return the data of a serialised payload that is plain JSON and nothing else; else None."""
+    size = len(raw) - _JSON_START - 1
+    if 0 < size < 0x80 and raw.startswith(_SHORT_HEADS[size]):
+        return raw[_JSON_START + 1 :]
     if not raw.startswith(_JSON_HEAD):
         return None
-    size = len(raw) - _JSON_START - 1
-    if 0 < size < 0x80 and raw[_JSON_START] == size:
-        return raw[_JSON_START + 1 :]
     size = shift = 0
     # A longer length is none to protobuf, and would cost the square of its bytes to add up.
     for at in range(_JSON_START, min(len(raw), _JSON_START + _LENGTH_BYTES)):

@@ -19,6 +19,8 @@ from typing import Any
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from temporalio.api.common.v1 import Payload
 
+from .ranges import packed, unpacked
+
 PUBLISH_SIGNAL = "__temporal_workflow_stream_publish"
 POLL = "__temporal_workflow_stream_poll"
 OFFSET_QUERY = "__temporal_workflow_stream_offset"
@@ -46,13 +48,17 @@ MAX_POLL_BYTES = 1_000_000
 PART_CHARACTERS = 1_250_000
 # Of a batch or record as JSON. Python takes some 900 levels, fewer the deeper its own stack is.
 _MOST_NESTING = 32
-_ENTRY_BYTES = len('{"topic":,"data":""},')
+ENTRY_BYTES = len('{"topic":,"data":""},')
 # Python takes 4,300 of an integer, or as many as it is set to, but never less than 640.
 _MOST_DIGITS = 100
 
 MAX_PARTS = 64
 MAX_ID_CHARACTERS = 512
 """Of a publisher id, and of an ordering key: a run hands these on to the next."""
+
+MOST_TOPICS = 1024
+USUAL_TOPIC = 256
+"""Of so many topics it is remembered how they are written in JSON, of none with more characters."""
 
 Entry = tuple[str, str]
 """Topic and base64 data of one item."""
@@ -131,9 +137,9 @@ class WorkflowStreamState:
     ``log`` ends at ``head``, which is also ``base_offset``, since it is empty; ``base`` is the
     lowest retained offset. ``tail`` holds the last items before ``head`` for clients that poll,
     as the JSON text of a list of topics and data; empty if none has polled in the last runs, which
-    ``unpolled_runs`` counts. ``head`` and ``base`` are
-    ``None`` in snapshots taken by the contrib, whose ``log`` starts at ``base_offset`` and is the
-    whole retained stream.
+    ``unpolled_runs`` counts. ``written`` is that of :class:`Opening`, as JSON text. ``head`` and
+    ``base`` are ``None`` in snapshots taken by the contrib, whose ``log`` starts at ``base_offset``
+    and is the whole retained stream.
     """
 
     log: list[WireItem] = field(default_factory=list[WireItem])
@@ -146,6 +152,7 @@ class WorkflowStreamState:
     malformed: int = 0
     tail: str = ""
     unpolled_runs: int = 0
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """First record of a run: the fold as the run found it, and where earlier runs are."""
+    """First record of a run: the fold as the run found it, and where earlier runs are.
+
+    ``written`` is what the newest attempts wrote in earlier runs, by source: activities of other
+    workflows, and other workflows, whose retry takes it back.
+    """
 
     head: int
     base: int
@@ -206,6 +217,7 @@ class Opening:
     keep_last: int | None = None
     rules: Rules | None = None
     order: str = ""
+    written: dict[str, list[range]] = field(default_factory=dict[str, list[range]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +321,20 @@ def parse_batch(payload: Payload) -> Batch | Part | None:
         return None
     if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
         return None
-    if max(len(publisher_id), len(order or "")) > MAX_ID_CHARACTERS:
+    if not (_is_kept(publisher_id) and _is_kept(order or "")):
         return None
     return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a state can hold a name; of half a surrogate pair, not all converters make JSON."""
+    if len(name) > MAX_ID_CHARACTERS:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _part(message: dict[str, Any]) -> Part | None:
@@ -324,14 +347,19 @@ def _part(message: dict[str, Any]) -> Part | None:
             return None
 
 
-@lru_cache(maxsize=1024)
 def _topic_bytes(topic: str) -> int:
+    # The table is to be bounded in bytes as well.
+    return _usual_topic_bytes(topic) if len(topic) <= USUAL_TOPIC else len(json.dumps(topic))
+
+
+@lru_cache(maxsize=MOST_TOPICS)
+def _usual_topic_bytes(topic: str) -> int:
     return len(json.dumps(topic))
 
 
 def entry_bytes(topic: str, data: str) -> int:
     """Return how many bytes an entry takes as JSON, with the comma after it."""
-    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
+    return _topic_bytes(topic) + len(data) + ENTRY_BYTES
 
 
 def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
@@ -368,6 +396,8 @@ def record_payload(record: Record) -> Payload:
             message["open"]["rules"] = {"type": rules.content_type, "closable": rules.closable}
         if opening.order:
             message["open"]["order"] = opening.order
+        if opening.written:
+            message["open"]["written"] = {k: packed(v) for k, v in opening.written.items()}
     return json_payload(json.dumps(message, separators=(",", ":")).encode())
 
 
@@ -393,12 +423,23 @@ def _opening(message: Any, base: int) -> Opening | None:
     head, keep_last = message.get("head"), message.get("keep_last")
     publishers, order = message.get("publishers"), message.get("order", "")
     runs, rules = _runs(message.get("runs")), _rules(message.get("rules"))
+    written = written_in(message.get("written", {}))
     if type(head) is not int or not (keep_last is None or type(keep_last) is int):
         return None
     if not isinstance(publishers, dict) or runs is None or not isinstance(order, str):
         return None
-    counted = all(type(sequence) is int for sequence in publishers.values())
-    return Opening(head, base, publishers, runs, keep_last, rules, order) if counted else None
+    if written is None or not all(type(sequence) is int for sequence in publishers.values()):
+        return None
+    return Opening(head, base, publishers, runs, keep_last, rules, order, written)
+
+
+def written_in(message: Any) -> dict[str, list[range]] | None:
+    """Return what attempts wrote by source, from its packed form; None if it is none."""
+    if not isinstance(message, dict):
+        return None
+    ranges = {source: unpacked(numbers) for source, numbers in message.items()}
+    known = {source: parts for source, parts in ranges.items() if parts is not None}
+    return known if len(known) == len(ranges) else None
 
 
 def _runs(message: Any) -> list[RunRef] | None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -21,6 +21,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from . import hand_over, wire
+from .arguments import is_whole
 from .errors import UsageError
 from .first_task import FirstTask
 from .fold import Accepted, Fold, Malformed
@@ -34,6 +35,9 @@ from .wire import WorkflowStreamState as State
 from .workflow_polls import PollServer
 from .workflow_topic import WorkflowTopicHandle
 
+if TYPE_CHECKING:
+    from .external_stream import ExternalWorkflowStream
+
 T = TypeVar("T")
 
 DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
@@ -43,8 +47,8 @@ DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 _LOG_BYTES = 64 * 1024 * 1024
 _UNPOLLED_HOSTED_LOG_BYTES = 4 * 1024 * 1024
 # The memo is part of each description of the workflow and of each row of a list of them. A larger
-# opening record is followed by a second record, which a replay has to find again: with another
-# value, runs that are under way would not replay.
+# record is followed by a second one. Of an opening record a replay has to find that again: with
+# another value, runs that are under way would not replay.
 _MEMO_BYTES = 16 * 1024
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
@@ -53,6 +57,11 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # Room for the largest body over HTTP, 22 MiB encoded; at 40 MiB publishers stop (see pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
+# The parts of a batch are sent one right after the other. When so many events have come since the
+# last one, nobody is likely to send the rest.
+_PART_EVENTS = 500
+# How many items for clients that poll are packed in one workflow task, which has 2 s in all.
+_PACKED_ITEMS = 50_000
 # For how many runs without a poll items are still handed on, for subscribers that are away.
 _UNPOLLED_RUNS = 2
 # The server takes 4 MiB in one message, and ends a workflow whose task brings more.
@@ -114,8 +123,10 @@ class WorkflowStream:
 
         Raises:
             UsageError: Outside ``@workflow.init``, or for the second time in a workflow.
-            ValueError: ``keep_last`` is not positive.
+            ValueError: ``keep_last`` is not positive, or no int.
         """
+        if keep_last is not None and (not is_whole(keep_last) or keep_last < 1):
+            raise ValueError(f"keep_last must be a whole number, at least 1, not {keep_last!r}")
         # In @workflow.init no workflow coroutine runs yet; everywhere else one does.
         if not workflow.in_workflow() or asyncio.current_task() is not None:
             raise UsageError(
@@ -126,13 +137,13 @@ class WorkflowStream:
             raise UsageError(
                 "A WorkflowStream is already registered on this workflow; construct it once"
             )
-        if keep_last is not None and keep_last < 1:
-            raise ValueError(f"keep_last must be at least 1, not {keep_last}")
 
+        self._external_streams: list[ExternalWorkflowStream] = []
         self._rules = _rules
         self._types = TopicTypes()
-        self._signals = 0
+        self._signals = self._records = 0
         self._handed_over_at = 0
+        self._part_at = self._packed_at = self._to_pack = 0
         self._task_bytes = self._task_bytes_at = 0
         self._opened_at = workflow.info().get_current_history_length()
         self._own = OwnWrites()
@@ -178,6 +189,7 @@ class WorkflowStream:
             fences=self._native,
             closable=self._rules is not None and self._rules.closable,
             order=state.order,
+            written=hand_over.written_of(state),
         )
         self._intake = Intake(self._fold)
         self._keep_last = keep_last
@@ -195,6 +207,7 @@ class WorkflowStream:
             self._keep_last,
             self._rules,
             fold.order,
+            fold.written,
         )
         self._record(fold.base, carried, opening)
         if carried:
@@ -212,6 +225,7 @@ class WorkflowStream:
         self._first.end()
         if self._sign.has_begun:
             self._record_rest()
+        self._pack()
         return False
 
     @overload
@@ -279,9 +293,11 @@ class WorkflowStream:
             or self._polls.count >= _ROLLOVER_POLLS
         )
         # A batch that has come half-way would be torn; its rest may never come, though.
+        info = workflow.info()
         last = (
             self._signals >= _LAST_ROLLOVER_SIGNALS
-            or workflow.info().get_current_history_size() >= _LAST_ROLLOVER_BYTES
+            or info.get_current_history_size() >= _LAST_ROLLOVER_BYTES
+            or info.get_current_history_length() - self._part_at > _PART_EVENTS
         )
         return due and (last or not self._intake.waiting)
 
@@ -289,10 +305,15 @@ class WorkflowStream:
         """Drop the items below ``up_to_offset``; a reader that stands there gets a ``Gap``.
 
         Raises:
-            ApplicationError: Type ``TruncateOutOfRange``: the offset is past the head. (Not a
-                ValueError: raised in an update handler it fails the update, not the task.)
+            ApplicationError: Type ``TruncateOutOfRange``: the offset is past the head, or no int.
+                (Not a ValueError: raised in an update handler it fails the update, not the task.)
         """
         self._check_may_write()
+        if not is_whole(up_to_offset):
+            raise ApplicationError(
+                f"Cannot truncate to offset {up_to_offset!r}: it is no whole number",
+                type=wire.TRUNCATE_OUT_OF_RANGE,
+            )
         if up_to_offset <= self.base or self._is_handed_over():
             return
         if up_to_offset > self.head:
@@ -316,16 +337,21 @@ class WorkflowStream:
         """
         self._settle()
         fold, head = self._fold, self.head
-        publishers = hand_over.publishers_kept(
-            fold.publishers, self._last_seen, now=workflow.now(), ttl=publisher_ttl
+        run_id = workflow.info().run_id
+        publishers, written = hand_over.sources_kept(
+            fold,
+            self._last_seen,
+            {run_id, *(run.run_id for run in self._runs)},
+            now=workflow.now(),
+            ttl=publisher_ttl,
         )
         self._handed_over_at = workflow.info().get_current_history_length()
         if not self._native:
             log = hand_over.whole_log(self._log.entries_from(0) + self._own.entries)
             return State(log, head - len(log), publishers, malformed=self.malformed)
-        runs = [*self._runs, RunRef(workflow.info().run_id, self._first_offset)]
+        runs = [*self._runs, RunRef(run_id, self._first_offset)]
         runs = hand_over.runs_kept(runs, head, self.base)
-        room = hand_over.tail_room(publishers, runs, fold.order)
+        room = hand_over.tail_room(publishers, runs, fold.order, written)
         tail = ""
         if self._is_polled:
             needed = self._log.bytes_from(self._polls.needed_from())
@@ -342,6 +368,7 @@ class WorkflowStream:
             self.malformed,
             tail,
             0 if self._polls.count else self._unpolled_runs + 1,
+            written,
         )
 
     def detach_pollers(self) -> None:
@@ -359,14 +386,26 @@ class WorkflowStream:
     ) -> NoReturn:
         """Roll over: detach pollers, let handlers finish, continue as a new run.
 
+        What the workflow has published to other streams (:class:`ExternalWorkflowStream`) arrives
+        first.
+
         Args:
             build_args: Given the state, returns the next run's arguments.
             publisher_ttl: As for :meth:`get_state`.
+
+        Raises:
+            ApplicationError: Type ``PublishError``: what was published to another stream did not
+                arrive.
         """
         if self._sign.kind is RunKind.FLAGGED:
             await self._let_subscribers_catch_up()
         self.detach_pollers()
         await workflow.wait_condition(workflow.all_handlers_finished)
+        # Once the state is taken, the run must end in the same task.
+        while any(stream.is_sending for stream in self._external_streams):
+            for stream in list(self._external_streams):
+                await stream.flush()
+            await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(args=build_args(self.get_state(publisher_ttl=publisher_ttl)))
 
     async def _let_subscribers_catch_up(self) -> None:
@@ -423,7 +462,26 @@ class WorkflowStream:
                 type="TaskFullError",
                 non_retryable=True,
             )
+        if self._native:
+            self._check_memo(entries)
         self._task_bytes += size
+
+    def _check_memo(self, entries: Sequence[Entry]) -> None:
+        """Raise if an item does not fit into the memo beside what the workflow itself has there."""
+        own = sum(
+            len(name) + payload.ByteSize()
+            for name, payload in workflow.info().raw_memo.items()
+            if name != wire.MEMO_KEY
+        )
+        largest = max((wire.entry_bytes(*entry) for entry in entries), default=0)
+        if own and own + largest > wire.MAX_ITEM_BYTES:
+            raise ApplicationError(
+                f"An item of {largest:,} bytes does not fit beside the {own:,} bytes of this "
+                f"workflow's own memo: together they may have {wire.MAX_ITEM_BYTES:,}. Publish it "
+                "from an activity, or store it elsewhere and publish a reference",
+                type="MemoFullError",
+                non_retryable=True,
+            )
 
     @property
     def _is_polled(self) -> bool:
@@ -457,8 +515,13 @@ class WorkflowStream:
             ring = self._keep_last is not None
             payload = wire.record_payload(Record(base, list(entries), opening, ring))
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(payload)})
-            large = opening is not None and len(payload.data) > _MEMO_BYTES
-            if large and self._sign.kind is RunKind.FLAGGED:
+            large = len(payload.data) > _MEMO_BYTES
+            if opening is not None:
+                follows = large and self._sign.kind is RunKind.FLAGGED
+            else:
+                self._records += 1
+                follows = self._sign.is_followed(self._records, large=large)
+            if follows:
                 # Another one takes its place in the memo.
                 small = wire.record_payload(Record(base, ring=ring))
                 workflow.upsert_memo({wire.MEMO_KEY: RawValue(small)})
@@ -484,6 +547,7 @@ class WorkflowStream:
         self._signals += 1
         judged = self._intake.take(message)
         if judged is None:
+            self._part_at = workflow.info().get_current_history_length()
             return
         if isinstance(judged.verdict, Accepted):
             if judged.publisher_id:
@@ -518,6 +582,13 @@ class WorkflowStream:
     def _append(self, entries: list[Entry]) -> None:
         self._log.extend(entries)
         self._trim()
+        self._pack()
+
+    def _pack(self) -> None:
+        length = workflow.info().get_current_history_length()
+        if length != self._packed_at:
+            self._packed_at, self._to_pack = length, _PACKED_ITEMS
+        self._to_pack -= self._log.pack(self._to_pack)
 
     def _trim(self) -> None:
         self._log.drop_below(self._fold.base)
@@ -530,3 +601,9 @@ class WorkflowStream:
             workflow.logger.warning(
                 "keep_last is ignored until the next run: this one began under the contrib"
             )
+
+
+def stream_here() -> WorkflowStream | None:
+    """Return the stream that the current workflow hosts; None if it hosts none of this package."""
+    stream = getattr(workflow.get_signal_handler(wire.PUBLISH_SIGNAL), "__self__", None)
+    return stream if isinstance(stream, WorkflowStream) else None

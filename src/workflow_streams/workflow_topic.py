@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadConverter
 from temporalio.exceptions import ApplicationError
 
 from . import wire
@@ -50,18 +51,28 @@ class WorkflowTopicHandle(Generic[T]):
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)
         """
-        self._stream._publish(_encode(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
+        self._stream._publish(_encoded(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
         """Publish several values at the cost of one history event per 448 KiB.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
-        self._stream._publish(_encode(self._name, values))  # pyright: ignore[reportPrivateUsage]
+        self._stream._publish(_encoded(self._name, values))  # pyright: ignore[reportPrivateUsage]
 
 
-def _encode(topic: str, values: Sequence[object]) -> list[Entry]:
-    converter = workflow.payload_converter()
+def _encoded(topic: str, values: Sequence[object]) -> list[Entry]:
+    return encode(topic, values, workflow.payload_converter(), wire.MAX_ITEM_BYTES)
+
+
+def encode(
+    topic: str, values: Sequence[object], converter: PayloadConverter, limit: int
+) -> list[Entry]:
+    """Return the entries of values; ``limit`` is how many bytes one may take.
+
+    Raises:
+        ApplicationError: Type ``EncodeError`` or ``ItemTooLargeError``.
+    """
     entries: list[Entry] = []
     for value in values:
         try:
@@ -70,8 +81,8 @@ def _encode(topic: str, values: Sequence[object]) -> list[Entry]:
             raise _failure(EncodeError(topic, value, err)) from err
         data = wire.encode_payload(payload)
         size = wire.entry_bytes(topic, data)
-        if size > wire.MAX_ITEM_BYTES:
-            raise _failure(ItemTooLargeError(topic, size, wire.MAX_ITEM_BYTES))
+        if size > limit:
+            raise _failure(ItemTooLargeError(topic, size, limit))
         entries.append((topic, data))
     return entries
 

@@ -18,6 +18,8 @@ from benchmarks.__main__ import main
 from benchmarks.children import Memory
 from benchmarks.measures import growth
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -80,6 +82,15 @@ def test_growth_measures_time_and_the_memory_of_each_process(tmp_path: Path) -> 
         for process in ("worker", "reader", "publisher"):
             assert all(size[f"{process}_rss"] > 1_000_000 for size in sizes)
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_idle_streams_are_all_held_by_one_worker(tmp_path: Path) -> None:
+    [row], result = measure(tmp_path, "idle")
+    assert row[0] == "memory of a worker with 5 idle streams of 500 items each"
+    assert row[2].endswith(", extrapolated")
+    for found in result["figures"].values():
+        assert 1_000_000 < found["before"] <= found["highest"]
+        assert 0 < found["idle"] <= found["highest"]
 
 
 def test_memory_that_reaches_its_level_is_told_from_memory_that_grows() -> None:

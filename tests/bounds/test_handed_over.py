@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import temporalio.contrib.workflow_streams as contrib
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.client import Client
 from temporalio.common import RawValue
@@ -15,6 +15,8 @@ from temporalio.converter import DataConverter
 from tests.reader.hosts import hosting
 from tests.reader.story import roll_over, send
 from workflow_streams import WorkflowStreamClient, hand_over, wire
+from workflow_streams.fold import Fold
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.wire import PublisherState, RunRef, WorkflowStreamState
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
@@ -31,6 +33,7 @@ def batch(publisher: str, sequence: int, *values: str) -> RawValue:
     return RawValue(wire.batch_payload(entries, publisher, sequence))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, st.integers(0, 5000), max_size=20), st.integers(1, 900), texts)
 def test_a_state_is_never_larger_than_it_may_be(
     idle: dict[str, int], copies: int, topic: str
@@ -51,6 +54,53 @@ def test_a_state_is_never_larger_than_it_may_be(
     entries, start = hand_over.entries_of(state)
     assert start == 10**9 - len(entries)
     assert set(entries) <= {(topic, "QUJD" * 10)}
+
+
+def attempt_of(name: str) -> str:
+    return ActivityPublisher("run", name, Attempt(0, 1)).publisher_id("n")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(texts, st.integers(1, 9000)), max_size=12),
+    st.integers(0, 1500),
+    st.integers(1, 10**9),
+)
+def test_what_attempts_wrote_is_handed_on_as_far_as_there_is_room(
+    writers: list[tuple[str, int]], others: int, start: int
+) -> None:
+    """The newest of the activity that came last, before all others, and never too much."""
+    fold = Fold(start)
+    for name, batches in writers:
+        for sequence in range(1, batches + 1):
+            fold.batch(attempt_of(name), sequence, 1 + sequence % 120)
+            fold.own(1 + sequence % 7)
+    for i in range(others):
+        fold.batch(f"service {i}", 1, 1)
+    last_seen = {who: NOW - timedelta(seconds=i) for i, who in enumerate(fold.publishers)}
+    publishers, written = hand_over.sources_kept(
+        fold, last_seen, {"another"}, now=NOW, ttl=timedelta(days=1)
+    )
+    runs = [RunRef("0199c7d2-2f6e-7000-8000-000000000001", 10**9)] * hand_over.MAX_RUN_REFS
+    order = "\x00" * wire.MAX_ID_CHARACTERS
+    room = hand_over.tail_room(publishers, runs, order, written)
+    assert room >= hand_over.SURE_TAIL_BYTES
+    tail = hand_over.tail_text([("t", "QUJD" * 10)] * 20_000, room)
+    state = WorkflowStreamState(
+        [], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail, 0, written
+    )
+    [payload] = DataConverter.default.payload_converter.to_payloads([state])
+    assert payload.ByteSize() <= hand_over.MAX_STATE_BYTES
+    kept = hand_over.written_of(state)
+    whole = fold.written
+    for source, ranges in kept.items():
+        assert ranges[-1] == whole[source][-1]
+        assert ranges == whole[source][len(whole[source]) - len(ranges) :]
+    if writers:
+        source, ranges = fold.written_by(attempt_of(writers[0][0]))
+        assert kept[source] == ranges if len(ranges) < 5000 else len(kept[source]) > 5000
+    none = hand_over.sources_kept(fold, last_seen, {"run"}, now=NOW, ttl=timedelta(days=1))
+    assert none[1] == ""
 
 
 def test_the_publishers_that_have_been_idle_longest_are_dropped_first() -> None:

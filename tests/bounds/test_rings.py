@@ -67,6 +67,27 @@ def test_what_is_gone_makes_room() -> None:
     assert kept.size == 90
 
 
+def test_what_is_held_beside_the_rings_is_room_that_they_do_not_have() -> None:
+    rings = Rings(100)
+    one, two, three = (Owner(rings) for _ in range(3))
+    one.grow(40)
+    two.grow(40)
+    rings.holds_beside(three, 50)
+    assert (one.size, two.size, rings.beside) == (10, 40, 50)
+    # More than all room: whoever is used next keeps what it has just got, and the others nothing.
+    rings.holds_beside(three, 500)
+    assert (one.size, two.size) == (0, 0)
+    two.grow(20)
+    assert (two.size, rings.size) == (20, 20)
+    rings.holds_beside(three, 0)
+    two.grow(70)
+    assert (two.size, rings.beside) == (90, 0)
+    rings.holds_beside(three, 60)
+    del three
+    one.grow(30)
+    assert (one.size, rings.beside) == (30, 0)
+
+
 def held() -> int:
     """Return what all rings hold together."""
     return hub._rings.size

@@ -14,6 +14,8 @@ from workflow_streams.cli.exits import MEANINGS
 
 from .command import COMMAND, environment
 
+pytestmark = pytest.mark.processes
+
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
 # Runs the command line as if the module named first were not installed.

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from workflow_streams.cli.demo import Scenario
 
 from .command import Cli, environment
+
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
 MAIN = "from workflow_streams.cli import main; main()"

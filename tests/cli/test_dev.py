@@ -20,6 +20,8 @@ from workflow_streams.embedded.ports import free_port
 
 from .command import COMMAND, SECONDS, environment
 
+pytestmark = pytest.mark.processes
+
 SERVER_ONLY = ("--headless", "--no-gateway", "--no-workers")
 
 

@@ -150,6 +150,7 @@ async def test_with_a_login_it_may_serve_others(cli: Cli, tmp_path: Path) -> Non
             assert refused.value.code == 401
 
 
+@pytest.mark.processes
 async def test_it_is_up_but_not_ready_while_temporal_is_away() -> None:
     async with serving(Cli("127.0.0.1:1"), ready=False) as (_, url):
         assert json.loads(await get(f"{url}/healthz"))["status"]
@@ -159,6 +160,7 @@ async def test_it_is_up_but_not_ready_while_temporal_is_away() -> None:
             assert not_ready.value.code == 503
 
 
+@pytest.mark.processes
 def test_without_the_extra_it_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['starlette'] = None; from workflow_streams.cli import main; main()"

@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from workflow_streams import Last, WorkflowStreamClient
 from workflow_streams.cli.tail import start_of
+from workflow_streams.positions import Position, parse_position
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt
 
 from .command import Cli, Done
@@ -37,13 +38,23 @@ TEXT = [
 
 
 def without_times(done: Done) -> list[dict[str, Any]]:
-    """Return the objects; every item has a time, of just now, that is left out."""
+    """Return the objects without the time of each item, of just now, and all positions."""
     objects = done.objects
     now = datetime.now(timezone.utc)
     for found in objects:
         if found["type"] in ("item", "undecodable"):
             time = datetime.fromisoformat(found.pop("time"))
             assert now - timedelta(minutes=10) < time < now + timedelta(minutes=1)
+    return without_positions(objects)
+
+
+def without_positions(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for found in objects:
+        position = parse_position(found.pop("position"))
+        assert isinstance(position, Position)
+        after = {"gap": "end", "rewind": "next_offset"}.get(found["type"], "offset")
+        is_item = found["type"] in ("item", "undecodable")
+        assert position.offset == found[after] + is_item
     return objects
 
 
@@ -74,7 +85,7 @@ async def test_every_kind_of_item_is_shown_on_a_line_of_its_own(cli: Cli, stream
         "-- end: completed, head 15\n"
     )
     assert (objects.status, objects.err) == (0, "")
-    assert '"data":{"big": 123456789012345678901234567890, "pi": 3.10}}' in objects.out
+    assert '"data":{"big": 123456789012345678901234567890, "pi": 3.10},' in objects.out
     assert objects.out.isprintable() is False  # its line ends, and nothing else
     assert objects.out.replace("\n", "").isprintable()
     found = without_times(objects)
@@ -167,7 +178,12 @@ async def test_gaps_and_rewinds_are_shown_where_they_are(cli: Cli, streams: Stre
         "     5  own       f\n"
         "-- end: completed, head 6\n"
     )
-    assert objects.objects[0] == {"type": "gap", "start": 1, "end": 4, "reason": "truncated"}
+    assert without_times(objects)[0] == {
+        "type": "gap",
+        "start": 1,
+        "end": 4,
+        "reason": "truncated",
+    }
 
 
 async def test_the_status_tells_how_the_stream_ended(
@@ -219,6 +235,44 @@ async def test_it_starts_where_it_is_told_and_stops_at_the_head(cli: Cli, stream
     assert rest == "     4  own       e\n-- end: completed, head 5\n"
 
 
+async def test_it_goes_on_at_a_position_and_tells_of_another_workflow(
+    cli: Cli, streams: Streams
+) -> None:
+    host = await streams.start("again", *"abc")
+    await host.result()
+    whole = await cli("tail", host.id, "--json")
+    positions = [found["position"] for found in whole.objects]
+    rest = await cli("tail", host.id, "--json", "--from", positions[1])
+    assert (rest.status, rest.out) == (0, "".join(whole.out.splitlines(keepends=True)[2:]))
+    other = await streams.start("again", "x")
+    assert other.id == host.id
+    await other.result()
+    text = await cli("tail", host.id, "--from", positions[1])
+    assert text.out == (
+        "-- rewind: offsets 0 to 1 (2 items) undone, another workflow has this id now\n"
+        "     0  own       x\n"
+        "-- end: completed, head 1\n"
+    )
+
+
+async def test_it_waits_for_a_workflow_that_is_not_there_yet(cli: Cli, streams: Streams) -> None:
+    name = f"{streams.queue}-coming"
+    early = await cli("tail", name, "--wait", "0.1")
+    assert (early.status, early.out) == (3, "")
+    assert early.err == (
+        f"workflow-streams: Workflow '{name}': it has not been started within 0.1 s\n"
+    )
+    async with cli.running("tail", name, "--wait", "100") as process:
+        host = await streams.start("coming", "a")
+        assert host.id == name
+        out, err = await process.communicate()
+    assert (process.returncode, out, err) == (
+        0,
+        b"     0  own       a\n-- end: completed, head 1\n",
+        b"",
+    )
+
+
 async def test_it_follows_over_a_rollover_and_shows_what_comes_as_it_comes(
     cli: Cli, streams: Streams, client: Client
 ) -> None:
@@ -249,7 +303,7 @@ async def test_a_stream_of_the_contrib_is_shown_as_well(cli: Cli, streams: Strea
         cli("tail", host.id, "--no-follow"), cli("tail", host.id, "--no-follow", "--json")
     )
     assert text.out == "".join(f"     {o}  own       {item}\n" for o, item in enumerate("abc"))
-    assert objects.objects == [
+    assert without_positions(objects.objects) == [
         {"type": "item", "offset": offset, "topic": "own", "data": item}
         for offset, item in enumerate("abc")
     ]
@@ -282,6 +336,7 @@ async def test_what_is_not_there_is_said(cli: Cli, streams: Streams) -> None:
     assert early.err == "workflow-streams: no worker has opened the stream yet\n"
 
 
+@pytest.mark.processes
 async def test_a_start_that_is_none_is_wrong_usage() -> None:
     for start in ("-x", "1.5", "earliest", "--5", "99999999999999999999", ""):
         with pytest.raises(typer.BadParameter):
@@ -290,5 +345,6 @@ async def test_a_start_that_is_none_is_wrong_usage() -> None:
     done = await Cli(None)("tail", "any", "--from", "1.5")
     assert (done.status, done.out) == (2, "")
     assert done.err.endswith(
-        "Error: Invalid value for --from: it is an offset, 'latest', or -N for N items back\n"
+        "Error: Invalid value for --from: it is an offset, 'latest', -N for N items back, or a "
+        "position\n"
     )

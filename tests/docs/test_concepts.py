@@ -81,6 +81,19 @@ async def test_the_activity_of_a_child_publishes_to_the_stream_of_its_parent(
     assert [(item.topic, item.data) async for item in stream.subscribe()] == [("status", "shipped")]
 
 
+async def test_the_code_of_a_child_publishes_to_the_stream_of_its_parent(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("parent")
+    async with Worker(client, task_queue=name, workflows=[Parent, concepts.Packing]):
+        await client.execute_workflow(Parent.run, "Packing", id=name, task_queue=name)
+    stream = WorkflowStreamClient.create(client, name)
+    assert [(item.topic, item.data) async for item in stream.subscribe()] == [
+        ("status", "packing"),
+        ("status", "packed"),
+    ]
+
+
 async def test_the_headlines_are_those_of_one_topic(
     client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
 ) -> None:

@@ -24,6 +24,7 @@ def each_page() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", PAGES, ids=name_of)
 
 
+@pytest.mark.processes
 def test_python_on_all_pages_is_type_correct(tmp_path: Path) -> None:
     files: dict[str, str] = {}
     for path in PAGES:
@@ -74,6 +75,7 @@ def test_extras_that_are_to_be_installed_exist(path: Path) -> None:
         assert set(extras.split(",")) <= set(EXTRAS)
 
 
+@pytest.mark.processes
 def test_commands_of_the_command_line_exist() -> None:
     named = {
         match[1]

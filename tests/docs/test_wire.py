@@ -52,7 +52,7 @@ def test_every_message_shown_is_one_of_the_code() -> None:
 
 def test_every_field_is_described_and_no_other() -> None:
     rows = set(re.findall(r"^\| `([\w.]+)` \|", PAGE.text, re.MULTILINE))
-    opening = Opening(1, 1, {"p": 1}, [RunRef("r", 0)], 3, Rules("t"), "k")
+    opening = Opening(1, 1, {"p": 1}, [RunRef("r", 0)], 3, Rules("t"), "k", {"s": [range(1)]})
     record = json.loads(wire.record_payload(Record(1, [("t", "")], opening, ring=True)).data)
     batch = json.loads(wire.batch_payload([], "p", 1, tag="t", close=True, order="k").data)
     fields = {name for name in record if name != "open"} | set(batch)

@@ -10,6 +10,8 @@ import sys
 import psutil
 import pytest
 
+pytestmark = pytest.mark.processes
+
 # Prints the server's process id, then dies or waits to be killed.
 PARENT = """
 import asyncio, os, sys, time

@@ -22,6 +22,8 @@ from workflow_streams.embedded import (
 )
 from workflow_streams.errors import ServerUnavailableError, UsageError
 
+pytestmark = pytest.mark.processes
+
 
 def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])

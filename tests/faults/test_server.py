@@ -18,6 +18,8 @@ from .conftest import ONE_ATTEMPT
 from .hosts import Host, hosting, start_host
 from .reading import reading
 
+pytestmark = pytest.mark.processes
+
 
 async def stopped_with_a_host(folder: Path) -> EmbeddedServer:
     """A server that does not run and has a Host workflow, `host`, in its file."""

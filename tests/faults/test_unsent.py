@@ -132,6 +132,7 @@ async def test_dropped_client_logs_what_is_lost_with_it(
     assert "1 item(s) for workflow 'any'" in record.getMessage()
 
 
+@pytest.mark.processes
 async def test_process_that_ends_says_what_it_has_never_sent() -> None:
     """With Python's own settings: no logging is set up, and no warning of this kind is shown."""
     process = await asyncio.create_subprocess_exec(

@@ -11,6 +11,8 @@ from playwright.async_api import async_playwright
 from . import browser
 from .viewer.looking import launch
 
+pytestmark = pytest.mark.processes
+
 MAKEFILE = Path(__file__).parents[2] / "Makefile"
 
 

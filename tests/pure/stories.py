@@ -8,6 +8,7 @@ from .fold_model import (
     Batch,
     FoldModel,
     FromActivity,
+    FromWorkflow,
     Garbage,
     Own,
     Plain,
@@ -35,7 +36,18 @@ first_attempt = st.builds(
     nonce=st.sampled_from(["x", "y"]),
 )
 session = st.builds(Session, st.sampled_from(["browser", "a/b"]), epoch=st.integers(0, 3))
-who: st.SearchStrategy[Who] = plain | from_activity | session
+runs = st.sampled_from(["run-a", "run-b", "run-c"])
+from_workflow = st.builds(
+    FromWorkflow,
+    first=st.sampled_from(["run-a", "run-b"]),
+    name=st.sampled_from(["1", "ship/it"]),
+    begun=st.integers(0, 3),
+    number=st.integers(1, 4),
+    run=runs,
+    before=runs,
+    nonce=st.just("x"),
+)
+who: st.SearchStrategy[Who] = plain | from_activity | from_workflow | session
 batches = st.builds(Batch, who, sequence=st.integers(1, 4), count=st.integers(0, 3))
 with_rules = st.builds(
     Batch,

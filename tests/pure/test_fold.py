@@ -23,7 +23,7 @@ from workflow_streams.fold import (
     Verdict,
     note_verdict,
 )
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer, WorkflowPublisher
 
 from .fold_model import Batch, FoldModel, FromActivity, Garbage, Outcome, Own, Step, Truncate
 from .stories import first_attempt, from_activity, openings, plain, stories
@@ -135,20 +135,23 @@ def test_a_run_opened_by_the_record_of_the_one_before_decides_the_same(
             [],
             through.keep_last,
             order=through.order,
+            written=through.written,
         ),
     )
     parsed = wire.parse_record(wire.record_payload(record))
     assert parsed is not None
     assert parsed.opening is not None
     o = parsed.opening
-    anew = Fold(o.head, o.base, o.publishers, o.keep_last, order=o.order)
-    seam = through.head
+    anew = Fold(o.head, o.base, o.publishers, o.keep_last, order=o.order, written=o.written)
+    seam = through.base
     for step in after:
         expected, got = outcome(take(through, step)), outcome(take(anew, step))
         if expected is not None and expected.superseded is not None and got is not None:
-            # What an activity wrote is known in its own run only.
+            # What has been truncated before need not be taken back any more.
             here = frozenset(offset for offset in expected.superseded if offset >= seam)
             expected = Outcome(expected.what, expected.offset, here, expected.fact)
+            there = frozenset(offset for offset in got.superseded or () if offset >= seam)
+            got = Outcome(got.what, got.offset, there, got.fact)
         assert got == expected
         assert (anew.head, anew.base) == (through.head, through.base)
 
@@ -284,6 +287,69 @@ def test_of_the_attempts_in_the_opening_record_the_newest_counts() -> None:
         assert fold.batch(publisher(1), 5, 1) == Fenced(2)
         assert fold.batch(publisher(2), 1, 1) == Duplicate()
         assert fold.batch(publisher(3), 1, 1) == Accepted(0, 1, Superseded((), "pay", 3))
+
+
+def child(run: int, attempt: int, *, name: str = "ship", retries: int | None = None) -> str:
+    """Workflow code that publishes elsewhere; its runs begin one after the other."""
+    before = run - 1 if retries is None else retries
+    at = Attempt(run, attempt)
+    who = WorkflowPublisher("first", name, at, f"run {run}", f"run {before}" if before else "")
+    return who.publisher_id("n")
+
+
+def test_a_retry_of_another_workflow_takes_back_what_its_failed_run_wrote() -> None:
+    fold = Fold()
+    assert fold.batch(child(1, 1), 1, 2) == Accepted(0, 2)
+    assert fold.batch(child(1, 1, name="pay"), 1, 1) == Accepted(2, 1)
+    assert fold.batch(child(2, 2), 1, 0) == Accepted(3, 0, Superseded((range(2),), "ship", 2))
+    assert fold.batch(child(1, 1), 2, 1) == Fenced(2)
+    assert fold.fenced(child(1, 1))
+    assert fold.batch(child(2, 2), 2, 1) == Accepted(3, 1)
+    assert fold.batch(child(3, 3), 1, 1) == Accepted(4, 1, Superseded((range(3, 4),), "ship", 3))
+
+
+def test_a_run_that_continues_another_workflow_leaves_standing_what_that_wrote() -> None:
+    fold = Fold()
+    assert fold.batch(child(1, 1), 1, 2) == Accepted(0, 2)
+    assert fold.batch(child(2, 2), 1, 1) == Accepted(2, 1, Superseded((range(2),), "ship", 2))
+    assert fold.batch(child(3, 1), 1, 1) == Accepted(3, 1)
+    assert fold.batch(child(4, 2), 1, 1) == Accepted(4, 1, Superseded((range(3, 4),), "ship", 2))
+
+
+def test_a_retry_of_a_run_that_wrote_nothing_takes_back_nothing_of_the_one_before() -> None:
+    fold = Fold()
+    assert fold.batch(child(1, 1), 1, 2) == Accepted(0, 2)
+    assert fold.batch(child(3, 2), 1, 1) == Accepted(2, 1)
+    # After a retry that has written nothing, an earlier attempt is taken for the same run's.
+    taken_back = Superseded((range(2, 3),), "ship", 4)
+    assert fold.batch(child(5, 4), 1, 1) == Accepted(3, 1, taken_back)
+
+
+def test_a_workflow_and_an_activity_of_the_same_name_have_nothing_to_do_with_each_other() -> None:
+    workflow = WorkflowPublisher("run", "pay", Attempt(1, 2), "run 2", "run 1")
+    activity = ActivityPublisher("run", "pay", Attempt(0, 1))
+    assert not workflow.supersedes(activity)
+    fold = Fold()
+    assert fold.batch(activity.publisher_id("n"), 1, 1) == Accepted(0, 1)
+    assert fold.batch(workflow.publisher_id("n"), 1, 1) == Accepted(1, 1)
+
+
+def test_what_the_newest_attempt_wrote_is_handed_on_as_far_as_it_is_retained() -> None:
+    fold = Fold(10, written={"run/pay": [range(2)]}, publishers={publisher(1): 1})
+    assert fold.written == {"run/pay": [range(2)]}
+    fold.batch(publisher(1), 2, 2)
+    fold.batch("service", 1, 1)
+    fold.batch(publisher(1, nonce="other"), 1, 2)
+    fold.truncate(11)
+    expected = [range(11, 12), range(13, 15)]
+    assert fold.written == {"run/pay": expected}
+    assert fold.written_by(publisher(1)) == ("run/pay", expected)
+    assert fold.written_by(publisher(1, nonce="other")) == ("run/pay", expected)
+    assert fold.written_by(publisher(2)) == fold.written_by("service") == ("", [])
+    assert fold.written_by(publisher(1, name="ship")) == ("", [])
+    fold.batch(publisher(2), 1, 0)
+    assert fold.written_by(publisher(1)) == ("", [])
+    assert fold.written == {}
 
 
 def test_a_ring_buffer_keeps_the_newest_items_and_never_brings_back_truncated_ones() -> None:

@@ -57,6 +57,7 @@ def test_a_batch_in_parts_counts_when_its_last_part_comes() -> None:
     *first, last = part_payloads(large, "x")
     assert [own.take(payload) for payload in first] == [None] * len(first)
     assert own.waiting
+    assert 2_000_000 < own.waiting_bytes < 3_100_000
     between = own.take(batch("q", 1, "AA=="))
     assert told(between) == (Accepted(0, 1), [("t", "AA==")], "q", 1, "")
     judged = own.take(last)

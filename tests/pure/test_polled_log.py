@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -15,7 +18,10 @@ from workflow_streams.wire import (
     MAX_POLL_BYTES,
     PollInput,
     WireItem,
+    encode_payload,
+    encode_serialised,
     entry_bytes,
+    json_payload,
 )
 
 entries = st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.text("A", max_size=20)), max_size=6)
@@ -54,6 +60,12 @@ class Log(RuleBasedStateMachine):
         else:
             # What is not packed yet stays.
             assert self.log.text_bytes <= max(limit * 3 // 4, polled_log._SEGMENT_BYTES)
+
+    @rule(most=st.integers(-1, 9))
+    def pack(self, most: int) -> None:
+        before = self.log.text_bytes, len(self.log)
+        self.log.pack(most)
+        assert (self.log.text_bytes, len(self.log)) == before
 
     @rule(offset=st.integers(0, 100))
     def bytes_from(self, offset: int) -> None:
@@ -145,8 +157,65 @@ def test_what_nobody_asks_for_takes_little_memory() -> None:
     for _ in range(100):
         log.extend([item] * 100)
     assert len(log) == 10_000
+    pack(log)
     assert log.kept_bytes < 200_000
     assert log.entries_from(9_990) == [item] * 10
+
+
+def test_a_stream_of_tokens_takes_a_few_bytes_for_each() -> None:
+    log = PolledLog([], 0)
+    words = random.Random(7)
+    items = [("delta", token(words)) for _ in range(10_000)]
+    for start in range(0, len(items), 40):
+        log.extend(items[start : start + 40])
+    pack(log)
+    assert log.kept_bytes < 250_000
+    assert log.entries_from(0) == items
+
+
+def token(words: random.Random) -> str:
+    text = "".join(words.choices("etaoinshr", k=words.randint(1, 8)))
+    return encode_payload(json_payload(json.dumps({"text": f" {text}"}).encode()))
+
+
+datas = st.text('AZaz09+/=é\ud800\n"', max_size=9) | st.binary(max_size=9).map(encode_serialised)
+
+
+@given(st.lists(st.tuples(st.text(), datas), min_size=1))
+@example([("", "AB=="), ("\ud800", "AA==")])
+@example([("t", ""), ("[]\n{}", "CgoK")])
+def test_items_come_out_as_they_went_in(items: list[tuple[str, str]]) -> None:
+    sizes = sum(entry_bytes(*item) for item in items)
+    segment = polled_log._Segment(items, polled_log._size(items))
+    assert segment.entries() == items
+    assert (segment.size, segment.kept_bytes) == (sizes, sizes)
+    assert segment.carried == sum(carried_bytes(*item) for item in items)
+    segment.pack()
+    segment.pack()  # which changes nothing
+    assert segment.entries() == items
+    assert segment.kept_bytes == len(segment.packed or b"")
+
+
+def pack(log: PolledLog) -> None:
+    while log.pack(1000):
+        pass
+
+
+def test_it_is_packed_bit_by_bit_the_oldest_first() -> None:
+    log = PolledLog([], 0)
+    item = ("t", "QUJD" * 3000)
+    for _ in range(10):
+        log.extend([item] * 3)
+    whole = log.kept_bytes
+    assert (log.pack(0), log.pack(-1)) == (0, 0)
+    assert log.kept_bytes == whole
+    assert [log.pack(4), log.pack(1)] == [6, 3]
+    some = log.kept_bytes
+    assert some < whole * 0.8
+    log.drop_below(12)  # three packed ones, and one that is not
+    assert log.pack(1000) == 18
+    assert log.pack(1000) == 0
+    assert log.entries_from(0) == [item] * 18
 
 
 def test_what_a_state_takes_of_packed_items_is_counted_from_where_it_begins() -> None:

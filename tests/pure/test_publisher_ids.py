@@ -10,9 +10,12 @@ from workflow_streams.publisher_ids import (
     ActivityPublisher,
     Attempt,
     Producer,
+    WorkflowPublisher,
     nonce_of,
     parse_producer,
     parse_publisher_id,
+    parse_retried,
+    parse_workflow_publisher,
     short,
 )
 
@@ -26,6 +29,17 @@ def test_an_activitys_id_tells_activity_and_attempt(
 ) -> None:
     who = ActivityPublisher(run_id, activity_id, Attempt(scheduled, number))
     assert parse_publisher_id(who.publisher_id(nonce)) == who
+    assert parse_producer(who.publisher_id(nonce)) is None
+    assert parse_workflow_publisher(who.publisher_id(nonce)) is None
+
+
+@given(no_slash, st.text(), numbers, numbers, no_slash, no_slash, no_slash)
+def test_a_workflows_id_tells_workflow_and_run(
+    first: str, workflow_id: str, begun: int, number: int, run: str, before: str, nonce: str
+) -> None:
+    who = WorkflowPublisher(first, workflow_id, Attempt(begun, number), run, before)
+    assert parse_retried(who.publisher_id(nonce)) == who
+    assert parse_publisher_id(who.publisher_id(nonce)) is None
     assert parse_producer(who.publisher_id(nonce)) is None
 
 
@@ -45,6 +59,9 @@ def test_a_producers_id_tells_producer_and_session(producer_id: str, epoch: int)
 @example("wfs2/run/1/2/nonce/activity")
 @example(f"wfs1/run/{'9' * 5_000}/1/nonce/activity")
 @example(f"wfs1/run/1/{'1' * 21}/nonce/activity")
+@example("wfw1/first/1/2/run/before/nonce")
+@example("wfw1/first/1/-2/run/before/nonce/workflow")
+@example("wfw2/first/1/2/run/before/nonce/workflow")
 @example("wfp1/1")
 @example("wfp1/-1/producer")
 @example("wfp1//producer")
@@ -52,7 +69,7 @@ def test_a_producers_id_tells_producer_and_session(producer_id: str, epoch: int)
 @example(f"wfp1/{'9' * 5_000}/producer")
 @example(f"wfp1/{'1' * 21}/producer")
 def test_ids_of_any_other_shape_say_nothing(publisher_id: str) -> None:
-    assert parse_publisher_id(publisher_id) is None
+    assert parse_retried(publisher_id) is None
     assert parse_producer(publisher_id) is None
     fold = Fold()
     assert fold.batch(publisher_id, 7, 1) == Accepted(0, 1)

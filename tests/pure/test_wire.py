@@ -53,6 +53,7 @@ openings = st.builds(
     keep_last=st.none() | st.integers(1, 10**9),
     rules=st.none() | st.builds(Rules, texts, st.booleans()),
     order=texts,
+    written=st.dictionaries(texts, st.just([range(3), range(5, 9)]), max_size=2),
 )
 batches = st.builds(
     Batch,
@@ -106,7 +107,15 @@ def written(batch: Batch) -> Payload:
 @given(batches)
 @example(Batch([("t", "EgRudWxs")], "p", 1, tag="x", close=True, order="k"))
 def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
-    assert parse_batch(written(batch)) == batch
+    assert parse_batch(written(batch)) == (batch if is_named(batch) else None)
+
+
+def is_named(batch: Batch) -> bool:
+    """Whether all converters can make JSON of its names."""
+    try:
+        return bool((batch.publisher_id + (batch.order or "")).encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 @given(batches)
@@ -119,7 +128,8 @@ def test_batches_are_those_of_the_contrib_in_both_directions(batch: Batch) -> No
     )
     assert converter.from_payload(written(batch), contrib.PublishInput) == theirs
     read = parse_batch(converter.to_payload(theirs))
-    assert read == Batch(batch.entries, batch.publisher_id, batch.sequence)
+    plain = Batch(batch.entries, batch.publisher_id, batch.sequence)
+    assert read == (plain if is_named(plain) else None)
 
 
 def test_a_batch_over_the_limit_of_a_signal_is_cut_into_parts_that_make_it_up_again() -> None:
@@ -157,6 +167,7 @@ def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
 @given(records())
 @example(Record(3, [("t", "EgRudWxs")], ring=True))
 @example(Record(3, [], Opening(5, 3, {"p": 1}, [RunRef("r", 0)], 9, Rules("text/plain"), "k")))
+@example(Record(3, [], Opening(5, 3, {}, [], written={"run/1": [range(1, 3)]})))
 def test_a_record_comes_back_as_it_was(record: Record) -> None:
     assert parse_record(record_payload(record)) == record
 
@@ -191,6 +202,7 @@ opening_like = st.fixed_dictionaries(
         "keep_last": jsons | st.just(3),
         "order": jsons,
         "rules": jsons | st.fixed_dictionaries({"type": jsons, "closable": jsons}),
+        "written": jsons | st.dictionaries(st.text(max_size=3), st.lists(jsons, max_size=2)),
     },
 )
 record_like = st.fixed_dictionaries(
@@ -316,3 +328,14 @@ def test_items_are_cut_into_records_that_hold_what_they_may(items: list[tuple[st
 def test_what_one_process_may_read_and_another_not_is_no_batch(field: str, *, taken: bool) -> None:
     payload = json_payload(f'{{"items":[],{field}}}'.encode())
     assert (parse_batch(payload) is not None) == taken
+
+
+@pytest.mark.parametrize("written", [1, [], {"run/1": 1}, {"run/1": [1, 2], "run/2": [1]}])
+def test_what_attempts_wrote_has_to_be_ranges(written: object) -> None:
+    opening = {"head": 1, "publishers": {}, "runs": [], "written": written}
+    assert parse_record(as_payload({"v": 1, "base": 0, "open": opening})) is None
+
+
+def test_publishers_in_an_opening_record_have_sequences() -> None:
+    opening = {"head": 1, "publishers": {"p": "1"}, "runs": []}
+    assert parse_record(as_payload({"v": 1, "base": 0, "open": opening})) is None

@@ -67,6 +67,10 @@ class Host:
     def truncate(self, up_to: int) -> None:
         self.stream.truncate(up_to)
 
+    @workflow.update
+    def truncate_now(self, up_to: Any) -> None:
+        self.stream.truncate(up_to)
+
     @workflow.signal
     def order(self, what: str) -> None:
         self.orders.append(what)

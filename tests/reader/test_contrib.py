@@ -338,6 +338,7 @@ class MeanServer(EmbeddedServer):
         return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
 
 
+@pytest.mark.processes
 async def test_a_host_that_has_had_its_updates_is_polled_by_query(unique: Any) -> None:
     """The contrib's own readers have none left then."""
     name = unique("polled")

@@ -203,6 +203,7 @@ async def delete(client: Client, workflow_id: str, run_id: str) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.processes
 async def test_what_retention_has_deleted_is_a_gap_to_those_who_asked_for_it(
     deleting: EmbeddedServer, unique: Any
 ) -> None:
@@ -242,6 +243,7 @@ async def test_what_retention_has_deleted_is_a_gap_to_those_who_asked_for_it(
         await story(client, name)
 
 
+@pytest.mark.processes
 async def test_a_run_deleted_while_it_is_read_is_a_gap_up_to_the_next_one(
     deleting: EmbeddedServer, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +265,7 @@ async def test_a_run_deleted_while_it_is_read_is_a_gap_up_to_the_next_one(
     assert lines == [("gap", 2, 6, "expired"), *items("v6", "v7", start=6), ("end", "completed", 8)]
 
 
+@pytest.mark.processes
 async def test_a_stream_deleted_while_it_is_followed_ends_with_an_error(
     deleting: EmbeddedServer, unique: Any
 ) -> None:

@@ -191,6 +191,7 @@ async def forgetful() -> AsyncIterator[EmbeddedServer]:
         yield server
 
 
+@pytest.mark.processes
 async def test_a_server_that_has_forgotten_the_history_is_told_as_such(
     forgetful: EmbeddedServer, unique: Any
 ) -> None:
@@ -209,6 +210,7 @@ async def test_a_server_that_has_forgotten_the_history_is_told_as_such(
             assert reader.lines == items("a")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("skips_time", [False, True])
 async def test_what_server_it_is_stays_open_until_it_has_answered(
     skips_time: bool,

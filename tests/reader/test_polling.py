@@ -238,6 +238,7 @@ async def test_readers_that_come_and_go_cost_a_host_with_poll_query_no_update(
         assert used == [used[0]] * 3
 
 
+@pytest.mark.processes
 async def test_a_reader_that_comes_when_the_updates_are_used_up_is_served_by_query(
     unique: Any,
 ) -> None:

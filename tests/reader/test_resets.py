@@ -355,6 +355,7 @@ async def test_one_that_comes_back_after_a_run_has_ended_and_was_reset_goes_on(
     assert await story(client, name) == [*items("a", "b", "e"), ("end", "completed", 3)]
 
 
+@pytest.mark.processes
 async def test_when_the_run_that_a_reader_left_has_been_deleted_it_is_told_all_again(
     unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

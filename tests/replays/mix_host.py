@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from temporalio import activity, workflow
 
-from workflow_streams import WorkflowStream, WorkflowStreamState
+from workflow_streams import ExternalWorkflowStream, WorkflowStream, WorkflowStreamState
 
 Sight = list[Any]
 
@@ -24,6 +25,7 @@ class MixInput:
         own_handlers: Whether it registers handlers of its own in its constructor.
         own_task: Whether it begins a task there.
         patch: Whether its own code has a patch in the first task.
+        other: Another workflow to whose stream it publishes as well, if any.
     """
 
     rolls: int = 0
@@ -31,6 +33,7 @@ class MixInput:
     own_handlers: bool = False
     own_task: bool = False
     patch: bool = False
+    other: str | None = None
     stream_state: WorkflowStreamState | None = None
 
 
@@ -59,6 +62,8 @@ class Mix:
         self.seen: list[Sight] = []
         self.rolling = self.finishing = False
         self.sleepers: list[asyncio.Task[None]] = []
+        self.other = None if mix.other is None else ExternalWorkflowStream(mix.other)
+        self.told = 0
         self.own.publish("init")
         self.look("init")
         if mix.own_handlers:
@@ -69,7 +74,18 @@ class Mix:
 
     @workflow.run
     async def run(self, mix: MixInput) -> MixResult:
+        async with self.other or nullcontext():
+            return await self.host(mix)
+
+    def tell(self) -> None:
+        """Tell the other workflow's readers a number, each one more than the last."""
+        if self.other is not None and self.other.is_open:
+            self.other.topic("told", type=str).publish(f"{self.input.rolls} {self.told}")
+            self.told += 1
+
+    async def host(self, mix: MixInput) -> MixResult:
         self.look("run")
+        self.tell()
         if mix.patch:
             workflow.patched("the user's own")
         self.own.publish("run")
@@ -104,7 +120,8 @@ class Mix:
         sight = self.look(who)
         what = (self.stream.head + 2 * self.stream.base) % 5
         if what == 0:
-            self.own.publish(f"{who} at {self.stream.head}")
+            large = "x" * 20_000 if self.stream.head % 2 else ""
+            self.own.publish(f"{who} at {self.stream.head} {large}")
         elif what == 1:
             self.stream.truncate(max(0, self.stream.head - 7))
         elif what == 2:
@@ -112,6 +129,8 @@ class Mix:
         elif what == 3:
             self.own.publish_many([f"{who} many {i}" for i in range(3)])
             self.stream.truncate(max(0, self.stream.head - 10))
+        if self.stream.head % 2:
+            self.tell()
         self.look(f"{who} after")
         return sight
 
@@ -147,8 +166,25 @@ class Mix:
         self.own.publish(f"works here {i}")
         for k, task in enumerate(tasks):
             await task
-            self.own.publish(f"worked here {i} {k}")
+            self.tell()
+            self.own.publish(f"worked here {i} {k}" * (1000 if i % 3 else 1))
             self.own.publish(f"and told so {i} {k}")
+
+    @workflow.signal
+    async def tell_here(self, i: int) -> None:
+        """Wait for the other stream beside a local activity, and set a timer after each."""
+        if self.other is not None and self.other.is_open:
+            napping = workflow.start_local_activity(
+                nap, 0.02 * (i % 4), start_to_close_timeout=timedelta(seconds=30)
+            )
+            self.tell()
+            self.tell()
+            await self.other.flush()
+            self.sleepers.append(asyncio.create_task(workflow.sleep(0.01)))
+            self.own.publish(f"told {i}")
+            await napping
+            self.tell()
+            self.own.publish(f"napped {i}")
 
     @workflow.update
     def ask(self, i: int) -> Sight:

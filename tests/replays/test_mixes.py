@@ -31,7 +31,8 @@ from temporalio.worker._workflow_instance import (
     _WorkflowLogicFlag,  # pyright: ignore[reportPrivateUsage]
 )
 
-from tests.reader.story import next_run, run_id_of
+from tests.reader.hosts import Host, HostInput
+from tests.reader.story import next_run, run_id_of, story
 from workflow_streams import wire
 
 from .mix_host import Mix, MixInput, nap
@@ -81,7 +82,9 @@ class Sender:
         elif roll < 0.45:
             await self._handle.signal(wire.PUBLISH_SIGNAL, args=self._dice.choice(JUNK))
         elif roll < 0.75:
-            name = self._dice.choice(["look_now", "look_later", "registered", "work_here"])
+            name = self._dice.choice(
+                ["look_now", "look_later", "registered", "work_here", "tell_here"]
+            )
             await self._handle.signal(name, self._number)
         elif roll < 0.93:
             await self._update(self._dice.choice(self._updates), self._number)
@@ -112,7 +115,7 @@ async def working(
     worker = Worker(
         client,
         task_queue=queue,
-        workflows=[Mix],
+        workflows=[Mix, Host],
         activities=[nap],
         max_cached_workflows=cached,
         sticky_queue_schedule_to_start_timeout=timedelta(milliseconds=200),
@@ -133,7 +136,7 @@ async def eventually(call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
                 await asyncio.sleep(0.05)
 
 
-def mix_of(dice: random.Random) -> MixInput:
+def mix_of(dice: random.Random, name: str) -> MixInput:
     """Choose how the workflow behaves.
 
     What is begun in a constructor runs at another time in a replay, whatever it does, if the
@@ -146,6 +149,7 @@ def mix_of(dice: random.Random) -> MixInput:
         own_handlers=own_handlers,
         own_task=own_task,
         patch=not own_handlers and not own_task and dice.random() < 0.4,
+        other=f"{name} other" if dice.random() < 0.6 else None,
     )
 
 
@@ -155,8 +159,10 @@ async def test_handlers_see_the_same_in_a_replay(
 ) -> None:
     dice = random.Random(seed)
     name = unique("mix")
-    mix = mix_of(dice)
+    mix = mix_of(dice, name)
     single_batch = dice.random() < 0.3
+    if mix.other is not None:
+        await client.start_workflow(Host.run, HostInput(), id=mix.other, task_queue=name)
     # Local activities make a task last; one that nears its timeout is done in several.
     task_timeout = timedelta(seconds=dice.choice([1, 10]))
     handle = await client.start_workflow(
@@ -200,6 +206,8 @@ async def test_handlers_see_the_same_in_a_replay(
                 for run in runs
             ]
         assert again == seen
+        if mix.other is not None:
+            await told_in_order(client, mix.other)
     except BaseException:
         if folder := os.environ.get("MIX_HISTORIES"):
             for i, run in enumerate([*runs, await run_id_of(handle)]):
@@ -212,6 +220,18 @@ async def test_handlers_see_the_same_in_a_replay(
         for task in background:
             task.cancel()
         await sender_is_done()
+
+
+async def told_in_order(client: Client, name: str) -> None:
+    """Check that what the runs told another stream stands there once, and in order."""
+    await client.get_workflow_handle(name).terminate()
+    told: dict[int, list[int]] = {}
+    for line in await story(client, name):
+        if line[0] != "end":
+            run, number = map(int, line[1].split())
+            told.setdefault(run, []).append(number)
+    assert told == {run: list(range(len(numbers))) for run, numbers in told.items()}
+    assert list(told) == sorted(told, reverse=True)
 
 
 async def sender_is_done() -> None:

@@ -14,6 +14,8 @@ from . import providers
 from .conftest import Start
 from .harness import Sample
 
+pytestmark = pytest.mark.processes
+
 QUEUES = ("workflow-stream-sample-task-queue", "workflow-stream-llm-task-queue")
 
 

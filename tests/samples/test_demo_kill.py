@@ -9,6 +9,8 @@ import demo
 import processes
 import pytest
 
+pytestmark = pytest.mark.processes
+
 READY = "print('worker ready on q', flush=True)\n"
 STAY = "import threading\nthreading.Event().wait()\n"
 TEXT = "x" * demo.CHARACTERS_BEFORE_KILL

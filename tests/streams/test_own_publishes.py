@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Replayer, Worker
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from tests.reader.story import items, story
 from workflow_streams import WorkflowStream
+from workflow_streams import workflow as workflow_module
 
 COUNT = 20_000
 
@@ -57,6 +59,94 @@ class Loop:
             if i % 1000 == 999:
                 self.stream.truncate(i - 999)
         return self.stream.head
+
+
+@workflow.defn(name="Varied")
+class Varied:
+    """Publishes texts of some sizes, around a local activity that outlasts a workflow task."""
+
+    @workflow.init
+    def __init__(self, sizes: list[int]) -> None:
+        self.stream = WorkflowStream()
+        self.own = self.stream.topic("own", type=str)
+
+    @workflow.run
+    async def run(self, sizes: list[int]) -> None:
+        for size in sizes:
+            self.own.publish("x" * self.size(size))
+            self.own.publish("small")
+            self.own.publish("x" * self.size(size))
+            await workflow.execute_local_activity(
+                rest, start_to_close_timeout=timedelta(seconds=100)
+            )
+            self.own.publish("x" * self.size(size))
+
+    def size(self, size: int) -> int:
+        return size
+
+
+@workflow.defn(name="Varied")
+class LaterVaried(Varied):
+    """A later version of that code, which publishes other texts."""
+
+    @workflow.init
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__(sizes)
+
+    @workflow.run
+    async def run(self, sizes: list[int]) -> None:
+        await super().run(sizes)
+
+    def size(self, size: int) -> int:
+        return 1 if size > 10_000 else 300_000
+
+
+@activity.defn
+async def rest() -> None:
+    await asyncio.sleep(1.5)
+
+
+async def test_no_large_item_stays_in_the_memo_and_texts_may_change_for_a_replay(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    """The memo is part of each description of a workflow, and of each row of a list of them."""
+    name = unique("varied")
+    sizes = [300_000, 10, 20_000]
+    async with Worker(client, task_queue=name, workflows=[Varied], activities=[rest]):
+        handle = await client.start_workflow(
+            Varied.run, sizes, id=name, task_queue=name, task_timeout=timedelta(seconds=1)
+        )
+        await handle.result()
+    assert (await handle.describe()).raw_info.memo.ByteSize() < 2_000
+    history = await handle.fetch_history()
+    records = [
+        e for e in history.events if e.HasField("workflow_properties_modified_event_attributes")
+    ]
+    assert len(records) == 1 + 4 * 3 + 3 * 2
+    for version in (Varied, LaterVaried):
+        await Replayer(workflows=[version]).replay_workflow(history)
+    texts = [text for size in sizes for text in ("x" * size, "small", "x" * size, "x" * size)]
+    assert await story(client, name) == [*items(*texts), ("end", "completed", 12)]
+
+
+async def test_a_run_whose_large_items_stayed_in_the_memo_replays(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an earlier version left them."""
+    name = unique("earlier")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(workflow_module, "_MEMO_BYTES", 10**9)
+        async with Worker(
+            client,
+            task_queue=name,
+            workflows=[Varied],
+            activities=[rest],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ):
+            handle = await client.start_workflow(Varied.run, [100_000], id=name, task_queue=name)
+            await handle.result()
+    assert (await handle.describe()).raw_info.memo.ByteSize() > 100_000
+    await Replayer(workflows=[Varied]).replay_workflow(await handle.fetch_history())
 
 
 async def test_a_loop_of_publishes_fits_into_one_workflow_task(

@@ -68,6 +68,7 @@ async def test_the_workflow_counts_as_its_readers_do(
     assert await story(client, name) == [*items(*["odd"] * taken, "before", "after"), end]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "settings",
     [

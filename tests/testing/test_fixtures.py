@@ -12,6 +12,8 @@ import pytest
 
 from workflow_streams.testing.fixtures import StreamServer
 
+pytestmark = pytest.mark.processes
+
 CONFTEST = "from workflow_streams.testing import stream_client, stream_server\n"
 SYNC = """
 import asyncio

@@ -18,6 +18,8 @@ from workflow_streams import End, Gap, Item, Last, Rewind, WorkflowStreamClient
 
 from .time_host import Open, Reminder, Reminders, Writer, write
 
+pytestmark = pytest.mark.processes
+
 
 def program(name: str) -> str:
     """The package puts its binary where the environment's commands are."""

@@ -80,10 +80,11 @@ limiting.number(
 limiting.count("--max-request-burst", "Of one client at once, with it; default 100.")
 
 timing = _Own("Times and sizes")
-timing.time("--sse-seconds", "Life of an event stream's connection; default 60.")
+timing.time("--sse-seconds", "Life of an event stream's connection; default 3,600.")
 timing.time("--keep-alive-seconds", "Longest silence on it; default 15.")
 timing.time("--write-seconds", "For a client to take something in; default 30.")
 timing.time("--long-poll-seconds", "Patience of a long poll; default 25.")
+timing.time("--wait-seconds", "Longest wait for a workflow; default 30.")
 timing.time("--open-seconds", "For a worker to open a stream; default 10.")
 timing.time("--append-seconds", "For a write to show; default 30.")
 timing.time("--temporal-seconds", "For one call to Temporal; default 10.")

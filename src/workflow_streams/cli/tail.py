@@ -12,7 +12,7 @@ from .options import Json, RunId, WorkflowId, connecting
 from .session import run
 
 if TYPE_CHECKING:
-    from ..events import Last
+    from ..reader.walk import Start
 
 EPILOG = epilog(
     """\
@@ -43,13 +43,20 @@ def tail(
         str,
         typer.Option(
             "--from",
-            metavar="N|latest|-N",
-            help="Start at offset N, at the head, or N items back. 0: the earliest item there is.",
+            metavar="N|latest|-N|POSITION",
+            help="Start at offset N, at the head, N items back, or after an item whose position "
+            "--json has shown. 0: the earliest item there is.",
         ),
     ] = "0",
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Wait for more, or stop at the head.")
     ] = True,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Wait so long for a workflow that is not there yet."
+        ),
+    ] = 0,
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Show when the server took each item in.")
     ] = False,
@@ -65,7 +72,9 @@ def tail(
 
     With --json each line is an object whose "type" is item, undecodable,
     gap, rewind or end. An item has offset, topic, time and data; where it
-    is no JSON, there is an "encoding" too, and data is base64.
+    is no JSON, there is an "encoding" too, and data is base64. The
+    "position" of each line is where to go on after it, with --from. Unlike
+    an offset, it also tells if the stream was started anew meanwhile.
     """
     place = start_of(start)
 
@@ -79,6 +88,7 @@ def tail(
                 topics=topic or [],
                 start=place,
                 follow=follow,
+                wait_seconds=wait,
                 as_json=json,
                 timestamps=timestamps,
             )
@@ -87,18 +97,23 @@ def tail(
     run(work)
 
 
-def start_of(text: str) -> int | Last:
+def start_of(text: str) -> Start:
     """Return where ``--from`` says to start.
 
     Raises:
         BadParameter: It says no such place.
     """
+    from ..errors import InvalidOffsetError
     from ..events import LATEST, Last
+    from ..positions import parse_position
 
     if text == "latest":
         return LATEST
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return Last(int(text[1:])) if text.startswith("-") else int(text)
-    raise typer.BadParameter(
-        "it is an offset, 'latest', or -N for N items back", param_hint="--from"
-    )
+    try:
+        return parse_position(text)
+    except InvalidOffsetError:
+        raise typer.BadParameter(
+            "it is an offset, 'latest', -N for N items back, or a position", param_hint="--from"
+        ) from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -32,7 +30,7 @@ from .problems import (
     answer,
     on_error,
 )
-from .reading import reads
+from .reading import reads, several
 from .requests import parse_target
 from .security import Authority
 from .security.signing import sign_endpoint
@@ -43,16 +41,14 @@ from .telemetry.metrics import Metrics, metrics_endpoint
 from .telemetry.rpc_metrics import metered
 from .temporal import Connect, TemporalLink
 from .viewer import ViewerPage
-from .writing import making, writes
-
-logger = logging.getLogger("workflow_streams.gateway")
+from .writing import deleting, making, writes
 
 _STREAM_METHODS = {
     "GET": reads.read,
     "HEAD": reads.head,
     "POST": writes.post,
     "PUT": making.put,
-    "DELETE": making.delete,
+    "DELETE": deleting.delete,
 }
 
 
@@ -86,6 +82,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
         routes=[
             Route("/v1/stream/{path:path}", stream_endpoint, methods=list(_STREAM_METHODS)),
             Route("/v1/streams", streams),
+            Route("/v1/streams/events", several.events, methods=["GET"]),
             Route("/v1/sign", sign_endpoint, methods=["POST"]),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
@@ -143,22 +140,5 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     gateway: Gateway = app.state.gateway
-    working = {
-        asyncio.create_task(gateway.link.run(), name="gateway"),
-        asyncio.create_task(gateway.patrol.run(), name="patrol"),
-    }
-    for task in working:
-        task.add_done_callback(_report)
-    try:
+    async with gateway.running():
         yield
-    finally:
-        gateway.close_viewers()
-        for task in working:
-            task.cancel()
-        await asyncio.wait(working)
-        await gateway.readiness.aclose()
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("The gateway's work with Temporal has stopped", exc_info=error)

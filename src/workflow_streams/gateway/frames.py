@@ -15,13 +15,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from .. import wire
 from ..events import Gap, Rewind
 from ..reader.walk import Slice
 from .item_values import JsonValues, content
-from .offsets import token_of
+from .offsets import END_MARK, token_of
 
 JSON_TYPE = "application/json"
-SSE_TYPE = "text/event-stream"
 
 Topics = Collection[str] | None
 """A topic filter; None for all."""
@@ -55,8 +55,10 @@ class Shape:
         """Return the items of a slice that pass the filter, each as its bytes."""
         if self.envelopes:
             return _envelopes(part, topics)
-        chosen = (data for topic, data in part.entries if topics is None or topic in topics)
-        return [_values.of(data)[0] if self.json else content(data) for data in chosen]
+        chosen = [data for topic, data in part.entries if topics is None or topic in topics]
+        if not self.json:
+            return [content(data) for data in chosen]
+        return [value for value, _ in _values.of(chosen)]
 
     def body(self, pieces: Iterable[bytes]) -> bytes:
         """Return the body that holds these pieces."""
@@ -89,17 +91,26 @@ def media_type(content_type: str) -> str:
 
 
 def control_event(fields: dict[str, Any], next_offset: int) -> bytes:
-    """Return a control event; ``fields`` beside the offset to go on at, which is its id, too."""
+    """Return a control event; ``fields`` beside the offset to go on at, which is its id, too.
+
+    The id of the last event of a stream that has ended also says that the end has been told.
+    """
     message = {"streamNextOffset": token_of(next_offset), **fields}
-    return _event("control", json.dumps(message, separators=(",", ":")).encode(), next_offset)
+    mark = END_MARK if "streamClosed" in fields else ""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    return _event("control", data, next_offset, mark)
 
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
 def opening(retry_milliseconds: int) -> bytes:
-    """Return what an event stream begins with: how soon ``EventSource`` is to reconnect."""
-    return b"retry: %d\n\n" % retry_milliseconds
+    """Return what an event stream begins with: how soon ``EventSource`` is to reconnect.
+
+    The first event follows in the same block, since httpx-sse makes an event of each block that
+    has such a line.
+    """
+    return b"retry: %d\n" % retry_milliseconds
 
 
 def gap_fields(gap: Gap) -> dict[str, Any]:
@@ -119,8 +130,9 @@ def rewind_fields(rewind: Rewind) -> dict[str, Any]:
     return fields
 
 
-def _event(kind: str, data: bytes, event_id: int) -> bytes:
-    return b"id: %s\nevent: %s\n%s\n\n" % (token_of(event_id).encode(), kind.encode(), _lines(data))
+def _event(kind: str, data: bytes, offset: int, mark: str = "") -> bytes:
+    event_id = (token_of(offset) + mark).encode()
+    return b"id: %s\nevent: %s\n%s\n\n" % (event_id, kind.encode(), _lines(data))
 
 
 def _lines(data: bytes) -> bytes:
@@ -138,15 +150,18 @@ def _line(data: bytes) -> bytes:
 
 def _envelopes(part: Slice, topics: Topics) -> list[bytes]:
     time = _time_field(part.time)
-    pieces: list[bytes] = []
-    for offset, (topic, data) in enumerate(part.entries, part.offset):
-        if topics is not None and topic not in topics:
-            continue
-        value, more = _values.of(data)
-        pieces.append(
-            b'{"offset":%d,"topic":%s%s,"data":%s%s}' % (offset, _topic(topic), time, value, more)
-        )
-    return pieces
+    numbered = enumerate(part.entries, part.offset)
+    chosen = [
+        (offset, topic, data)
+        for offset, (topic, data) in numbered
+        if topics is None or topic in topics
+    ]
+    names = {topic: _topic(topic) for topic in {topic for _, topic, _ in chosen}}
+    values = _values.of([data for _, _, data in chosen])
+    return [
+        b'{"offset":%d,"topic":%s%s,"data":%s%s}' % (offset, names[topic], time, value, more)
+        for (offset, topic, _), (value, more) in zip(chosen, values, strict=True)
+    ]
 
 
 def _time_field(time: datetime | None) -> bytes:
@@ -156,6 +171,10 @@ def _time_field(time: datetime | None) -> bytes:
     return b',"time":"%s"' % text.encode()
 
 
-@lru_cache(maxsize=4096)
 def _topic(topic: str) -> bytes:
+    return _usual_topic(topic) if len(topic) <= wire.USUAL_TOPIC else json.dumps(topic).encode()
+
+
+@lru_cache(maxsize=wire.MOST_TOPICS)
+def _usual_topic(topic: str) -> bytes:
     return json.dumps(topic).encode()

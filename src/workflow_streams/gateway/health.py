@@ -18,7 +18,7 @@ async def healthz(_request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Temporal answers, and the gateway is not about to end."""
     gateway = gateway_of(request)
-    ready = not gateway.closing.done() and await gateway.readiness.is_ready()
+    ready = not gateway.is_leaving and await gateway.readiness.is_ready()
     return JSONResponse(
         {"status": "ready" if ready else "unavailable"},
         status_code=200 if ready else 503,

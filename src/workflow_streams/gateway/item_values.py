@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
@@ -36,22 +37,31 @@ class JsonValues:
         self._known: dict[str, JsonValue] = {}
         self.bytes = 0
 
-    def of(self, data: str) -> JsonValue:
-        """Return the value of an item.
+    def of(self, items: Iterable[str]) -> list[JsonValue]:
+        """Return the values of items.
 
         Args:
-            data: The item, as the feed has it. Python hashes a string once only, so one that the
-                feed keeps is found at once, however large it is.
+            items: As the feed has them. Python hashes a string once only, so one that the feed
+                keeps is found at once, however large it is.
         """
-        known = self._known.get(data)
-        if known is not None:
-            return known
-        self._known[data] = found = json_value(data)
-        self.bytes += len(data) + len(found[0]) + _ENTRY_BYTES
+        known = self._known
+        values: list[JsonValue] = []
+        added = 0
+        for data in items:
+            value = known.get(data)
+            if value is None:
+                value = known[data] = json_value(data)
+                added += len(data) + len(value[0]) + _ENTRY_BYTES
+            values.append(value)
+        if added:
+            self.bytes += added
+            self._bound()
+        return values
+
+    def _bound(self) -> None:
         while self.bytes > self._max_bytes:
             oldest = next(iter(self._known))
             self.bytes -= len(oldest) + len(self._known.pop(oldest)[0]) + _ENTRY_BYTES
-        return found
 
 
 def json_value(data: str) -> JsonValue:

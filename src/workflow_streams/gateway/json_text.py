@@ -3,13 +3,18 @@
 A payload that says it is JSON holds whatever its publisher has put there. Spliced into an array
 unchecked, it could close its own item and open others, on topics that are not the publisher's, or
 make the whole answer unreadable.
+
+The parser goes over the bytes and builds nothing from them, so the check costs little, and a
+value made to be costly to build costs no more than any other of its size.
 """
 
 from __future__ import annotations
 
-import json
-from json.scanner import make_scanner
-from typing import Any
+import re
+from itertools import accumulate
+
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
 
 MOST_NESTING = 100
 """How deep arrays and objects may stand in each other.
@@ -18,7 +23,17 @@ Many clients read no more: protobuf's parsers stop here, Rust's serde_json soon 
 limit does not depend on how deep the stack is already, so all gateways tell an item alike.
 """
 
-_SPACE = " \t\n\r"
+# Each level takes a bracket to open it, and one to close it.
+_SHALLOW_BYTES = 2 * MOST_NESTING
+
+_parse = Decoder(Raw).decode
+
+# The escape of half a character, from its first hexadecimal digit on: \ud800 to \udfff.
+_HALF = re.compile(rb"((?<!\\)(?:\\\\)*\\u)[dD]([89a-fA-F])")
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BRACKETS = b"[]{}"
+_ALL_ELSE = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 
 
 def is_json_value(data: bytes) -> bool:
@@ -29,61 +44,40 @@ def is_json_value(data: bytes) -> bool:
     characters in texts, and anything after the value are not.
     """
     try:
-        text = data.decode()
-        value, end = _scan(text, 0)
-        return (end == len(text) or not text[end:].strip(_SPACE)) and _is_shallow(value, text)
-    except StopIteration:  # there is no value at the start
-        rest = data.lstrip(_SPACE.encode())
-        return len(rest) < len(data) and is_json_value(rest)
-    except (ValueError, RecursionError):
+        _parse(data)
+    except DecodeError:
+        if not _is_value_with_halves(data):
+            return False
+    except RecursionError:
         return False
+    short = len(data) <= _SHALLOW_BYTES
+    return (data.isascii() or _is_utf_8(data)) and (short or is_shallow(data))
 
 
 def is_shallow(value: bytes) -> bool:
     """Whether a JSON value keeps to :data:`MOST_NESTING`."""
-    return len(value) <= 2 * MOST_NESTING or is_json_value(value)
+    if len(value) <= _SHALLOW_BYTES or value.count(b"[") + value.count(b"{") <= MOST_NESTING:
+        return True
+    brackets = _TEXT.sub(b"", value).translate(None, _ALL_ELSE)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) <= MOST_NESTING
 
 
-def _is_shallow(value: Any, text: str) -> bool:
-    if len(text) <= 2 * MOST_NESTING:  # each level takes a bracket to open it, and one to close it
-        return True
-    brackets = text.count("[") + text.count("{")
-    if brackets <= MOST_NESTING:
-        return True
-    found, levels = _containers(value)
-    if levels > MOST_NESTING:
+def _is_value_with_halves(data: bytes) -> bool:
+    """Whether it is a value but for escapes of half a character, which the parser refuses."""
+    whole, count = _HALF.subn(rb"\g<1>0\2", data)
+    if not count:
         return False
-    # Other brackets stand in texts, or under keys that come again: a dict forgets those.
-    return found == brackets or _containers(_decode_all(text))[1] <= MOST_NESTING
+    try:
+        _parse(whole)
+    except (DecodeError, RecursionError):
+        return False
+    return True
 
 
-def _containers(value: Any) -> tuple[int, int]:
-    """Return how many arrays and objects a value holds, and how deep; no further than allowed."""
-    level = [value] if isinstance(value, list | dict) else []
-    found = levels = 0
-    while level and levels <= MOST_NESTING:
-        found += len(level)
-        levels += 1
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) is dict or type(inner) is list
-        ]
-    return found, levels
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _values(members: list[tuple[str, Any]]) -> list[Any]:
-    return [value for _, value in members]
-
-
-# Numbers need not be understood, however long they are.
-_options: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": _no_constant}
-# Written in C where Python is. `json.loads` around it takes longer than a value of usual size.
-_scan = make_scanner(json.JSONDecoder(**_options))  # type: ignore[arg-type]
-# A dict would forget what stands under a key that comes again.
-_decode_all = json.JSONDecoder(object_pairs_hook=_values, **_options).decode
+def _is_utf_8(data: bytes) -> bool:
+    """Whether it is in UTF-8; the parser does not look into texts."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

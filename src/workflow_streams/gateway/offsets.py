@@ -9,16 +9,24 @@ import random
 import re
 from typing import Literal
 
+from ..events import Last
 from .problems import InvalidRequestError
 
-Place = int | Literal["start", "now"]
-"""Where a read begins: an offset, the earliest retained item, or the head."""
+Place = int | Last | Literal["start", "now"]
+"""Where a read begins: an offset, some offsets before the head, the earliest retained item, or the
+head."""
+
+END_MARK = ".end"
+"""Stands after the token in the id of an event that tells the end of a stream, so that a client
+that sends the id back is known to have been told."""
 
 _DIGITS = 20
 # Other servers of the protocol write two numbers. Where the second is nothing, the first says
 # it all; so the one token that clients know by heart, the zero, works here, too.
 _TOKEN = re.compile(r"([0-9]{1,20})(?:_0{1,20})?", re.ASCII)
 _LARGEST = 2**63 - 1
+# The protocol has -1 mean the start; it is taken before this.
+_BACK = re.compile(r"-[1-9][0-9]{0,18}", re.ASCII)
 
 # Durable Streams 10.1: intervals since 2024-10-09 00:00 UTC.
 _CURSOR_EPOCH = 1_728_432_000
@@ -48,12 +56,14 @@ def parse_place(text: str | None) -> Place:
     """Read the ``offset`` parameter; None (there is none) means the start.
 
     Raises:
-        InvalidRequestError: It is neither a token nor ``-1`` nor ``now``.
+        InvalidRequestError: It is neither a token nor ``now``, nor a negative number.
     """
     if text is None or text == "-1":
         return "start"
     if text == "now":
         return "now"
+    if _BACK.fullmatch(text) is not None:
+        return Last(-int(text))
     return parse_offset(text)
 
 

@@ -9,9 +9,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .reading.places import MOST_STREAMS
+
 Json = dict[str, Any]
 
-_OFFSET = "A token from `Stream-Next-Offset`, or `-1` for the start, or `now` for the head."
+_OFFSET = (
+    "A token from `Stream-Next-Offset`; `-1` for the start; `now` for the head; `-2` or less for "
+    "so many items before the head."
+)
+_SECONDS: Json = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
+_WAIT = "Seconds to wait for the workflow to be started, instead of answering 404 at once."
 
 
 async def openapi(_request: Request) -> Response:
@@ -44,6 +51,7 @@ def description() -> Json:
             },
             "/v1/stream/{workflow_id}/cancel": {"parameters": [_path_id()], "post": _cancel()},
             "/v1/streams": {"get": _list()},
+            "/v1/streams/events": {"get": _several()},
             "/v1/sign": {"post": _sign()},
             "/healthz": {"get": _plain("Whether the process answers.", "200")},
             "/readyz": {"get": _plain("Whether Temporal can be used.", "200", "503")},
@@ -162,15 +170,31 @@ def _read() -> Json:
         "parameters": [
             _query("offset", _OFFSET, {"type": "string"}),
             _query("live", "How to wait for more.", {"enum": ["long-poll", "sse"]}),
+            _query(
+                "last",
+                "Begin so many items before the head; in place of `offset`.",
+                {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
+            ),
+            _query("wait", _WAIT, _SECONDS),
             _query("cursor", "The last `Stream-Cursor`.", {"type": "string"}),
             _query("topic", "Only these topics.", {"type": "array", "items": {"type": "string"}}),
+            _query(
+                "errors",
+                "How to tell of refusals that pass: `events` (200 with an event stream that says "
+                "when to come back) or `status`. Without it, browsers' `EventSource` gets events.",
+                {"enum": ["events", "status"]},
+            ),
             _header("If-None-Match", "The last `ETag`."),
             _header("Last-Event-ID", "Resumes an event stream; wins over `offset`."),
         ],
         "responses": _answers(
             {
                 "200": {"description": "Items.", "headers": sent, "content": {"*/*": _ANY}},
-                "204": {"description": "A long poll without news.", "headers": sent},
+                "204": {
+                    "description": "A long poll without news, or an `EventSource` that asks again "
+                    "for a stream whose end it has been told.",
+                    "headers": sent,
+                },
                 "304": {"description": "Nothing has changed.", "headers": sent},
             },
             "404",
@@ -183,7 +207,11 @@ def _head() -> Json:
     names = ("Stream-Next-Offset", "Stream-Base-Offset", "Stream-Closed", "Stream-Outcome",
              "Stream-TTL", "Stream-Expires-At", "Stream-Task-Attempt")  # fmt: skip
     good = {"200": {"description": "Where the stream stands.", "headers": _given(*names)}}
-    return {"summary": "Where the stream stands.", "responses": _answers(good, "404")}
+    return {
+        "summary": "Where the stream stands.",
+        "parameters": [_query("wait", _WAIT, _SECONDS)],
+        "responses": _answers(good, "404"),
+    }
 
 
 def _append() -> Json:
@@ -281,6 +309,26 @@ def _list() -> Json:
                     "description": "A page of them.",
                     "content": {"application/json": {"schema": listed}},
                 }
+            }
+        ),
+    }
+
+
+def _several() -> Json:
+    texts: Json = {"type": "array", "items": {"type": "string"}}
+    ids = {**texts, "minItems": 1, "maxItems": MOST_STREAMS}
+    return {
+        "summary": "Follow several streams over one connection (server-sent events).",
+        "parameters": [
+            {**_query("id", "Workflow ids, one parameter each.", ids), "required": True},
+            _query("offset", f"{_OFFSET} One for all, or one for each `id` in order.", texts),
+            _query("topic", "Only these topics, of all streams.", texts),
+            _header("Last-Event-ID", "Resumes all of them; wins over `offset`."),
+        ],
+        "responses": _answers(
+            {
+                "200": {"description": "Events; each names its stream.", "content": {"*/*": _ANY}},
+                "204": {"description": "By `Last-Event-ID`, the end of all has been told."},
             }
         ),
     }

@@ -5,6 +5,7 @@ Beside the refusals of :mod:`.refusals`:
     RefusedError
     ├── InvalidRequestError           400  malformed parameter, header or body
     ├── NoStreamError                 404  no such stream, or not a stream
+    │   └── NotStartedError                its workflow has not been started yet
     ├── NotOfferedError               405  this stream does not take that
     ├── ConflictError                 409  closed, other type, or out of order
     ├── GoneError                     410  the offset lies before what is retained
@@ -13,6 +14,7 @@ Beside the refusals of :mod:`.refusals`:
     ├── UnsupportedError              501  not with streams hosted by the contrib
     ├── BrokenStreamError             502  what Temporal holds is not a stream that can be read
     └── UnavailableError              503  not now; try again
+        └── NotOpenedError                 no worker has run its workflow yet
 
 :func:`refusal_of` is the one place where this package's errors become answers.
 """
@@ -25,12 +27,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import errors
+from .event_sources import EVENT_HEADERS
 from .refusals import BodyTimeoutError, BodyTooLargeError, Headers, RefusedError
-from .responses import note_refusal, problem_body, request_id_of
+from .responses import note_refusal, problem_body, refusal_events, request_id_of
 
 logger = logging.getLogger("workflow_streams.gateway")
 
 _RETRY = (("retry-after", "1"),)
+_MENDED_SECONDS = 10.0
 
 
 class InvalidRequestError(RefusedError):
@@ -51,6 +55,13 @@ class NoStreamError(RefusedError):
     def __init__(self, detail: str = "There is no stream of this name.", **more: str) -> None:
         """Record what to answer and what to log."""
         super().__init__(detail, **more)
+
+
+class NotStartedError(NoStreamError):
+    """There is no workflow of this name, at least not yet."""
+
+    passes = True
+    resume_at = "-1"  # all that it will ever hold is new to whoever asked for its head
 
 
 class NotOfferedError(RefusedError):
@@ -142,6 +153,12 @@ class BrokenStreamError(RefusedError):
     status = 502
     slug = "broken-stream"
     title = "The stream cannot be read"
+    passes = True
+
+    @property
+    def retry_seconds(self) -> float:
+        """A while: it takes an operator to mend this."""
+        return _MENDED_SECONDS
 
 
 class UnavailableError(RefusedError):
@@ -150,7 +167,18 @@ class UnavailableError(RefusedError):
     status = 503
     slug = "unavailable"
     title = "Not available now"
+    passes = True
     headers: Headers = _RETRY
+
+
+class NotOpenedError(UnavailableError):
+    """The workflow runs, and no worker has opened its stream yet."""
+
+    def __init__(self) -> None:
+        """There is nothing more to tell."""
+        super().__init__(
+            "The stream has not been opened yet; a worker has to run its workflow first."
+        )
 
 
 def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
@@ -200,6 +228,8 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
 def answer(refusal: RefusedError, request: Request) -> Response:
     """Return the problem document of a refusal."""
     note_refusal(request.scope, refusal)
+    if (events := refusal_events(refusal, request.scope)) is not None:
+        return Response(events, headers=dict(EVENT_HEADERS))
     head = request.method == "HEAD"
     response = Response(
         b"" if head else problem_body(refusal, request_id_of(request.scope)),

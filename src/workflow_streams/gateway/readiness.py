@@ -60,7 +60,8 @@ class Readiness:
         return self._answer
 
     async def aclose(self) -> None:
-        """End a call that is under way."""
+        """End a call that is under way, and forget what was said."""
+        self._until = None
         if (asking := self._asking) is not None:
             asking.cancel()
             await asyncio.wait({asking})

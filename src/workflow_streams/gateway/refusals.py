@@ -29,6 +29,8 @@ from ..errors import WorkflowStreamError
 
 Headers = tuple[tuple[str, str], ...]
 
+_USUAL_RETRY_SECONDS = 2.0
+
 _REALM = 'Bearer realm="workflow-streams"'
 
 
@@ -39,6 +41,9 @@ class RefusedError(WorkflowStreamError):
         status: HTTP status.
         slug: Short name of the kind, for the problem's type and as a metric's label.
         title: Short sentence, the same for all refusals of the kind.
+        passes: Whether the same request may succeed later, so that it pays to come back.
+        resume_at: Where a client that did not ask for a certain offset goes on then, if what it
+            asked for would mean something else by that time.
         detail: A sentence for this case.
         headers: Response headers that belong to the answer.
         cause_for_log: What only the operator may know.
@@ -47,6 +52,8 @@ class RefusedError(WorkflowStreamError):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
+    passes: ClassVar[bool] = False
+    resume_at: ClassVar[str] = ""
     headers: Headers = ()
 
     def __init__(self, detail: str, *, cause_for_log: str = "") -> None:
@@ -54,6 +61,12 @@ class RefusedError(WorkflowStreamError):
         super().__init__(detail)
         self.detail = detail
         self.cause_for_log = cause_for_log
+
+    @property
+    def retry_seconds(self) -> float:
+        """After how long a client does well to come back, if that helps at all."""
+        told = dict(self.headers).get("retry-after")
+        return _USUAL_RETRY_SECONDS if told is None else float(told)
 
 
 class AuthenticationRequiredError(RefusedError):
@@ -178,6 +191,7 @@ class TooManyConnectionsError(RefusedError):
     status = 429
     slug = "too-many-connections"
     title = "Too many connections from one client"
+    passes = True
     headers: Headers = (("retry-after", "5"),)
 
 
@@ -187,6 +201,7 @@ class TooManyRequestsError(RefusedError):
     status = 429
     slug = "too-many-requests"
     title = "Too many requests from one client"
+    passes = True
 
     def __init__(self, seconds: int) -> None:
         """Record after how many seconds there is room for another request."""
@@ -208,4 +223,5 @@ class OverloadedError(RefusedError):
     status = 503
     slug = "overloaded"
     title = "The gateway takes no more connections now"
+    passes = True
     headers: Headers = (("retry-after", "5"),)

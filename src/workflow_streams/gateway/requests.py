@@ -11,8 +11,10 @@ from urllib.parse import quote, unquote
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Scope
 
+from ..events import Last
 from ..publisher_ids import Producer
-from .offsets import Place, parse_cursor, parse_offset, parse_place
+from .event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
+from .offsets import END_MARK, Place, parse_cursor, parse_offset, parse_place
 from .problems import InvalidRequestError
 
 Live = Literal["long-poll", "sse"]
@@ -28,6 +30,7 @@ _RESERVED = "__ds"
 _MOST_CHARACTERS = 256
 # Integers that JavaScript can hold (Durable Streams 5.2.1).
 _LARGEST_INTEGER = 2**53 - 1
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
@@ -89,6 +92,9 @@ class ReadQuery:
         cursor: The client's cursor.
         topics: Topics asked for; empty for all.
         resumes: Whether the place comes from ``Last-Event-ID``.
+        knows_end: Whether that says that the client has been told the end.
+        asked: The place as the text of an ``offset``.
+        wait_seconds: How long to wait for the workflow to be started.
     """
 
     place: Place
@@ -96,10 +102,13 @@ class ReadQuery:
     cursor: int | None
     topics: frozenset[str]
     resumes: bool = False
+    knows_end: bool = False
+    asked: str = "-1"
+    wait_seconds: float = 0.0
 
     @property
     def start(self) -> int:
-        """The offset to begin at; 0 if it is not named."""
+        """The offset to begin at; 0 if no offset is named."""
         return self.place if isinstance(self.place, int) else 0
 
 
@@ -110,17 +119,57 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
         InvalidRequestError: One of them is malformed, or is there more than once.
     """
     live = parse_live(_single(query, "live"))
-    offset = _single(query, "offset")
+    offset, last = _single(query, "offset"), _single(query, "last")
+    if offset is not None and last is not None:
+        raise InvalidRequestError("offset and last exclude each other.")
     last_event = headers.get("last-event-id") if live == "sse" else None
-    if offset is None and not last_event and live is not None:
+    if offset is None and last is None and not last_event and live is not None:
         raise InvalidRequestError("A live read needs an offset.")
+    check_errors(_single(query, ERRORS_PARAMETER))
+    begins = parse_place(offset) if last is None else Last(parse_integer(last, "last"))
+    asked = offset or ("-1" if last is None else _back(int(last)))
+    if last_event:
+        asked = last_event.removesuffix(END_MARK)
+        begins = parse_place(asked)
     return ReadQuery(
-        parse_place(last_event or offset),
+        begins,
         live,
         parse_cursor(_single(query, "cursor")),
         frozenset(query.getlist("topic")),
         resumes=bool(last_event),
+        knows_end=last_event is not None and last_event.endswith(END_MARK),
+        asked=asked,
+        wait_seconds=parse_wait(query),
     )
+
+
+def _back(count: int) -> str:
+    """Return the offset that begins so many back, or further: -1 is the start."""
+    return f"-{count}" if count else "now"
+
+
+def parse_wait(query: QueryParams) -> float:
+    """Read the ``wait`` parameter: seconds; 0 without it.
+
+    Raises:
+        InvalidRequestError: It is no number of seconds.
+    """
+    text = _single(query, "wait")
+    if text is None:
+        return 0.0
+    if _SECONDS.fullmatch(text) is None:
+        raise InvalidRequestError("wait is a number of seconds, such as 30 or 0.5.")
+    return float(text)
+
+
+def check_errors(text: str | None) -> None:
+    """Check the ``errors`` parameter; see :mod:`.event_sources`.
+
+    Raises:
+        InvalidRequestError: It is there, and is neither of its values.
+    """
+    if text not in (None, AS_EVENTS, AS_STATUS):
+        raise InvalidRequestError(f"{ERRORS_PARAMETER} is {AS_EVENTS} or {AS_STATUS}.")
 
 
 def parse_live(text: str | None) -> Live | None:

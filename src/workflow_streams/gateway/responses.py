@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Message, Scope, Send
 
+from .event_sources import EVENT_HEADERS, told_by_events
 from .refusals import RefusedError
 
 
@@ -41,6 +42,9 @@ async def refuse(
             connection waits for it.
     """
     note_refusal(scope, refusal)
+    if (events := refusal_events(refusal, scope)) is not None:
+        await _send_events(events, send)
+        return
     body = b"" if scope["method"] == "HEAD" else problem_body(refusal, request_id_of(scope))
     headers = [
         (b"content-type", b"application/problem+json"),
@@ -56,13 +60,25 @@ async def refuse(
     await send({"type": "http.response.body", "body": body})
 
 
+async def _send_events(events: bytes, send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in EVENT_HEADERS]
+    headers.append((b"content-length", str(len(events)).encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": events})
+
+
+def refusal_events(refusal: RefusedError, scope: Scope) -> bytes | None:
+    """Return the event stream that tells ``EventSource`` to come back; None for all else."""
+    return told_by_events(refusal, scope, problem_fields(refusal, request_id_of(scope)))
+
+
 def note_refusal(scope: Scope, refusal: RefusedError) -> None:
     """Let the log and the metrics know how the request was refused."""
     scope.setdefault("state", {})["refused"] = refusal.slug
 
 
-def problem_body(refusal: RefusedError, request_id: str) -> bytes:
-    """Return the JSON of a refusal."""
+def problem_fields(refusal: RefusedError, request_id: str = "") -> dict[str, object]:
+    """Return a refusal as the members of a problem document."""
     problem: dict[str, object] = {
         "type": f"urn:workflow-streams:{refusal.slug}",
         "title": refusal.title,
@@ -71,7 +87,12 @@ def problem_body(refusal: RefusedError, request_id: str) -> bytes:
     }
     if request_id:
         problem["request_id"] = request_id
-    return json.dumps(problem).encode()
+    return problem
+
+
+def problem_body(refusal: RefusedError, request_id: str) -> bytes:
+    """Return the JSON of a refusal."""
+    return json.dumps(problem_fields(refusal, request_id)).encode()
 
 
 def request_id_of(scope: Scope) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.requests import Request
 
+from ..errors import UsageError
 from ..hosted import TOUCH_SIGNAL
+from .leaving import watch_server
+from .problems import UnavailableError
 from .readiness import Readiness
 from .reading.patrol import Patrol
 from .reading.shared_frames import SharedFrames
@@ -16,49 +21,117 @@ from .settings import GatewaySettings
 from .streams import Stream, found
 from .temporal import TemporalLink
 
+logger = logging.getLogger("workflow_streams.gateway")
+
 _PATIENCE_SECONDS = 2.0
 # A stream is told of reads no more often than this part of its time to live.
 _TOUCH_PART = 0.1
+# Of so many it is known when they were told.
+_MOST_TOUCHED = 10_000
 
 
 class Gateway:
     """The state of a gateway application.
 
+    It is made with the application, and runs while the application's lifespan does: once, or
+    several times one after the other, each time on the event loop of that time.
+
     Attributes:
+        settings: What it was told.
         frames: Events that viewers share.
-        patrol: Looks after the event streams.
+        patrol: Looks after the event streams; another one each time.
         readiness: Whether Temporal answers.
-        closing: Done when the process is about to end and viewers are to go elsewhere.
     """
 
     def __init__(self, link: TemporalLink, settings: GatewaySettings) -> None:
         """Share ``link`` among the handlers."""
-        self.link = link
         self.settings = settings
         self.frames = SharedFrames()
-        self.patrol = Patrol(
-            keep_alive_seconds=settings.keep_alive_seconds, write_seconds=settings.write_seconds
-        )
         self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
+        self.patrol = self._new_patrol()
+        self._link = link
         self._closing: asyncio.Future[None] | None = None
         self._touched: dict[str, float] = {}
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run it for the time of the block, on this event loop.
+
+        Raises:
+            UsageError: It runs already.
+        """
+        if self._closing is not None:
+            raise UsageError(
+                "The lifespan of this gateway application is running already; make another one "
+                "by create_app to serve it twice at once"
+            )
+        self._closing = asyncio.get_running_loop().create_future()
+        self.patrol = self._new_patrol()
+        working = {
+            _working(self._link.run(), "gateway"),
+            _working(self.patrol.run(), "patrol"),
+            _working(watch_server(self.close_viewers), "watch the server"),
+        }
+        try:
+            yield
+        finally:
+            self.close_viewers()
+            for task in working:
+                task.cancel()
+            try:
+                await asyncio.wait(working)
+                await self.readiness.aclose()
+            finally:
+                self._link.disconnect()
+                self._closing = None
+
+    def _new_patrol(self) -> Patrol:
+        return Patrol(
+            keep_alive_seconds=self.settings.keep_alive_seconds,
+            write_seconds=self.settings.write_seconds,
+        )
+
+    @property
+    def link(self) -> TemporalLink:
+        """The way to Temporal.
+
+        Raises:
+            UnavailableError: The gateway does not run.
+        """
+        self._check_runs()
+        return self._link
+
     @property
     def closing(self) -> asyncio.Future[None]:
-        """Done when viewers are to leave; made on the loop that serves."""
+        """Done when the process is about to end and viewers are to go elsewhere.
+
+        Raises:
+            UnavailableError: The gateway does not run.
+        """
+        return self._check_runs()
+
+    def _check_runs(self) -> asyncio.Future[None]:
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_future()
+            raise UnavailableError(
+                "The gateway does not run. An application that it is mounted in has to run its "
+                "lifespan: gateway.router.lifespan_context(gateway)."
+            )
         return self._closing
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the process is about to end, or the gateway does not run."""
+        return self._closing is None or self._closing.done()
 
     def close_viewers(self) -> None:
         """Send each viewer away with a place to resume at; for the start of a shutdown."""
-        if not self.closing.done():
-            self.closing.set_result(None)
-        self.patrol.close()
+        if self._closing is not None and not self._closing.done():
+            self._closing.set_result(None)
+            self.patrol.close()
 
     def readers(self) -> int:
         """How many histories this process follows for the gateway's client."""
-        return self.link.readers()
+        return self._link.readers()
 
     def found(self, workflow_id: str) -> AbstractAsyncContextManager[Stream]:
         """Look a stream up for the time of the block; see :func:`.streams.found`."""
@@ -75,9 +148,20 @@ class Gateway:
             return
         handle = self.link.client.get_workflow_handle(stream.workflow_id)
         await self.link.call(handle.signal(TOUCH_SIGNAL), stream.workflow_id)
-        if len(self._touched) > 10_000:
+        if len(self._touched) >= _MOST_TOUCHED:
             self._touched.clear()
         self._touched[stream.workflow_id] = now
+
+
+def _working(work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_report)
+    return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("The gateway's task %r has stopped", task.get_name(), exc_info=error)
 
 
 def gateway_of(request: Request) -> Gateway:

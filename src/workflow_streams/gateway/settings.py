@@ -27,8 +27,10 @@ class GatewaySettings:
         compress_from_bytes: Answers of text from this size on are compressed for those who
             take it.
         long_poll_seconds: How long a long poll waits for something new.
+        wait_seconds: Longest time that a read can ask to wait for its workflow to be started.
         sse_seconds: After about this time an event stream ends, and its client goes on with
-            another, so that proxies and token checks come in (Durable Streams 10.2).
+            another, so that load is balanced anew (Durable Streams 10.2). Permission that
+            expires ends it sooner.
         keep_alive_seconds: Longest silence on an event stream.
         write_seconds: How long a client may take nothing in before it is disconnected.
         open_seconds: How long a request waits for a stream to be opened by its worker.
@@ -45,7 +47,8 @@ class GatewaySettings:
     event_bytes: int = 256 * 1024
     compress_from_bytes: int = 1024
     long_poll_seconds: float = 25.0
-    sse_seconds: float = 60.0
+    wait_seconds: float = 30.0
+    sse_seconds: float = 3600.0
     keep_alive_seconds: float = 15.0
     write_seconds: float = 30.0
     open_seconds: float = 10.0

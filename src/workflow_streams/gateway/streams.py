@@ -19,7 +19,7 @@ from ..reader.hub import Feed, feed_of, forget
 from ..reader.runs import first_run_of
 from ..reader.tip import wait_for_tip
 from .frames import ENVELOPES, Shape, shape_of
-from .problems import GoneError, NoStreamError, UnavailableError
+from .problems import GoneError, NoStreamError, NotOpenedError, UnavailableError
 from .settings import GatewaySettings
 from .temporal import TemporalLink
 
@@ -68,7 +68,7 @@ class Stream:
         Right after a rollover, nothing but its history tells; so long, the run may be anyone's.
 
         Raises:
-            UnavailableError: No worker has begun with it yet.
+            NotOpenedError: No worker has begun with it yet.
         """
 
         def known() -> bool:
@@ -104,7 +104,7 @@ class Stream:
         """Wait until the stream has been opened; somebody must keep the feed running.
 
         Raises:
-            UnavailableError: No worker has opened it yet.
+            NotOpenedError: No worker has opened it yet.
             StreamNotFoundError: It is no stream.
         """
         await self._in_time(lambda: self.feed.floor is not None)
@@ -114,13 +114,11 @@ class Stream:
             async with asyncio.timeout(self.settings.open_seconds):
                 await self.feed.wait(opened)
         except TimeoutError:
-            raise UnavailableError(
-                "The stream has not been opened yet; a worker has to run its workflow first."
-            ) from None
+            raise NotOpenedError from None
 
     async def now(self) -> int:
         """Return the head; somebody must keep the feed running from before to after."""
-        await (await self.tip()).wait()
+        await (await self.tip()).wait(self.feed)
         return self.feed.head
 
     async def tip(self) -> Tip:
@@ -136,38 +134,41 @@ class Tip:
         """Take the place from the stream's description."""
         self._stream = stream
         self._polled_head: int | None = None
-        self._passed = False
+        self._passed: Feed | None = None
 
-    async def wait(self) -> None:
-        """Wait until the feed has come by it.
+    async def wait(self, feed: Feed) -> None:
+        """Wait until a feed has come by it.
+
+        Args:
+            feed: The one that is read. If the stream has ended meanwhile, it may be another one
+                than when the stream was looked up.
 
         Raises:
             UnavailableError: It does not get there.
         """
-        if self._passed:
+        if self._passed is feed:
             return
         stream = self._stream
         try:
             async with asyncio.timeout(stream.settings.open_seconds):
                 if not stream.running:
-                    await stream.feed.wait_known(lambda: stream.feed.done)
+                    await feed.wait_known(lambda: feed.done)
                 elif stream.polled:
-                    await self._wait_polled()
+                    await self._wait_polled(feed)
                 else:
-                    await self._wait_read(stream.described.history_length)
+                    await self._wait_read(feed, stream.described.history_length)
         except TimeoutError:
             raise UnavailableError("The stream's history is not there yet.") from None
-        self._passed = True
+        self._passed = feed
 
-    async def _wait_polled(self) -> None:
-        feed = self._stream.feed
+    async def _wait_polled(self, feed: Feed) -> None:
         if self._polled_head is None:
             self._polled_head = await self._stream.link.call(wait_for_tip(feed))
         head = self._polled_head
         await feed.wait(lambda: feed.head >= head)
 
-    async def _wait_read(self, length: int) -> None:
-        feed, run_id = self._stream.feed, self._stream.described.run_id
+    async def _wait_read(self, feed: Feed, length: int) -> None:
+        run_id = self._stream.described.run_id
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await feed.wait(lambda: feed.has_read(run_id, length))

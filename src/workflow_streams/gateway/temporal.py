@@ -81,6 +81,11 @@ class TemporalLink:
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
 
+    def disconnect(self) -> None:
+        """Forget a client that was made here; the next one may be made on another event loop."""
+        if self._connect is not None:
+            self._client = None
+
     async def call(self, call: Awaitable[T], workflow_id: str = "") -> T:
         """Await a call to Temporal, within the time that a call may take.
 

@@ -21,6 +21,7 @@ from ..fold import Accepted, Fold
 from ..intake import Intake
 from ..wire import Entry, Opening, Rules, RunRef
 from .closing import Route, end_of, unserved
+from .early import EarlySignals
 from .history import close_event, history_pages, is_close, newest_event_id, settled_id
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .polled.last_head import last_head
@@ -83,7 +84,7 @@ class Chain:
         self.polled = False
         self.renewal = Renewal()
         self._intake = Intake(Fold())
-        self._early: list[HistoryEvent] = []
+        self._early = EarlySignals()
         self._opened_at = 0
         self._out: list[Moment] = []
         self._next_run: str | None = None
@@ -110,6 +111,11 @@ class Chain:
     def holds_early(self) -> bool:
         """Whether batches wait for the run to open, and have no offsets before."""
         return bool(self._early)
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds of batches that have no offsets yet."""
+        return self._early.size + self._intake.waiting_bytes
 
     @property
     def put_out(self) -> tuple[str, Place]:
@@ -192,7 +198,7 @@ class Chain:
         done yet, reading begins with the run before.
         """
         if any(e.HasField("workflow_task_completed_event_attributes") for e in events):
-            self.polled, self._early = True, []
+            self.polled, self._early = True, EarlySignals()
             return True
         if not self._may_go_back:
             return False
@@ -245,6 +251,9 @@ class Chain:
                     self.place = moment.place
                     yield [moment]
         elif not begun:
+            # Nothing was read here, but who was told that there is more before has had that.
+            if self._carried is None and reached and isinstance(start, int):
+                self.fold = Fold(start)
             return
         self.fold = Fold(poller.offset)
         if self._next_run is None:
@@ -288,7 +297,7 @@ class Chain:
         self._origin = Origin(self.run_id)
         self._may_go_back = self._may_go_back and self._carried is None
         self._opened_at = 0
-        self._early = []
+        self._early = EarlySignals()
 
     async def _read(self, event: HistoryEvent) -> None:
         self._origin.read(event)
@@ -300,7 +309,7 @@ class Chain:
             if signal.signal_name != wire.PUBLISH_SIGNAL:
                 return
             if self.fold is None:
-                self._early.append(event)
+                self._early.add(event)
             else:
                 await self._batch(self.fold, event)
         elif kind == "workflow_properties_modified_event_attributes":
@@ -374,6 +383,7 @@ class Chain:
             opening.keep_last,
             closable=opening.rules is not None and opening.rules.closable,
             order=opening.order,
+            written=opening.written,
         )
         rewind = None
         if self._restart is None:
@@ -387,9 +397,12 @@ class Chain:
         # What a run takes over from a contrib's comes before all that is its own.
         chunk = self._own(fold, event, taken)
         self._put(fold, event, rewind=rewind, chunk=chunk, opened=True)
-        early, self._early = self._early, []
-        for signal in early:
-            await self._batch(fold, signal)
+        early, self._early = self._early, EarlySignals()
+        if early:
+            signals = early.events(self._client, self._workflow_id, self.run_id, event.event_id)
+            async with aclosing(signals):
+                async for signal in signals:
+                    await self._batch(fold, signal)
 
     def _check_carried(self, fold: Fold) -> None:
         before, self._carried = self._carried, None

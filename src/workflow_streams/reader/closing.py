@@ -112,6 +112,7 @@ def unserved(
             before.keep_last,
             rules,
             before.order,
+            before.written,
         )
     head = opened.first_offset
     return Opening(head, min(before.base, head), {}, runs, before.keep_last, rules, "")

@@ -15,9 +15,11 @@ from ..codec import converter_of, record_in
 from ..errors import CodecError, ServerUnavailableError
 from ..events import End, Last
 from ..fold import Verdict, note_verdict
+from ..positions import tag_of
 from ..rpc import connect_failure, translate
 from .chain import Chain
 from .moments import BEFORE_ALL, Moment, Place
+from .passed import PassedRuns
 from .polled.retained import Retained
 from .registry import Registry, key_of
 from .ring import Ring
@@ -77,7 +79,8 @@ class Feed:
         self.end: End | None = None
         self._ring_buffer = False
         self._restarting = False
-        self._passed: set[str] = set()
+        self._passed = PassedRuns()
+        self._beside = 0
         self._holds_early = False
         self.seen_id = 0
         self._cursors: set[Cursor] = set()
@@ -232,6 +235,15 @@ class Feed:
         """Whether its head counts what stands at this place. The chain may be a page ahead."""
         return self.place >= place if self.run_id == run_id else run_id in self._passed
 
+    def has_entered(self, run_id: str) -> bool:
+        """Whether the feed has come to this run, or past it."""
+        return self.done or self.run_id == run_id or run_id in self._passed
+
+    @property
+    def tag(self) -> str:
+        """What makes a position of the head; empty before anything has been read."""
+        return tag_of(self.first_run_id, self.run_id)
+
     def polls(self, run_id: str) -> bool:
         """Whether the feed has come to this run, and has to poll it."""
         chain = self.chain
@@ -306,6 +318,7 @@ class Feed:
                     self._enter(chain.run_id)
                     self._restarting = chain.restarting
                     self.seen_id, self._holds_early = chain.seen_id, chain.holds_early
+                    self._note_beside(chain.held_bytes)
                     self._announce()
                     # Who waits takes what has come before more of it moves the ring on.
                     await asyncio.sleep(0)
@@ -313,6 +326,7 @@ class Feed:
             self.error = err
         finally:
             self.done = True
+            self._note_beside(0)
             forget(self)
             self._announce()
 
@@ -355,6 +369,11 @@ class Feed:
         while self.ring.size > RING_BYTES and len(self.ring) > 1 and not self._waits():
             self._drop()
         _rings.used(self, self.ring.size)
+
+    def _note_beside(self, size: int) -> None:
+        if size != self._beside:
+            self._beside = size
+            _rings.holds_beside(self, size)
 
     def _enter(self, run_id: str) -> None:
         if run_id != self.run_id:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 from temporalio.client import Client
@@ -29,6 +30,13 @@ _FORGET_SECONDS = 60.0
 _MOST = 10_000
 
 
+Way = Literal["history", "poll"]
+"""By what a stream is read. Each can fail by itself: the server may answer one, and refuse the
+other."""
+
+_WAYS: tuple[Way, ...] = ("history", "poll")
+
+
 @dataclass(slots=True)
 class _Outage:
     last: float
@@ -38,25 +46,28 @@ class _Outage:
     told: bool = False
 
 
-_Outages = OrderedDict[tuple[str, str], _Outage]
+_Key = tuple[str, str, Way]
+_Outages = OrderedDict[_Key, _Outage]
 _outages: WeakKeyDictionary[ServiceClient, _Outages] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def failed(client: Client, workflow_id: str, error: Exception) -> None:
+def failed(client: Client, workflow_id: str, error: Exception, *, way: Way = "history") -> None:
     """Note that a call failed which is made again; all readers of a connection share that."""
     now = time.monotonic()
     with _lock:
-        key, outages = _key(client, workflow_id), _outages.get(client.service_client)
+        outages = _outages.get(client.service_client)
         if outages is None:
             outages = _outages[client.service_client] = OrderedDict()
+        key = (client.namespace, workflow_id, way)
         outage = outages.get(key)
         if outage is None or now - outage.last > _FORGET_SECONDS:
-            outage = outages[key] = _Outage(now, error)
-        outage.last, outage.error = now, error
+            outage = outages[key] = _Outage(now, _bare(error))
+        outage.last, outage.error = now, _bare(error)
         if len(outages) > _MOST:
             outages.popitem(last=False)
-        tell = not outage.told and now - outage.since >= TELL_SECONDS
+        told = any(other.told for other in _all_of(client, workflow_id))
+        tell = not told and now - outage.since >= TELL_SECONDS
         outage.told = outage.told or tell
     if tell:
         logger.warning(
@@ -68,13 +79,18 @@ def failed(client: Client, workflow_id: str, error: Exception) -> None:
         )
 
 
-def answered(client: Client, workflow_id: str) -> None:
-    """Note that a call succeeded."""
+def answered(client: Client, workflow_id: str, *, way: Way = "history") -> None:
+    """Note that a call succeeded, or is not made again."""
     outages = _outages.get(client.service_client)
     if not outages:
         return
     with _lock:
-        outage = outages.pop(_key(client, workflow_id), None)
+        outage = outages.pop((client.namespace, workflow_id, way), None)
+        others = _all_of(client, workflow_id)
+        if outage is not None and outage.told and others:
+            # It goes on in the other way, and has been told.
+            others[0].told, others[0].since = True, min(others[0].since, outage.since)
+            return
     if outage is not None and outage.told:
         logger.info(
             "Reading workflow %r goes on after %.0f s",
@@ -133,12 +149,23 @@ class _Limit:
 
 
 def _current(client: Client, workflow_id: str) -> _Outage | None:
+    """Return the outage that has lasted longest."""
     with _lock:
-        outages = _outages.get(client.service_client)
-        outage = outages.get(_key(client, workflow_id)) if outages else None
-    stale = outage is not None and time.monotonic() - outage.last > _FORGET_SECONDS
-    return None if stale else outage
+        return min(_all_of(client, workflow_id), key=lambda o: o.since, default=None)
 
 
-def _key(client: Client, workflow_id: str) -> tuple[str, str]:
-    return client.namespace, workflow_id
+def _bare(error: Exception) -> Exception:
+    """Return an error without its tracebacks, which would keep all that was being done then."""
+    part: BaseException | None = error
+    while part is not None:
+        part.__traceback__ = None
+        part = part.__cause__ or part.__context__
+    return error
+
+
+def _all_of(client: Client, workflow_id: str) -> list[_Outage]:
+    """Return the outages that a workflow has now."""
+    outages = _outages.get(client.service_client, _Outages())
+    found = [outages.get((client.namespace, workflow_id, way)) for way in _WAYS]
+    now = time.monotonic()
+    return [o for o in found if o is not None and now - o.last <= _FORGET_SECONDS]

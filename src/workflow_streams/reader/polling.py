@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from .. import wire
 from ..errors import CodecError, HostUnavailableError, StreamNotFoundError, WorkflowStreamError
 from ..rpc import explain, is_transient
+from . import outage
 from .history import until_answered
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ async def asked(
         WorkflowQueryFailedError: The workflow has no such query.
     """
     arguments = [] if argument is None else [argument]
+    client = client_of(handle)
     clock = asyncio.get_running_loop().time
     give_up_at, patience = clock() + QUERY_SECONDS, _FIRST_QUERY_SECONDS
     while True:
@@ -80,12 +82,14 @@ async def asked(
         try:
             async with limit:
                 with decoding(handle.id):
-                    return await handle.query(
+                    found = await handle.query(
                         query,
                         args=arguments,
                         result_type=result_type,
                         rpc_timeout=timedelta(seconds=QUERY_SECONDS),
                     )
+            outage.answered(client, handle.id, way="poll")
+            return found
         except TimeoutError as err:
             if not limit.expired():
                 raise
@@ -94,6 +98,8 @@ async def asked(
         except RPCError as err:
             if err.status not in _NO_ANSWER and not is_transient(err):
                 raise explain(err, handle.id) from err
+            if err.status not in _NO_ANSWER:
+                outage.failed(client, handle.id, err, way="poll")
             if err.status == RPCStatusCode.UNAVAILABLE:
                 # The server is away, which says nothing about the worker.
                 give_up_at = clock() + QUERY_SECONDS
@@ -115,9 +121,14 @@ async def asked(
 
 async def closed(handle: Handle) -> bool:
     """Whether the run has closed."""
-    client: Client = handle._client  # pyright: ignore[reportPrivateUsage]
-    described = await until_answered(handle.describe, client, handle.id)
+    described = await until_answered(handle.describe, client_of(handle), handle.id)
     return described.status != WorkflowExecutionStatus.RUNNING
+
+
+def client_of(handle: Handle) -> Client:
+    """Return the client that a handle calls by."""
+    client: Client = handle._client  # pyright: ignore[reportPrivateUsage]
+    return client
 
 
 async def unless(

@@ -25,6 +25,7 @@ class Rings:
 
     Attributes:
         size: Bytes of all rings together, without what they have been asked to drop.
+        beside: Bytes that their owners hold beside them.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -34,17 +35,28 @@ class Rings:
         self._sizes: OrderedDict[ref[RingOwner], int] = OrderedDict()
         # Owners may go at any moment, also while the lock is held.
         self._gone: deque[ref[RingOwner]] = deque()
+        self._beside: dict[ref[RingOwner], int] = {}
         self.size = 0
+        self.beside = 0
 
     def used(self, owner: RingOwner, size: int) -> None:
         """Note that a ring is in use and holds ``size`` bytes; have others give way if need be."""
         key = ref(owner, self._gone.append)
         with self._lock:
-            while self._gone:
-                self._count(self._gone.popleft(), 0)
+            self._forget_gone()
             self._count(key, size)
             if size:
                 self._sizes.move_to_end(key)
+            asked = self._make_room(key)
+        for other, much in asked:
+            other.give_way(much)
+
+    def holds_beside(self, owner: RingOwner, size: int) -> None:
+        """Note what an owner holds beside its ring, and cannot drop; all rings have less room."""
+        key = ref(owner, self._gone.append)
+        with self._lock:
+            self._forget_gone()
+            self._count_beside(key, size)
             asked = self._make_room(key)
         for other, much in asked:
             other.give_way(much)
@@ -53,6 +65,17 @@ class Rings:
         """Note that a ring holds ``size`` bytes only; that is no use of it."""
         with self._lock:
             self._count(ref(owner, self._gone.append), size)
+
+    def _forget_gone(self) -> None:
+        while self._gone:
+            owner = self._gone.popleft()
+            self._count(owner, 0)
+            self._count_beside(owner, 0)
+
+    def _count_beside(self, owner: ref[RingOwner], size: int) -> None:
+        self.beside += size - self._beside.pop(owner, 0)
+        if size:
+            self._beside[owner] = size
 
     def _count(self, owner: ref[RingOwner], size: int) -> None:
         self.size += size - self._sizes.get(owner, 0)
@@ -65,7 +88,8 @@ class Rings:
         """Return who is to drop how much; it counts as dropped from now on."""
         asked: list[tuple[RingOwner, int]] = []
         most = RINGS_BYTES if self._max_bytes is None else self._max_bytes
-        while self.size > most:
+        most = max(0, most - self.beside)
+        while self.size > most and self._sizes:
             oldest, size = next(iter(self._sizes.items()))
             if oldest == user:
                 break

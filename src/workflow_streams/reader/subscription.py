@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
 from ..errors import DecodeError
-from ..events import Gap, Item, Last
+from ..events import Gap, Item
 from .hub import Feed
 from .outage import bounded
-from .walk import Slice, Step, Walk, check_offset
+from .walk import Slice, Start, Step, Walk
 
 T = TypeVar("T")
 Decode = Callable[[str, str], Any]
@@ -28,17 +28,19 @@ class Subscription(Generic[T]):
         self,
         feed: Callable[[], Feed],
         topics: Collection[str],
-        from_offset: int | Last,
+        start: Start,
         decode: Decode,
         *,
         items_only: bool,
+        arrival: Callable[[], Awaitable[None]] | None = None,
         max_outage: float | None = None,
     ) -> None:
-        """Prepare; the first step attaches to ``feed()``."""
+        """Prepare; the first step awaits ``arrival()`` and then attaches to ``feed()``."""
         self._make_feed = feed
         self._walk: Walk | None = None
         self._topics = frozenset(topics)
-        self._from = check_offset(from_offset)
+        self._start = start
+        self._arrival = arrival
         self._decode = decode
         self._items_only = items_only
         self._max_outage = max_outage
@@ -81,7 +83,9 @@ class Subscription(Generic[T]):
         if self._closed:
             raise StopAsyncIteration
         if self._walk is None:
-            self._walk = Walk(self._make_feed(), self._from)
+            if self._arrival is not None:
+                await self._arrival()
+            self._walk = Walk(self._make_feed(), self._start)
         if self._steps is None:
             self._steps = self._walk.steps()
         try:
@@ -117,5 +121,5 @@ class Subscription(Generic[T]):
             except Exception as err:
                 raise DecodeError(topic, offset, err) from err
             skipped, self._skipped = self._skipped, 0
-            return Item(topic, value, offset, skipped, part.time)
+            return Item(topic, value, offset, skipped, part.time, part.tag)
         return None

@@ -5,29 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from ..errors import InvalidOffsetError, StreamNotFoundError
+from ..errors import InvalidOffsetError, StreamNotFoundError, UsageError
 from ..events import End, Gap, GapReason, Last, Rewind
+from ..positions import Position, parse_position, position_at, tag_of
 from ..wire import Entry, RunRef
 from .catch_up import catch_up, find_run, runs_of
 from .hub import Cursor, Feed, feed_of, hold
 from .moments import BEFORE_ALL, Chunk, Moment, Place
+from .resuming import Fate, fate_of
 from .tip import wait_for_tip
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Items that came together, the first at ``offset``."""
+    """Items that came together, the first at ``offset``.
+
+    ``tag`` makes positions of their offsets; see :mod:`workflow_streams.positions`.
+    """
 
     offset: int
     entries: list[Entry]
     time: datetime | None
+    tag: str = ""
 
 
 Step: TypeAlias = Slice | Gap | Rewind | End
+Start: TypeAlias = int | Last | Position
 
 
 class Walk:
@@ -37,16 +44,20 @@ class Walk:
         feed: Feed that it uses; another one after that has stopped.
         position: Offset of what comes next.
         started: Set when it is known where it begins, and what is gone of what it asked for.
+        astray: Whether it resumes in a run that does not count any more, and has not yet been
+            told what of it was taken back.
     """
 
-    def __init__(self, feed: Feed, from_offset: int | Last) -> None:
+    def __init__(self, feed: Feed, start: Start) -> None:
         """Prepare; nothing is read before :meth:`steps`."""
         self.feed = feed
         self.position = 0
         self.started = asyncio.Event()
-        self._from = from_offset
+        self.astray = False
+        self._resumed = start if isinstance(start, Position) else None
+        self._from = start.offset if isinstance(start, Position) else start
         # Who asked for no certain offset has lost nothing before the first item.
-        self._expects = isinstance(from_offset, int) and from_offset > 0
+        self._expects = isinstance(self._from, int) and self._from > 0
         self._forgiven = 0
         self._steps: deque[Step] = deque()
         self._ended = False
@@ -94,7 +105,15 @@ class Walk:
         if offset >= base:
             return None
         self.position = max(self.position, base)
-        return Gap(offset, base, "truncated")
+        return Gap(offset, base, "truncated", self._position_at(base))
+
+    @property
+    def tag(self) -> str:
+        """What makes a position of the offset that it has come to; empty before it has begun."""
+        return "" if self._place is None else tag_of(self._first_run_id, self._place[0])
+
+    def _position_at(self, offset: int) -> str:
+        return position_at(offset, self.tag)
 
     async def _attach(self) -> None:
         """Find the way to the next moment, through the feed or apart from it."""
@@ -124,6 +143,13 @@ class Walk:
 
     async def _start(self, feed: Feed) -> None:
         start, since = self._from, asyncio.get_running_loop().time()
+        fate = "stands" if self._resumed is None else await self._fate(feed, self._resumed)
+        if fate == "astray":
+            assert self._resumed is not None
+            self._start_astray(feed, self._resumed)
+            return
+        if fate != "stands":
+            start = 0
         if isinstance(start, Last) or feed.keeps_last:
             # While this waits for the feed, the feed must not wait for this.
             feed.detach(self._cursor)
@@ -143,11 +169,28 @@ class Walk:
         # Nothing is awaited any more: a cancelled start begins anew.
         self.started.set()
         self.position, self._forgiven = start, base
-        self._first_run_id = feed.first_run_id
+        self._first_run_id, self._place = feed.first_run_id, place
+        if self._resumed is not None and fate != "stands":
+            had = range(self._resumed.offset)
+            self._steps.append(Rewind((had,), fate, 0, position=self._position_at(0)))
         self._miss(base, "truncated")
         if gap is not None:
             self._miss(gap.end, gap.reason)
         self._go_on(feed, runs, *place)
+
+    async def _fate(self, feed: Feed, resumed: Position) -> Fate:
+        """Return what has become of what it had when it left."""
+        if resumed.offset == 0:
+            return "stands"
+        # While this waits for the feed, the feed must not wait for this.
+        feed.detach(self._cursor)
+        return await fate_of(feed, resumed)
+
+    def _start_astray(self, feed: Feed, resumed: Position) -> None:
+        """Begin in a run that does not count any more, as one who had stayed would go on."""
+        self.position, self.astray = resumed.offset, True
+        self._first_run_id = feed.first_run_id
+        self._go_on(feed, runs_of(feed), resumed.run_id, BEFORE_ALL)
 
     def _go_on(self, feed: Feed, runs: list[RunRef], run_id: str, place: Place) -> None:
         """Go on after a place in the history: in the ring if that has what comes after it."""
@@ -188,15 +231,22 @@ class Walk:
             if all(run.run_id != self._place[0] for run in runs):
                 # The workflow was started anew, and what of that run still counts is not to be
                 # had any more.
-                self._rewind(Rewind((range(self.position),), "reset", 0))
                 runs, run_id, gap = await find_run(feed, 0)
+                self._place = run_id, BEFORE_ALL
+                self._rewind(Rewind((range(self.position),), "reset", 0))
             self._miss(gap.end if gap is not None else 0, "expired")
             self._go_on(feed, runs, run_id, BEFORE_ALL)
+            self._come_back()
             return None
         if moment is None:
             self._history = None
             feed.attach(self._cursor)
+            self._come_back()
         return moment
+
+    def _come_back(self) -> None:
+        self.astray = False
+        self.started.set()
 
     async def _leave(self) -> None:
         history, self._history = self._history, None
@@ -216,19 +266,24 @@ class Walk:
         if moment.chunk is not None and moment.chunk.end > self.position:
             self._slice(moment.chunk)
         if moment.end is not None:
-            self._steps.append(moment.end)
+            self._steps.append(replace(moment.end, position=self._position_at(moment.end.offset)))
             self._ended = True
+        if not self.started.is_set() and self._steps:
+            self.started.set()
+        if self.astray and (self._ended or moment.run_id == self.feed.run_id):
+            self._come_back()
 
     def _miss(self, end: int, reason: GapReason) -> None:
         """Move on to ``end``: what comes before it is lost."""
         if end > self.position:
             # What a host did not serve was there for everybody, also for who took what there is.
             if self._expects or reason == "unserved":
-                self._steps.append(Gap(self.position, end, reason))
+                self._steps.append(Gap(self.position, end, reason, self._position_at(end)))
             self.position = end
 
     def _rewind(self, rewind: Rewind) -> None:
         """Pass on a rewind, unless all that it concerns lies away from the position."""
+        rewind = replace(rewind, position=self._position_at(rewind.next_offset))
         if rewind.reason == "attempt":
             # Who is past it had it, or started behind it.
             if rewind.next_offset >= self.position:
@@ -248,17 +303,22 @@ class Walk:
         if chunk.end > self.position:
             skip = self.position - chunk.offset
             entries = chunk.entries[skip:] if skip else chunk.entries
-            self._steps.append(Slice(self.position, entries, chunk.time))
+            self._steps.append(Slice(self.position, entries, chunk.time, self.tag))
             self.position = chunk.end
             self._expects = True
 
 
-def check_offset(offset: int | Last) -> int | Last:
-    """Return ``offset`` if a subscription can start there.
+def start_at(offset: int | Last, position: str | None = None) -> Start:
+    """Return where a subscription starts that was given one of these.
 
     Raises:
-        InvalidOffsetError: It is negative or no integer.
+        InvalidOffsetError: The offset is negative or no integer, or the position is none.
+        UsageError: Both are given.
     """
+    if position is not None:
+        if offset != 0:
+            raise UsageError("A subscription starts at from_offset or at from_position, not both.")
+        return parse_position(position)
     number = offset.n if isinstance(offset, Last) else offset
     if type(number) is not int:
         raise InvalidOffsetError(offset, "must be an int or Last(n)")

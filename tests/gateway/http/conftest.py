@@ -14,7 +14,7 @@ from .serving import GatewayProcess, running_gateway
 
 @pytest.fixture(scope="module")
 def gateway(stream_server: StreamServer) -> Iterator[GatewayProcess]:
-    settings = {"long_poll_seconds": 2.0, "page_bytes": 256 * 1024}
+    settings = {"long_poll_seconds": 2.0, "page_bytes": 256 * 1024, "wait_seconds": 0.5}
     with running_gateway(stream_server.address, **settings) as gateway:
         yield gateway
 

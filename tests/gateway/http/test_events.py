@@ -14,6 +14,8 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
+from workflow_streams.gateway import GatewaySettings
+from workflow_streams.gateway.reading.sse import Life
 from workflow_streams.testing.fixtures import StreamServer
 
 from .events import Event, EventSource, data_of
@@ -45,6 +47,19 @@ def hasty(stream_server: StreamServer) -> Any:
         stream_server.address, keep_alive_seconds=0.3, sse_seconds=2.0, event_bytes=64 * 1024
     ) as gateway:
         yield gateway
+
+
+async def test_a_connection_lasts_about_an_hour_unless_its_permission_ends_sooner() -> None:
+    now = asyncio.get_running_loop().time()
+    seconds = GatewaySettings().sse_seconds
+    lives = [Life.of(seconds, permitted) for permitted in (None, 7200.0) for _ in range(50)]
+    assert {life.reason for life in lives} == {"recycled"}
+    assert min(life.until for life in lives) - now >= 3240
+    assert max(life.until for life in lives) - now < 3961
+    assert len({life.until for life in lives}) > 1
+    short = Life.of(seconds, 60.0)
+    assert short.reason == "expired"
+    assert 60 <= short.until - now < 3240
 
 
 async def test_headers_keep_proxies_from_holding_events_back(
@@ -96,7 +111,8 @@ async def test_events_tell_the_whole_story_up_to_the_outcome(
     last = story[-1].json
     assert last["streamClosed"] is True
     assert last["outcome"] == "completed"
-    assert last["streamNextOffset"] == story[-1].id == token(4)
+    assert last["streamNextOffset"] == token(4)
+    assert story[-1].id == token(4) + ".end"
     assert "streamCursor" not in last
     for event, following in itertools.pairwise(story):
         if event.kind == "data":

@@ -29,6 +29,7 @@ async def until_ready(http: httpx.AsyncClient, gateway: GatewayProcess) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.processes
 async def test_without_temporal_the_gateway_is_up_but_not_ready_until_temporal_is_there(
     http: httpx.AsyncClient,
 ) -> None:
@@ -50,6 +51,7 @@ async def test_without_temporal_the_gateway_is_up_but_not_ready_until_temporal_i
         gateway.end()
 
 
+@pytest.mark.processes
 async def test_viewers_stay_while_temporal_restarts_and_then_go_on(
     http: httpx.AsyncClient, tmp_path: Path
 ) -> None:

@@ -157,4 +157,4 @@ def test_a_rewind_of_no_attempt_names_none_and_an_item_without_a_time_has_none()
 
 
 def test_an_event_stream_begins_with_when_to_come_back() -> None:
-    assert opening(500) == b"retry: 500\n\n"
+    assert opening(500) == b"retry: 500\n"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_streams import Last
 from workflow_streams.gateway.offsets import (
     next_cursor,
     parse_cursor,
@@ -37,7 +38,24 @@ def test_what_is_no_token_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "+1", "1 ", "0,1", "1e3", "²", "0x1", "--1", "-2", "NOW", "9" * 20, "1_1"]
+    "text",
+    [
+        "",
+        " ",
+        "+1",
+        "1 ",
+        "0,1",
+        "1e3",
+        "²",
+        "0x1",
+        "--1",
+        "-0",
+        "-01",
+        "-1x",
+        "NOW",
+        "9" * 20,
+        "1_1",
+    ],
 )
 def test_things_that_are_nearly_offsets_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError):
@@ -47,6 +65,7 @@ def test_things_that_are_nearly_offsets_are_refused(text: str) -> None:
 def test_the_sentinels_are_places() -> None:
     assert parse_place(None) == parse_place("-1") == "start"
     assert parse_place("now") == "now"
+    assert [parse_place(text) for text in ("-2", "-50")] == [Last(2), Last(50)]
     # The zero as other servers of the protocol write it, which clients know.
     assert parse_place("0000000000000000_0000000000000000") == 0
 

@@ -88,7 +88,11 @@ def test_whatever_is_asked_the_answer_is_one_that_is_described(
 ) -> None:
     """Requests made up from the description, and made wrong in the ways that it rules out."""
     operation = schema[path][method]
-    known = {"path_parameters": {"workflow_id": over}} if "{workflow_id}" in path else {}
+    known: dict[str, Any] = (
+        {"path_parameters": {"workflow_id": over}} if "{workflow_id}" in path else {}
+    )
+    if path == "/v1/streams/events":
+        known = {"query": {"id": [over]}}
     strategy = operation.as_strategy(mode, **known)
 
     @settings(

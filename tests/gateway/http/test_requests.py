@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
-from workflow_streams import errors, wire
+from workflow_streams import Last, errors, wire
 from workflow_streams.gateway.frames import shape_of
 from workflow_streams.gateway.problems import (
     InternalError,
@@ -41,11 +41,24 @@ JSON = shape_of("application/json")
 names = st.sampled_from(
     ["offset", "live", "cursor", "topic", "producer-id", "producer-epoch", "producer-seq",
      "stream-ttl", "stream-expires-at", "stream-closed", "stream-forked-from",
-     "stream-fork-offset", "stream-fork-sub-offset", "last-event-id"]
+     "stream-fork-offset", "stream-fork-sub-offset", "last-event-id", "last", "wait", "errors"]
 )  # fmt: skip
 latin = st.characters(max_codepoint=255)
 values = st.text(latin, max_size=20) | st.sampled_from(
-    ["-1", "now", "sse", "long-poll", "true", "0", "1", "/v1/stream/a", "2026-01-01T00:00:00Z"]
+    [
+        "-1",
+        "now",
+        "sse",
+        "long-poll",
+        "true",
+        "0",
+        "1",
+        "-50",
+        "0.5",
+        "events",
+        "/v1/stream/a",
+        "2026-01-01T00:00:00Z",
+    ]
 )
 
 
@@ -71,6 +84,49 @@ def test_an_id_is_found_in_its_path_again(workflow_id: str) -> None:
         return  # such paths are reserved, unless they are escaped
     assert parse_path(path) == Target(workflow_id)
     assert parse_path(path + "/cancel") == Target(workflow_id, cancel=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "place", "asked"),
+    [
+        ("", {}, "start", "-1"),
+        ("offset=-1", {}, "start", "-1"),
+        ("offset=now", {}, "now", "now"),
+        ("offset=7", {}, 7, "7"),
+        ("offset=-50", {}, Last(50), "-50"),
+        ("last=50", {}, Last(50), "-50"),
+        # As an offset, one back is the start, by which nothing is lost.
+        ("last=1&live=sse", {}, Last(1), "-1"),
+        ("last=0", {}, Last(0), "now"),
+        ("last=5&live=sse", {"last-event-id": "7"}, 7, "7"),
+        ("offset=now&live=sse", {"last-event-id": "-1"}, "start", "-1"),
+        ("offset=now&live=sse", {"last-event-id": "9.end"}, 9, "9"),
+    ],
+)
+def test_where_a_read_begins(
+    query: str, headers: dict[str, str], place: object, asked: str
+) -> None:
+    read = parse_read(QueryParams(query), Headers(headers))
+    assert (read.place, read.asked) == (place, asked)
+    assert read.knows_end == headers.get("last-event-id", "").endswith(".end")
+    assert read.resumes == bool(headers)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("30", 30.0), ("0.25", 0.25)])
+def test_a_read_may_wait(text: str, seconds: float) -> None:
+    assert parse_read(QueryParams({"wait": text}), Headers()).wait_seconds == seconds
+    assert parse_read(QueryParams(), Headers()).wait_seconds == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["wait=", "wait=-1", "wait=1e3", "wait=inf", "wait=nan", "wait=.5", "wait=1&wait=1",
+     "last=", "last=-1", "last=1.5", "last=1&last=1", "last=1&offset=0", "offset=-0",
+     "live=sse", "live=sse&wait=3", "errors=", "errors=yes", "errors=events&errors=events"],
+)  # fmt: skip
+def test_malformed_reads_are_refused(query: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_read(QueryParams(query), Headers())
 
 
 def test_a_slash_in_an_id_may_be_sent_either_way_but_not_before_cancel() -> None:

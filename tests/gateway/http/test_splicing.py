@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from workflow_streams import wire
-from workflow_streams.gateway import item_values
+from workflow_streams.gateway import frames, item_values
 from workflow_streams.gateway.frames import ENVELOPES, shape_of
 from workflow_streams.gateway.json_text import MOST_NESTING, is_json_value
 from workflow_streams.gateway.problems import InvalidRequestError
@@ -64,6 +64,17 @@ VALUES = {
     "nesting": nested(MOST_NESTING),
     "many that stand beside each other": b"[" + b",".join([b"{}"] * 1000) + b"]",
     "brackets in a text": b'"' + b"[{" * 1000 + b'"',
+    "brackets in a text of escapes": b'["' + b'\\\\\\"[{' * 1000 + b'\\\\"]',
+    "the second half of a character": b'{"\\uDFFF":"\\\\\\uDBFF"}',
+    "halves of characters in the wrong order": b'"\\ude00\\ud83d"',
+    "half of a character beside brackets": b'["' + b"\\ud83d[" * 1000 + b'"]',
+    "what looks like an escape of half a character": b'"\\\\ud83d"',
+    "a long text": b'"' + b"x" * 1_500_000 + b'"',
+    "a long text of escapes": b'"' + b"\\\\" * 700_000 + b'"',
+    "a long text of halves": b'"' + b"\\ud83d" * 200_000 + b'"',
+    "keys beyond ASCII": '{"é\U0001f600":{}}'.encode(),
+    "a delete character": b'"\x7f"',
+    "minus zero": b"-0",
 }
 
 NO_VALUES = {
@@ -98,6 +109,44 @@ NO_VALUES = {
     "nesting that no stack holds": nested(100_000),
     "nesting without an end": b"[" * 100_000,
     "objects without an end": b'{"a":' * 100_000,
+    "nesting beyond the limit in a long value": b"[" + b"1," * 500 + nested(MOST_NESTING) + b"]",
+    "nesting of objects beyond the limit": b'{"a":' * 101 + b"1" + b"}" * 101,
+    "nesting beside half of a character": b'["\\ud83d",' + nested(MOST_NESTING) + b"]",
+    "nesting that no stack holds, beside half of a character": (
+        b'["\\ud83d",' + nested(100_000) + b"]"
+    ),
+    "half of a character outside of texts": b"\\ud83d",
+    "half of a character after the value": b"1\\ud83d",
+    "another item after half of a character": b'"\\ud83d"},{"offset":99,"data":1',
+    "a text without an end after half of a character": b'"\\ud83d',
+    "half of an escape": b'"\\ud8"',
+    "an escape of half a character that is no number": b'"\\ud8zz"',
+    "an escape that JSON does not know": b'"\\x41"',
+    "a backslash at the end": b'"\\"',
+    "a comma at an array's end": b"[1,]",
+    "a comma at an object's end": b'{"a":1,}',
+    "a comment before the value": b"/**/1",
+    "a comment within a value": b"[1/*,*/]",
+    "a key without quotes": b"{a:1}",
+    "a key that is a number": b"{1:1}",
+    "a number without digits": b"-",
+    "a number that ends in its point": b"1.",
+    "a number that begins with its point": b".5",
+    "a number without an exponent": b"1e",
+    "a plus sign": b"+1",
+    "a hexadecimal number": b"0x10",
+    "a leading zero within a value": b"[-01]",
+    "a word cut short": b"tru",
+    "a word in capitals": b"True",
+    "a NUL before the value": b"\x001",
+    "a tab in a text": b'"\t"',
+    "a BOM after the value": b"1\xef\xbb\xbf",
+    "what is no UTF-8 in a key": b'{"\xff":1}',
+    "UTF-8 that is longer than need be": b'"\xc0\xaf"',
+    "UTF-8 beyond the last character": b'"\xf4\x90\x80\x80"',
+    "a character cut short": b'"\xe2\x82"',
+    "what is no UTF-8 in a long text": b'"' + b"x" * 1_500_000 + b'\xff"',
+    "a control character in a long text": b'"' + b"x" * 1_500_000 + b'\x01"',
 }
 
 
@@ -139,6 +188,42 @@ def test_a_body_that_is_too_deep_is_refused_however_near_it_comes_to_what_python
             json_values(b"[" + nested(levels) + b"]")
 
 
+TOKENS = [
+    *b"[]{},:\"01-.eE+/ \t\n\r\x00\x0b\x7f\xff'u",
+    b"true",
+    b"null",
+    b"NaN",
+    b"\\",
+    b"\\u00e9",
+]
+TOKENS += [b"\\ud83d", b"\\ude00", b"\\/", b"\xc3\xa9", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"1e999"]
+tokens = st.lists(st.sampled_from([t if isinstance(t, bytes) else bytes([t]) for t in TOKENS]))
+
+
+def read_by_the_standard_library(data: bytes) -> bool:
+    try:
+        strict_decoder.decode(data.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+strict_decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(tokens.map(b"".join), st.sampled_from([(b"", b""), (b'"', b'"'), (b"[", b"]")]))
+@example(b"\\" * 6 + b"ud83d", (b'"', b'"'))
+@example(b"\\" * 7 + b"ud83d", (b'"', b'"'))
+def test_it_judges_as_another_parser_does(data: bytes, around: tuple[bytes, bytes]) -> None:
+    data = data.join(around)
+    assert is_json_value(data) == read_by_the_standard_library(data)
+
+
 def test_an_item_is_looked_at_once_and_what_is_kept_of_them_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -152,17 +237,33 @@ def test_an_item_is_looked_at_once_and_what_is_kept_of_them_is_bounded(
     values = item_values.JsonValues(max_bytes=10_000)
     datas = [b'"%s"' % (b"x" * 1000), b"1", FORGERY]
     entries = [entry(data)[1] for data in datas]
-    first = [values.of(data) for data in entries]
+    first = values.of(entries)
     assert first[:2] == [(datas[0], b""), (b"1", b"")]
-    assert [values.of(data) for data in entries] == first
+    assert values.of(entries) == first
     assert looked_at == datas
     for number in range(1000):
-        values.of(entry(b"%d" % number)[1])
+        values.of([entry(b"%d" % number)[1]])
         assert values.bytes <= 10_000
-    assert [values.of(data) for data in entries] == first
+    assert values.of(entries) == first
     huge = entry(b'"%s"' % (b"x" * 20_000))[1]
-    assert values.of(huge) == values.of(huge)
+    assert values.of([huge]) == values.of([huge])
     assert values.bytes == 0
+
+
+def test_an_item_is_looked_at_once_for_all_shapes_and_filters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(item_values, "is_json_value", lambda data: not looked_at.append(data))
+    monkeypatch.setattr(frames, "_values", item_values.JsonValues())
+    entries = [entry(b"%d" % number) for number in range(3)]
+    for shape in (JSON, ENVELOPES):
+        for topics in (None, {"t"}):
+            # One that reads along, one that came in between, and one that has read it by itself.
+            again = [(topic, data[:1] + data[1:]) for topic, data in entries]
+            for part in (entries, entries[1:], again):
+                assert len(shape.pieces(Slice(0, part, None), topics)) == len(part)
+    assert looked_at == [b"0", b"1", b"2"]
 
 
 def entry(data: bytes) -> tuple[str, str]:

@@ -41,6 +41,7 @@ async def test_data_cannot_become_a_page_of_the_gateways_origin(path: str) -> No
     assert "default-src 'none'" in DATA_POLICY
 
 
+@pytest.mark.processes
 async def test_the_gateways_own_pages_run_their_own_files_alone() -> None:
     answer = await ask(get("/pages/"))
     policy = dict(
@@ -50,6 +51,7 @@ async def test_the_gateways_own_pages_run_their_own_files_alone() -> None:
     assert policy == {
         "default-src": "'none'",
         "script-src": "'self'",
+        "worker-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self' data:",
         "font-src": "'self'",
@@ -59,7 +61,7 @@ async def test_the_gateways_own_pages_run_their_own_files_alone() -> None:
         "form-action": "'none'",
         "frame-ancestors": "'none'",
         "require-trusted-types-for": "'script'",
-        "trusted-types": "'none'",
+        "trusted-types": "shared-worker",
     }
     assert answer.header("cross-origin-opener-policy") == "same-origin"
     assert answer.header("x-content-type-options") == "nosniff"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from workflow_streams.gateway.layers.headers import DATA_POLICY, page_policy
 from workflow_streams.testing.fixtures import StreamServer
@@ -181,6 +182,7 @@ asyncio.run(serve(create_app(connect, GatewaySettings.from_env()), host=sys.argv
 """
 
 
+@pytest.mark.processes
 def test_without_login_it_refuses_to_start_where_others_could_reach_it() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SERVE, "0.0.0.0"],

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from ...events import End, Gap, Rewind
+from ...positions import position_at
 from ...reader.walk import Slice, Step
 from ...wire import Entry
 from ..output import TOPIC_STYLES
@@ -92,16 +93,16 @@ class AsJson:
     def render(self, step: Step) -> str:
         """Return the lines for one step."""
         match step:
-            case Slice(offset, entries, time):
+            case Slice(offset, entries, time, tag):
                 stamp = "" if time is None else f',"time":"{iso(time)}"'
                 return "".join(
-                    _item_line(offset + index, topic, stamp, data)
+                    _item_line(offset + index, tag, topic, stamp, data)
                     for index, (topic, data) in enumerate(entries)
                     if not self._topics or topic in self._topics
                 )
-            case Gap(start, end, reason):
-                return json_line(type="gap", start=start, end=end, reason=reason)
-            case Rewind(ranges, reason, next_offset, activity_id, attempt):
+            case Gap(start, end, reason, position):
+                return json_line(type="gap", start=start, end=end, reason=reason, position=position)
+            case Rewind(ranges, reason, next_offset, activity_id, attempt, position):
                 more = (
                     {} if activity_id is None else {"activity_id": activity_id, "attempt": attempt}
                 )
@@ -112,10 +113,18 @@ class AsJson:
                     reason=reason,
                     next_offset=next_offset,
                     **more,
+                    position=position,
                 )
-            case End(outcome, offset, run_id, failure):
+            case End(outcome, offset, run_id, failure, position):
                 why = {} if failure is None else {"failure": failure_of(failure)}
-                return json_line(type="end", outcome=outcome, offset=offset, run_id=run_id, **why)
+                return json_line(
+                    type="end",
+                    outcome=outcome,
+                    offset=offset,
+                    run_id=run_id,
+                    **why,
+                    position=position,
+                )
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
@@ -124,12 +133,13 @@ def failure_of(error: BaseException) -> dict[str, Any]:
     return told if error.__cause__ is None else told | {"cause": failure_of(error.__cause__)}
 
 
-def _item_line(offset: int, topic: str, stamp: str, data: str) -> str:
+def _item_line(offset: int, tag: str, topic: str, stamp: str, data: str) -> str:
     members = members_of(data)
     kind = "item"
     if isinstance(members, Undecodable):
         kind, members = "undecodable", f'{members.members},"error":{quoted(members.reason)}'
-    return f'{{"type":"{kind}","offset":{offset},"topic":{quoted(topic)}{stamp},{members}}}\n'
+    head = f'"type":"{kind}","offset":{offset},"topic":{quoted(topic)}{stamp}'
+    return f'{{{head},{members},"position":"{position_at(offset + 1, tag)}"}}\n'
 
 
 def quoted(text: str) -> str:
@@ -153,6 +163,8 @@ def _rewound(rewind: Rewind) -> str:
     if rewind.reason == "attempt":
         activity = shown(rewind.activity_id or "")
         return f"{undone} undone, attempt {rewind.attempt} of activity {activity} begins"
+    if rewind.reason == "replaced":
+        return f"{undone} undone, another workflow has this id now"
     return f"{undone} undone by {rewind.reason}, goes on at offset {rewind.next_offset}"
 
 

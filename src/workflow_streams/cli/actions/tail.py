@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from ...events import End, Last
+from ...events import End
+from ...reader.arrival import wait_for_workflow
 from ...reader.hub import Feed, feed_of
 from ...reader.tip import wait_for_tip
-from ...reader.walk import Step, Walk, check_offset
+from ...reader.walk import Start, Step, Walk
 from ..exits import Exit
 from ..output import Output, say
 from .connection import open_client
@@ -27,8 +28,9 @@ class Tail:
     workflow_id: str
     run_id: str | None
     topics: list[str]
-    start: int | Last
+    start: Start
     follow: bool
+    wait_seconds: float
     as_json: bool
     timestamps: bool
 
@@ -42,7 +44,10 @@ async def tail(wanted: Tail) -> int:
         else AsText(wanted.topics, output.style, timestamps=wanted.timestamps)
     )
     client = await open_client()
-    walk = Walk(feed_of(client, wanted.workflow_id, wanted.run_id), check_offset(wanted.start))
+    if wanted.wait_seconds:
+        seconds = wanted.wait_seconds
+        await wait_for_workflow(client, wanted.workflow_id, wanted.run_id, seconds)
+    walk = Walk(feed_of(client, wanted.workflow_id, wanted.run_id), wanted.start)
     steps = walk.steps() if wanted.follow else _to_head(walk)
     catch_up = CatchUp(walk, beside_items=not output.apart)
     with output.watched():

@@ -21,17 +21,19 @@ def page_policy(frame_ancestors: Iterable[str] = ()) -> str:
     """Return the CSP of the viewer's page.
 
     Its own scripts and styles, from files; nothing inline, nothing from elsewhere, and (Trusted
-    Types) no text that the page could turn into markup.
+    Types) no text that the page could turn into markup. The one Trusted Types policy is for the
+    address of its worker.
 
     Args:
         frame_ancestors: Origins whose pages may frame it.
     """
     ancestors = " ".join(frame_ancestors) or "'none'"
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
+        "img-src 'self' data:; "
         "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
         f"form-action 'none'; frame-ancestors {ancestors}; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        "require-trusted-types-for 'script'; trusted-types shared-worker"
     )
 
 

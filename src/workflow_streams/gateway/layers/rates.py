@@ -6,6 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,6 +17,9 @@ from .limits import LimitSettings, network_of, route_path
 MOST_CLIENTS = 10_000
 """Of so many clients it is known how often they have asked. Beyond, the one that has been silent
 longest is forgotten, and may ask as if for the first time."""
+
+LONGEST_CLIENT = 100
+"""Characters of a client's name, kind included; a longer one is known by its hash."""
 
 # They cost next to nothing, and who asks them may end the process that does not answer.
 _UNCOUNTED = frozenset({"/healthz", "/readyz"})
@@ -63,6 +67,7 @@ class RequestRates:
         """
         if not client:
             return
+        client = _short(client)
         now = self._clock()
         left = self._left(self._buckets.get(client, (self._burst, now)), now)
         if left < 1:
@@ -83,6 +88,13 @@ class RequestRates:
             if not full and len(self._buckets) <= self._most_clients:
                 return
             del self._buckets[oldest]
+
+
+def _short(client: str) -> str:
+    """Return what a client is known by: a long name would take as much room as many short ones."""
+    if len(client) <= LONGEST_CLIENT:
+        return client
+    return sha256(client.encode(errors="surrogatepass")).hexdigest()
 
 
 def rates_of(settings: LimitSettings) -> RequestRates | None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive
+
+T = TypeVar("T")
+
+
+class ClientGoneError(Exception):
+    """The client has left, so that there is nobody to answer."""
 
 
 async def gone(receive: Receive) -> None:
@@ -17,17 +23,27 @@ async def gone(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
-    """Do ``work`` for a request that has no body, and give it up when the client leaves."""
+async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do ``work`` for a request that has no body, and give it up when the client leaves.
+
+    Raises:
+        ClientGoneError: The client has left.
+    """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(gone(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        # Nobody reads the other answer; the number is the one that logs know it by.
-        return working.result() if working.done() else Response(status_code=499)
+        if not working.done():
+            raise ClientGoneError
+        return working.result()
     finally:
         leaving.cancel()
         working.cancel()
         await asyncio.wait({working, leaving})
         if not working.cancelled():
             working.exception()
+
+
+def left() -> Response:
+    """Return what stands for the answer that nobody reads: the number that logs know it by."""
+    return Response(status_code=499)

@@ -117,22 +117,30 @@ class Reading:
         """Whether there is another step, once the feed has come by the tip."""
         self.begin()
         assert self._pull is not None
-        if not (self._pull.done() or self._is_behind()):
-            waiting = asyncio.create_task(tip.wait(), name="wait for the tip")
+        feed = None
+        # The walk takes another feed if the one that it was given has come to the end meanwhile.
+        while feed is not self.feed:
+            feed = self.feed
+            await self._wait_for_tip(self._pull, tip, feed)
+        return self._pull.done() or self._is_behind() or self._is_over()
+
+    async def _wait_for_tip(self, pull: asyncio.Task[Step | None], tip: Tip, feed: Feed) -> None:
+        """Wait until the next step is there or the feed has come by the tip, and it has begun."""
+        if not (pull.done() or self._is_behind()):
+            waiting = asyncio.create_task(tip.wait(feed), name="wait for the tip")
             try:
-                either: set[asyncio.Task[Any]] = {self._pull, waiting}
+                either: set[asyncio.Task[Any]] = {pull, waiting}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if waiting.done() and not self._pull.done():
+                if waiting.done() and not pull.done():
                     waiting.result()
             finally:
                 await _end(waiting)
-        if not self._pull.done():
+        if not pull.done():
             starting = asyncio.create_task(self._walk.started.wait(), name="wait for the start")
             try:
-                await asyncio.wait({self._pull, starting}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({pull, starting}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await _end(starting)
-        return self._pull.done() or self._is_behind() or self._is_over()
 
     def _is_behind(self) -> bool:
         """Whether something that the feed has read is still to be taken."""

@@ -6,25 +6,29 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...events import End, Gap, Rewind
+from ...events import End, Gap, Last, Rewind
 from ...reader.walk import Slice
+from ..event_sources import is_event_source
 from ..frames import gap_fields, rewind_fields
 from ..layers.limits import ConnectionLimits
 from ..offsets import next_cursor, token_of
-from ..problems import GoneError
-from ..requests import ReadQuery, parse_read
+from ..problems import GoneError, NoStreamError, NotStartedError
+from ..requests import ReadQuery, parse_read, parse_wait
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
 from ..streams import Stream
 from ..telemetry.metrics import Metrics
 from . import sse
+from .arriving import found_in_time
+from .beginning import Beginning, begin, place_before_opening
 from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches, still_true
-from .disconnects import unless_gone
+from .disconnects import ClientGoneError, left, unless_left
 from .parts import Part, Reading, Waiting
 
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
@@ -37,9 +41,25 @@ async def read(request: Request, workflow_id: str) -> Response:
     query = parse_read(request.query_params, request.headers)
     grant = await authorize(request, "read", workflow_id, query.topics)
     gateway = gateway_of(request)
-    async with gateway.found(workflow_id) as stream:
-        await gateway.touch(stream)
-        return await _read(request, gateway, stream, query, grant)
+    try:
+        async with found_in_time(request, gateway, workflow_id, grant, query.wait_seconds) as (
+            stream,
+            waited,
+        ):
+            if waited and (query.place == "now" or isinstance(query.place, Last)):
+                # All that it holds has come since the client asked.
+                query = replace(query, place="start", asked="-1")
+            await gateway.touch(stream)
+            return await _read(request, gateway, stream, query, grant)
+    except ClientGoneError:
+        return left()
+    except NotStartedError as err:
+        if not query.resumes or query.place == "start":
+            raise
+        # It was there, and has been deleted since; waiting does not bring it back.
+        if query.knows_end and is_event_source(request.scope):
+            return Response(status_code=204, headers={"cache-control": "no-store"})
+        raise NoStreamError(cause_for_log=err.cause_for_log) from err
 
 
 async def _read(
@@ -54,53 +74,77 @@ async def _read(
         and (etag := still_true(known, stream, query, grant))
     ):
         return Response(status_code=304, headers={"etag": etag, **cache_headers(grant)})
-    reading = await begin_reading(stream, query)
     if query.live == "sse":
-        return await sse.respond(request, gateway, stream, reading, query, grant)
+        return await sse.respond(request, gateway, stream, query, grant)
     metrics: Metrics = request.app.state.metrics
-    async with aclosing(reading):
-        answer = _Answer(request, stream, reading, query, grant, metrics)
-        if query.live is None:
-            return await answer.catch_up()
-        connections: ConnectionLimits = request.app.state.connections
-        with connections.of_client(grant.client), metrics.viewer("long-poll", answer.lag):
-            return await unless_gone(request, answer.long_poll(gateway))
+    if query.live is None:
+        begun = await begin(stream, query)
+        async with aclosing(begun.reading):
+            answer = _Answer(request, stream, begun.reading, query, grant, metrics)
+            return await answer.catch_up(begun.first)
+    connections: ConnectionLimits = request.app.state.connections
+    async with aclosing(Beginning(stream, query)) as beginning:
+        with connections.of_client(grant.client), metrics.viewer("long-poll", beginning.lag):
+            poll = _long_poll(request, gateway, stream, beginning, query, grant)
+            return await unless_left(request, poll)
+
+
+async def _long_poll(
+    request: Request,
+    gateway: Gateway,
+    stream: Stream,
+    beginning: Beginning,
+    query: ReadQuery,
+    grant: Grant,
+) -> Response:
+    patience, permitted = stream.settings.long_poll_seconds, grant.seconds_left(time.time())
+    if permitted is not None:
+        patience = min(patience, permitted)
+    until = asyncio.get_running_loop().time() + patience
+    begun = await beginning.wait(patience, gateway.closing)
+    if begun is None:
+        return _not_opened(stream, query)
+    answer = _Answer(request, stream, begun.reading, query, grant, request.app.state.metrics)
+    return await answer.long_poll(begun.first, until, gateway.closing)
+
+
+def _not_opened(stream: Stream, query: ReadQuery) -> Response:
+    """Answer a long poll of a stream that no worker has opened yet: nothing is there so far."""
+    headers = {
+        "content-type": stream.shape.content_type,
+        "stream-next-offset": place_before_opening(stream, query),
+        "stream-up-to-date": "true",
+        "stream-cursor": next_cursor(query.cursor, time.time()),
+        "cache-control": "no-store",
+    }
+    return Response(status_code=204, headers=headers)
 
 
 async def head(request: Request, workflow_id: str) -> Response:
     """Answer a HEAD."""
-    await authorize(request, "read", workflow_id)
-    async with gateway_of(request).found(workflow_id) as stream, stream.held():
-        await stream.now()
-        headers = {**_tip_headers(stream), "cache-control": "no-store"}
-        if stream.setup is not None and stream.setup.ttl_seconds is not None:
-            headers["stream-ttl"] = str(stream.setup.ttl_seconds)
-        if stream.setup is not None and stream.setup.expires_at is not None:
-            headers["stream-expires-at"] = stream.setup.expires_at.replace("+00:00", "Z")
-        headers["stream-base-offset"] = token_of(stream.feed.base)
-        headers |= stream.task_headers
-    return Response(headers=headers)
+    wait_seconds = parse_wait(request.query_params)
+    grant = await authorize(request, "read", workflow_id)
+    gateway = gateway_of(request)
+    try:
+        async with (
+            found_in_time(request, gateway, workflow_id, grant, wait_seconds) as (stream, _),
+            stream.held(),
+        ):
+            await stream.now()
+            return Response(headers=_head_headers(stream))
+    except ClientGoneError:
+        return left()
 
 
-async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
-    """Begin to read where the client asks to; the caller closes it.
-
-    The reading itself keeps the feed running, so that it passes the history once only.
-    """
-    part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
-    if query.place != "now":
-        reading = Reading(stream.feed, query.start, part_bytes=part_bytes)
-        reading.begin()
-        return reading
-    async with stream.held():
-        reading = Reading(stream.feed, await stream.now(), part_bytes=part_bytes)
-        reading.begin()
-        try:
-            await asyncio.sleep(0)  # it holds the feed itself from here on
-        except BaseException:
-            await reading.aclose()
-            raise
-        return reading
+def _head_headers(stream: Stream) -> dict[str, str]:
+    headers = {**_tip_headers(stream), "cache-control": "no-store"}
+    if stream.setup is not None and stream.setup.ttl_seconds is not None:
+        headers["stream-ttl"] = str(stream.setup.ttl_seconds)
+    if stream.setup is not None and stream.setup.expires_at is not None:
+        headers["stream-expires-at"] = stream.setup.expires_at.replace("+00:00", "Z")
+    headers["stream-base-offset"] = token_of(stream.feed.base)
+    headers |= stream.task_headers
+    return headers
 
 
 async def _tail(stream: Stream) -> Response:
@@ -148,15 +192,13 @@ class _Answer:
         self._rendered: tuple[Part, list[bytes]] | None = None
         self._reading = reading
 
-    def lag(self) -> int:
-        """How far behind the head this is."""
-        return max(0, self._stream.feed.head - self._reading.position)
-
-    async def catch_up(self) -> Response:
-        part = await self._first_part()
+    async def catch_up(self, part: Part) -> Response:
+        self._check(part)
         known = self._request.headers.get("if-none-match")
         etag = self._etag(part)
-        lasting = part.end is not None or not part.up_to_date
+        # What was some items back is further back when others have come.
+        moves = isinstance(self._query.place, Last)
+        lasting = part.end is not None or not (part.up_to_date or moves)
         headers = self._headers(part) | {
             "etag": etag,
             **cache_headers(self._grant, lasting=lasting),
@@ -165,10 +207,10 @@ class _Answer:
             return Response(status_code=304, headers=headers)
         return await self._response(part, headers, "catch-up")
 
-    async def long_poll(self, gateway: Gateway) -> Response:
-        part = await self._first_part()
+    async def long_poll(self, part: Part, until: float, closing: asyncio.Future[None]) -> Response:
+        self._check(part)
         if part.up_to_date and part.end is None and not self._tells(part):
-            part = await self._wait_for_more(gateway, part)
+            part = await self._wait_for_more(part, until, closing)
         headers = self._headers(part) | {"cache-control": "no-store"}
         if part.end is None:
             headers["stream-cursor"] = next_cursor(self._query.cursor, time.time())
@@ -176,28 +218,21 @@ class _Answer:
             return Response(status_code=204, headers=headers)
         return await self._response(part, headers, "long-poll")
 
-    async def _first_part(self) -> Part:
-        """Return what is there; empty if nothing is."""
-        reading = self._reading
-        part = await reading.first_part(await self._stream.tip())
+    def _check(self, part: Part) -> None:
+        """Refuse to begin where what was asked for is gone."""
         first = part.steps[0] if part.steps else None
         if isinstance(first, Gap) and first.start == self._reading.start and self._reading.start:
             raise GoneError(
                 f"What stood there is {first.reason}; the stream goes on at {token_of(first.end)}.",
                 headers=(("stream-base-offset", token_of(first.end)),),
             )
-        return part
 
-    async def _wait_for_more(self, gateway: Gateway, first: Part) -> Part:
+    async def _wait_for_more(self, part: Part, until: float, closing: asyncio.Future[None]) -> Part:
         """Wait until something comes that passes the filter, or the time is over."""
         loop = asyncio.get_running_loop()
-        permitted = self._grant.seconds_left(time.time())
-        patience = self._stream.settings.long_poll_seconds
-        until = loop.time() + (patience if permitted is None else min(patience, permitted))
-        part = first
         async with aclosing(Waiting(self._reading)) as waiting:
             while part.end is None and not self._tells(part):
-                arrived = await waiting.next_within(until - loop.time(), gateway.closing)
+                arrived = await waiting.next_within(until - loop.time(), closing)
                 if arrived is None:
                     break
                 part = arrived

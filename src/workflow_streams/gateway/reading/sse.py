@@ -8,26 +8,29 @@ import random
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ...errors import WorkflowStreamError
-from ..frames import SSE_TYPE, opening
+from ...events import End
+from ...reader.walk import Slice
+from ..event_sources import SSE_TYPE, is_event_source
+from ..frames import opening
 from ..layers.limits import ConnectionLimits
 from ..requests import ReadQuery
 from ..security import Grant
 from ..sessions import Gateway
 from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
+from .beginning import Beginning
 from .caching import event_cache_headers
 from .disconnects import gone
-from .event_writer import EventWriter
-from .parts import Part, Reading
+from .one_stream import OneStream
+from .parts import Part
 from .patrol import Watch
-from .runs import RunNews
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -40,34 +43,81 @@ async def respond(
     request: Request,
     gateway: Gateway,
     stream: Stream,
-    reading: Reading,
     query: ReadQuery,
     grant: Grant,
 ) -> Response:
     """Answer with an event stream; what is wrong before its first event is a plain error."""
     settings = gateway.settings
+    beginning = Beginning(stream, query)
     try:
-        first = await reading.first_part(await stream.tip())
+        begun = await beginning.wait(settings.open_seconds, gateway.closing)
+        if begun is not None and _is_over(request, stream, query, grant, begun.first):
+            await beginning.aclose()
+            return Response(status_code=204, headers={"cache-control": "no-store"})
     except BaseException:
-        await reading.aclose()
+        await beginning.aclose()
         raise
     metrics: Metrics = request.app.state.metrics
     if query.resumes:
         metrics.reconnects.labels("sse").inc()
-    writer = EventWriter(
-        stream.shape,
-        grant.topics,
-        gateway.frames,
-        metrics,
-        RunNews(stream.feed, query.place if isinstance(query.place, int) else 0),
-        cursor=query.cursor,
-    )
     life = Life.of(settings.sse_seconds, grant.seconds_left(time.time()))
     connections: ConnectionLimits = request.app.state.connections
     place = connections.of_client(grant.client)
     return EventStream(
-        writer, first, reading, life, place, gateway, metrics, caching=event_cache_headers(grant)
+        OneStream(stream, beginning, query, grant, gateway.frames, metrics),
+        life,
+        place,
+        gateway,
+        metrics,
+        caching=event_cache_headers(grant),
     )
+
+
+def _is_over(request: Request, stream: Stream, query: ReadQuery, grant: Grant, first: Part) -> bool:
+    """Whether an ``EventSource`` asks again for a stream of which it knows all, and the end.
+
+    Only 204 makes it stop.
+    """
+    if first.end is None or not (query.knows_end and is_event_source(request.scope)):
+        return False
+    news = (
+        bool(stream.shape.pieces(step, grant.topics)) if isinstance(step, Slice) else True
+        for step in first.steps
+        if not isinstance(step, End)
+    )
+    return not any(news)
+
+
+class Source(Protocol):
+    """What is sent over one connection, and whence it comes."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields of the answer that tell of it."""
+        ...
+
+    async def next_events(self) -> tuple[bytes, bool]:
+        """Wait for the next events; return them, and whether they are the last.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+        """
+        ...
+
+    def still_there(self) -> bytes:
+        """Return what breaks the silence."""
+        ...
+
+    def closing(self, reason: LeaveReason) -> bytes:
+        """Return the event that sends the client away."""
+        ...
+
+    def lag(self) -> int:
+        """How many items it is behind the head."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +142,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        writer: EventWriter,
-        first: Part,
-        reading: Reading,
+        source: Source,
         life: Life,
         place: AbstractContextManager[None],
         gateway: Gateway,
@@ -105,9 +153,7 @@ class EventStream(Response):
         """Prepare to send.
 
         Args:
-            writer: Makes the events.
-            first: What is there already.
-            reading: Where the rest comes from; closed in the end.
+            source: Where the events come from; closed in the end.
             life: How long this lasts.
             place: The connection's among those of its client.
             gateway: Whose it is.
@@ -115,15 +161,12 @@ class EventStream(Response):
             caching: Header fields for caches.
         """
         headers = {"content-type": SSE_TYPE, "x-accel-buffering": "no", **caching}
-        if writer.shape.base64_events:
-            headers["stream-sse-data-encoding"] = "base64"
+        headers |= source.headers
         self.status_code = 200
         self.background = None
         self.init_headers(headers)
         self.raw_headers = [h for h in self.raw_headers if h[0] != b"content-length"]
-        self._writer = writer
-        self._part: Part | None = first
-        self._reading = reading
+        self._source = source
         self._life = life
         self._place = place
         self._patrol = gateway.patrol
@@ -136,17 +179,13 @@ class EventStream(Response):
         send: Send,
     ) -> None:
         """Send; returns without having completed the response to a client that is too slow."""
-        reading = self._reading
         reason: LeaveReason = "error"
         try:
-            with (
-                self._place,
-                self._metrics.viewer("sse", lambda: max(0, reading.feed.head - reading.position)),
-            ):
+            with self._place, self._metrics.viewer("sse", self._source.lag):
                 reason = await self._send_until_over(receive, send)
         finally:
             self._metrics.left.labels("sse", reason).inc()
-            await reading.aclose()
+            await self._source.aclose()
 
     async def _send_until_over(self, receive: Receive, send: Send) -> LeaveReason:
         task = asyncio.current_task()
@@ -189,15 +228,12 @@ class EventStream(Response):
         while True:
             try:
                 if silent:
-                    await self._write(send, watch, _body(self._writer.still_there()))
+                    await self._write(send, watch, _body(self._source.still_there()))
                     silent = False
-                if self._part is None:
-                    self._part = await self._reading.next_part()
-                part, self._part = self._part, None
-                event = self._writer.events(part)
-                if event:
-                    await self._write(send, watch, _body(event))
-                if part.end is not None:
+                events, last = await self._source.next_events()
+                if events:
+                    await self._write(send, watch, _body(events))
+                if last:
                     return "end"
             except asyncio.CancelledError:
                 call = watch.take()
@@ -206,7 +242,7 @@ class EventStream(Response):
                     continue
                 # A client that was being written to resumes at what it has got.
                 if watch.busy_since is None and call != "client":
-                    await self._write(send, watch, _body(self._writer.closing(call)))
+                    await self._write(send, watch, _body(self._source.closing(call)))
                 return call
             except WorkflowStreamError as err:
                 # The client asks again, and then gets the error as an answer of its own.

@@ -1,25 +1,21 @@
-"""PUT and DELETE: streams of the gateway's own, hosted by a workflow of this package."""
+"""PUT: streams of the gateway's own, hosted by a workflow of this package."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from ... import wire
-from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
-from ...hosted import HOST_WORKFLOW, SETUP_MEMO_KEY, HostInput, HostSetup
+from ...errors import ServerUnavailableError, StreamNotFoundError
+from ...hosted import HostSetup, start_host
 from ..frames import media_type, shape_of
 from ..offsets import token_of
-from ..problems import ConflictError, GoneError, InvalidRequestError, NotOfferedError
+from ..problems import ConflictError, GoneError, InvalidRequestError
 from ..requests import (
     DEFAULT_TOPIC,
     ForkQuery,
@@ -34,7 +30,8 @@ from ..sessions import Gateway, gateway_of
 from ..streams import Stream, is_gone, setup_of
 from .appends import Append, append, in_bounds
 from .bodies import read_entries
-from .forks import Source, deleted_for_forks, fork_is_gone, found_source
+from .deleting import Deletion, end_run
+from .forks import Source, found_source
 
 _DEFAULT_TYPE = "application/octet-stream"
 # The first content has this publisher and the number 1, so that it is there once, however
@@ -42,8 +39,6 @@ _DEFAULT_TYPE = "application/octet-stream"
 _MAKER = "made-with"
 _TRIES = 3
 _MOST_TYPE_CHARACTERS = 256
-# The run that says "deleted" is not to be worked on.
-_NEVER = timedelta(days=3650)
 
 
 async def put(request: Request, workflow_id: str) -> Response:
@@ -65,12 +60,13 @@ async def put(request: Request, workflow_id: str) -> Response:
         entries += await read_entries(body, shape_of(setup.content_type), DEFAULT_TOPIC)
     entries = list(in_bounds(entries))
     setup = replace(setup, initial=bool(entries))
-    is_new = await _start(gateway, workflow_id, setup)
-    if is_new and source is not None:
+    run_id = await _start(gateway, workflow_id, setup)
+    is_new = run_id is not None
+    if run_id is not None and source is not None:
         try:
             await source.note(workflow_id)
         except ConflictError:
-            await _end_run(gateway, gateway.link.client.get_workflow_handle(workflow_id))
+            await Deletion(gateway, workflow_id, run_id, run_id, setup).run()
             raise
     head, closed = 0, False
     if entries or setup.closed or not is_new:
@@ -144,27 +140,23 @@ def setup_for(content_type: str, lifetime: Lifetime, *, closed: bool) -> HostSet
     )
 
 
-async def _start(gateway: Gateway, workflow_id: str, setup: HostSetup) -> bool:
-    """Start the host of a new stream; false if there is a workflow of this name."""
+async def _start(gateway: Gateway, workflow_id: str, setup: HostSetup) -> str | None:
+    """Start the host of a new stream, and return its run; None if there is a workflow already."""
     reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
     for _ in range(_TRIES):
-        start = gateway.link.client.start_workflow(
-            HOST_WORKFLOW,
-            HostInput(setup),
-            id=workflow_id,
+        start = start_host(
+            gateway.link.client,
+            workflow_id,
+            setup,
             task_queue=gateway.settings.host_task_queue,
-            id_reuse_policy=reuse,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            memo={SETUP_MEMO_KEY: setup},
+            reuse=reuse,
         )
         try:
-            await gateway.link.call(start, workflow_id)
+            return await gateway.link.call(start, workflow_id)
         except WorkflowAlreadyStartedError:
             if not await _is_free_again(gateway, workflow_id):
-                return False
+                return None
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
-        else:
-            return True
     raise ServerUnavailableError("The stream is being deleted and made again at the same time")
 
 
@@ -178,13 +170,8 @@ async def _is_free_again(gateway: Gateway, workflow_id: str) -> bool:
     setup = await setup_of(described)
     if setup is None or not await is_gone(described, setup):
         return False
-    await _end_run(gateway, handle)
+    await end_run(gateway, workflow_id, described.run_id)
     return True
-
-
-async def _end_run(gateway: Gateway, handle: WorkflowHandle[object, object]) -> None:
-    with suppress(StreamClosedError, StreamNotFoundError):  # it may have ended
-        await gateway.link.call(handle.terminate("the stream is gone"), handle.id)
 
 
 async def _existing(stream: Stream, setup: HostSetup, first: Append) -> tuple[int, bool]:
@@ -215,68 +202,3 @@ def same_setup(one: HostSetup, other: HostSetup) -> bool:
 def _essence(setup: HostSetup) -> HostSetup:
     content_type = media_type(setup.content_type)
     return replace(setup, content_type=content_type, closed=False, initial=False)
-
-
-async def delete(request: Request, workflow_id: str) -> Response:
-    """Delete a stream that was made by PUT."""
-    await authorize(request, "write", workflow_id)
-    gateway = gateway_of(request)
-    async with gateway.found(workflow_id) as stream:
-        if stream.setup is None:
-            detail = "A workflow's stream goes with its workflow; it is not deleted here."
-            raise NotOfferedError(detail)
-        if not await deleted_for_forks(gateway, stream):
-            await Deletion(gateway, stream, stream.setup).run()
-    return Response(status_code=204, headers={"cache-control": "no-store"})
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """Deletes a stream: its name is free at once, its runs go when the server comes to it."""
-
-    gateway: Gateway
-    stream: Stream
-    setup: HostSetup
-
-    async def run(self) -> None:
-        """Put a run in the stream's place that says so, and have all its runs deleted.
-
-        The server deletes runs some half a minute later; until then they could be read.
-        """
-        link, workflow_id = self.gateway.link, self.stream.workflow_id
-        setup = replace(self.setup, deleted=True)
-        start = link.client.start_workflow(
-            HOST_WORKFLOW,
-            HostInput(setup),
-            id=workflow_id,
-            task_queue=self.gateway.settings.host_task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING,
-            memo={SETUP_MEMO_KEY: setup},
-            start_delay=_NEVER,
-        )
-        handle: WorkflowHandle[object, object] = await link.call(start, workflow_id)
-        run_id = handle.result_run_id or ""
-        await _end_run(self.gateway, link.client.get_workflow_handle(workflow_id, run_id=run_id))
-        self.stream.feed.stop()
-        for old in [*self._runs(), run_id]:
-            await self._delete_run(old)
-        if self.setup.forked_from is not None:
-            await fork_is_gone(self.gateway, workflow_id, self.setup.forked_from)
-
-    def _runs(self) -> list[str]:
-        chain = self.stream.feed.chain
-        known = [run.run_id for run in chain.runs] if chain is not None else []
-        return [*known, self.stream.described.run_id]
-
-    async def _delete_run(self, run_id: str) -> None:
-        link = self.gateway.link
-        request = DeleteWorkflowExecutionRequest(
-            namespace=link.client.namespace,
-            workflow_execution=WorkflowExecution(
-                workflow_id=self.stream.workflow_id, run_id=run_id
-            ),
-        )
-        call = link.client.workflow_service.delete_workflow_execution(request)
-        with suppress(StreamNotFoundError):  # the namespace's retention may have been first
-            await link.call(call, self.stream.workflow_id)

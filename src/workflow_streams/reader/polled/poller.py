@@ -24,12 +24,14 @@ from ...errors import HostUnavailableError, StreamNotFoundError
 from ...events import Gap, Last, Rewind
 from ...rpc import explain, is_transient
 from ...wire import PollInput, PollResult
+from .. import outage
 from ..history import close_event
 from ..moments import Chunk, Moment
 from ..polling import (
     RETRY_SECONDS,
     Handle,
     asked,
+    client_of,
     closed,
     decoding,
     ended,
@@ -187,12 +189,14 @@ class Poller:
 
     async def _until_closed(self, call: Callable[[], Awaitable[T | None]]) -> T | None:
         """Make a call until it brings something; None once the run has closed."""
+        client, workflow_id = client_of(self._handle), self._handle.id
         while not self._closing.done():
             refused: Exception | None = None
             pause = RETRY_SECONDS
             try:
                 result = await self._unless_closed(call)
                 if result is not None:
+                    outage.answered(client, workflow_id, way="poll")
                     return result
             except WorkflowUpdateFailedError as err:
                 kind = kind_of(err)
@@ -205,12 +209,15 @@ class Poller:
                 pass  # the server has not answered
             except RPCError as err:
                 refused = self._refusal(err)
+                if refused is None and is_transient(err):
+                    outage.failed(client, workflow_id, err, way="poll")
             # The call that waits for the close event may hear of it later than this one.
             if self._closing.done() or await closed(self._handle):
                 break
             if refused is not None:
                 raise refused
             await asyncio.wait({self._closing}, timeout=pause)
+        outage.answered(client, workflow_id, way="poll")
         return None
 
     def _refusal(self, error: RPCError) -> Exception | None:

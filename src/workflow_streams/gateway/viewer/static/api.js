@@ -1,14 +1,17 @@
 /** The gateway's HTTP interface, as far as this page needs it. */
 
+import { offsetOf } from "./place.js";
+
 // This file stands one folder below the gateway's root, wherever the gateway is mounted.
 const ROOT = new URL("..", import.meta.url);
 const TIMEOUT_MS = 30_000;
 
 /** An answer other than what was asked for; `status` 0 means that none came. */
 export class ApiError extends Error {
-  constructor(status, message, { retryAfter = 0, slug = "" } = {}) {
+  constructor(status, message, { retryAfter = 0, slug = "", login = "" } = {}) {
     super(message);
     this.status = status;
+    this.login = login; // the token that was sent
     this.retryAfterMs = retryAfter * 1000;
     this.slug = slug;
   }
@@ -25,6 +28,11 @@ export class Api {
     this._token = token;
   }
 
+  /** The token that is sent now. */
+  get login() {
+    return this._token();
+  }
+
   /** Return `{streams, next_page}`. */
   async list({ state, prefix = "", page = "", limit, signal }) {
     const query = new URLSearchParams({ state, limit: String(limit) });
@@ -37,7 +45,7 @@ export class Api {
   /** Return what is known of a stream without reading it. */
   async describe(id, signal) {
     const { headers } = await this._askHead(streamPath(id), signal);
-    const offset = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
+    const offset = (name) => (headers.has(name) ? offsetOf(headers.get(name)) : null);
     return {
       contentType: headers.get("content-type") ?? "",
       head: offset("stream-next-offset") ?? 0,
@@ -47,11 +55,21 @@ export class Api {
     };
   }
 
-  /** Open the stream's events from an offset on; the response's body is still to be read. */
-  follow(id, { offset, topics, signal }) {
-    const query = new URLSearchParams({ offset: String(offset).padStart(20, "0"), live: "sse" });
+  /** Open the stream's events from a token on; the response's body is still to be read. */
+  follow(id, { token, topics, signal }) {
+    const query = new URLSearchParams({ offset: token, live: "sse" });
     for (const topic of topics) query.append("topic", topic);
     return this._ask(`${streamPath(id)}?${query}`, { signal, limitMs: 0 });
+  }
+
+  /** Open the events of several streams, `{id, token}` each; see `follow`. */
+  followSeveral(streams, signal) {
+    const query = new URLSearchParams();
+    for (const { id, token } of streams) {
+      query.append("id", id.toWellFormed());
+      query.append("offset", token);
+    }
+    return this._ask(`v1/streams/events?${query}`, { signal, limitMs: 0 });
   }
 
   /** Ask the stream's workflow to cancel. */
@@ -71,7 +89,8 @@ export class Api {
 
   async _ask(path, { method = "GET", signal = null, limitMs = TIMEOUT_MS } = {}) {
     const headers = {};
-    if (this._token()) headers.authorization = `Bearer ${this._token()}`;
+    const login = this._token();
+    if (login) headers.authorization = `Bearer ${login}`;
     const signals = [signal, limitMs ? AbortSignal.timeout(limitMs) : null].filter(Boolean);
     const init = { method, headers, cache: "no-store", credentials: "same-origin" };
     let response;
@@ -81,7 +100,7 @@ export class Api {
       if (signal?.aborted) throw error;
       throw new ApiError(0, "The gateway does not answer.");
     }
-    if (!response.ok) throw await refusalIn(response);
+    if (!response.ok) throw await refusalIn(response, login);
     return response;
   }
 }
@@ -91,7 +110,7 @@ function streamPath(id) {
   return `v1/stream/${encodeURIComponent(id.toWellFormed())}`;
 }
 
-async function refusalIn(response) {
+async function refusalIn(response, login) {
   let problem = {};
   try {
     problem = await response.json();
@@ -101,5 +120,5 @@ async function refusalIn(response) {
   const retryAfter = Number(response.headers.get("retry-after")) || 0;
   const message = problem.detail ?? problem.title ?? `The gateway answered ${response.status}.`;
   const slug = String(problem.type ?? "").replace("urn:workflow-streams:", "");
-  return new ApiError(response.status, String(message), { retryAfter, slug });
+  return new ApiError(response.status, String(message), { retryAfter, slug, login });
 }

@@ -2,6 +2,7 @@
 
 import { Backoff } from "./backoff.js";
 import { Decoder } from "./events.js";
+import { offsetOf, tokenAt } from "./place.js";
 import { SseParser } from "./sse.js";
 
 // The gateway breaks a silence after 15 s.
@@ -9,23 +10,33 @@ const SILENCE_MS = 40_000;
 // A connection that ends sooner than this without news has not worked.
 const WORKED_MS = 1000;
 const SLICE_MS = 12;
+// After it has not worked to share a connection.
+const ALONE_MS = 30_000;
 
 /**
  * Reads from an offset on, and goes on there whenever a connection ends.
+ *
+ * It catches up over a connection of its own. Once level with the stream, it leaves that for the
+ * one that the tabs share, and comes back to one of its own when that is lost.
  *
  * `take(notices)` gets what comes, in order, and returns where to go on; `tell(state, details)`
  * hears of "connecting", "open", "waiting" (`{until, reason}`) and of the last state, "over"
  * (after the end) or "refused" (`{error}`).
  */
 export class Connection {
-  constructor({ api, id, offset, topics, contentType, take, tell }) {
+  constructor({ api, sharing, id, offset, token, topics, contentType, take, tell }) {
     this._api = api;
+    this._sharing = sharing;
     this._id = id;
     this._topics = topics;
     this._contentType = contentType;
     this._take = take;
     this._tell = tell;
     this._position = offset;
+    this._token = token;
+    this._level = false;
+    this._bare = false;
+    this._shareFrom = 0;
     this._stop = new AbortController();
     this._backoff = new Backoff();
     this._over = false;
@@ -41,7 +52,11 @@ export class Connection {
       try {
         if (first || this._backoff.failures) this._tell("connecting");
         first = false;
-        await this._read();
+        // Before this takes one of the few connections that there are: the worker needs one, too.
+        await this._sharing.ready();
+        if (this._stop.signal.aborted) return;
+        const decoder = await this._read();
+        if (decoder !== null) await this._share(decoder);
       } catch (caught) {
         error = caught;
       }
@@ -76,15 +91,17 @@ export class Connection {
     const signal = AbortSignal.any([attempt.signal, this._stop.signal]);
     const watch = new Watch(() => attempt.abort());
     try {
-      const [id, topics] = [this._id, this._topics];
-      const response = await this._api.follow(id, { offset: this._position, topics, signal });
-      await this._readBody(response, watch);
+      const { _id: id, _topics: topics } = this;
+      const token = tokenAt(this._position, this._token);
+      const response = await this._api.follow(id, { token, topics, signal });
+      return await this._readBody(response, watch);
     } finally {
       watch.stop();
       attempt.abort();
     }
   }
 
+  /** Read until the connection ends, or there is one to share: then return the decoder for that. */
   async _readBody(response, watch) {
     const decoder = new Decoder({
       position: this._position,
@@ -93,17 +110,23 @@ export class Connection {
     });
     const parser = new SseParser();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const began = Date.now();
     let rested = performance.now();
     this._tell("open");
     for (;;) {
       const { done, value } = await reader.read();
-      if (done || this._stop.signal.aborted) return;
+      if (done || this._stop.signal.aborted) return null;
       watch.heard();
       for (const event of parser.feed(value)) {
         this._deliver(decoder.decode(event));
         // Whoever takes the events may have had enough after each of them.
-        if (this._over || this._stop.signal.aborted) return;
+        if (this._over || this._stop.signal.aborted) return null;
+        if (this._mayShare()) return decoder;
       }
+      // After a comment, which breaks each silence.
+      if (this._mayShare()) return decoder;
+      // The worker may lack the very connection that this one takes.
+      if (this._sharing.wanted && Date.now() - began > ALONE_MS) return null;
       if (performance.now() - rested > SLICE_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
@@ -113,8 +136,64 @@ export class Connection {
 
   _deliver(notices) {
     if (notices.length === 0) return;
+    for (const notice of notices) {
+      if (notice.kind === "items") this._bare ||= notice.items.some(({ bare }) => bare);
+      this._level = notice.kind === "place" && notice.upToDate;
+      if (notice.kind === "place") this._token = notice.token;
+    }
     this._over = notices.some((notice) => notice.kind === "end");
     this._position = this._take(notices);
+  }
+
+  /** Whether to leave this connection for the one that is shared, which carries all topics. */
+  _mayShare() {
+    const told = this._topics.size === 0 || !this._bare;
+    const here = this._level && offsetOf(this._token) === this._position;
+    return this._sharing.alive && here && told && Date.now() >= this._shareFrom;
+  }
+
+  /** Take what the worker reads for all tabs, until that is lost or this is over. */
+  async _share(decoder) {
+    const began = Date.now();
+    const { signal } = this._stop;
+    const { promise: over, resolve: lost } = Promise.withResolvers();
+    const hear = (events) => this._hearShared(events, decoder) || lost();
+    const { _api: { login }, _id: id, _token: token } = this;
+    const leave = this._sharing.join({ login, id, token, hear, lost });
+    signal.addEventListener("abort", lost);
+    await over;
+    signal.removeEventListener("abort", lost);
+    leave();
+    if (Date.now() - began < WORKED_MS) this._shareFrom = Date.now() + ALONE_MS;
+  }
+
+  /** Take events of the shared connection; return whether more are to come. */
+  _hearShared(events, decoder) {
+    for (const event of events) {
+      if (this._over || this._stop.signal.aborted) return false;
+      let notices = decoder.decode(event);
+      if (this._topics.size > 0) notices = this._chosen(notices);
+      if (notices === null) {
+        this._bare = true;
+        return false;
+      }
+      this._deliver(notices);
+    }
+    return !this._over && !this._stop.signal.aborted;
+  }
+
+  /** Leave out items of other topics; null if they do not tell theirs. */
+  _chosen(notices) {
+    const chosen = [];
+    for (const notice of notices) {
+      if (notice.kind !== "items") chosen.push(notice);
+      else if (notice.items.some(({ bare }) => bare)) return null;
+      else {
+        const items = notice.items.filter(({ topic }) => this._topics.has(topic));
+        chosen.push({ ...notice, items });
+      }
+    }
+    return chosen;
   }
 }
 
@@ -141,7 +220,8 @@ export async function readRange({ api, id, topics, contentType, from, to, signal
   let position = from;
   const done = new AbortController();
   const stop = AbortSignal.any([done.signal, signal]);
-  const response = await api.follow(id, { offset: from, topics, signal: stop });
+  const token = tokenAt(from, "");
+  const response = await api.follow(id, { token, topics, signal: stop });
   const base64 = response.headers.get("stream-sse-data-encoding") === "base64";
   const decoder = new Decoder({ position, contentType, base64 });
   const parser = new SseParser();

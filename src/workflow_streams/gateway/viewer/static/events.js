@@ -1,5 +1,6 @@
 /** The gateway's events as what they mean: items, gaps, rewinds, runs, the end. */
 
+import { offsetOf } from "./place.js";
 import { parse } from "./values.js";
 
 const ENVELOPE = new Set(["offset", "topic", "time", "data", "encoding"]);
@@ -9,8 +10,8 @@ const ENVELOPE = new Set(["offset", "topic", "time", "data", "encoding"]);
  *
  * `decode` returns notices: `{kind: "items", items, next}`, `{kind: "gap", start, end, reason}`,
  * `{kind: "rewind", ranges, reason, next, attempt, key}`, `{kind: "runs", runs}`,
- * `{kind: "place", next, upToDate}`, `{kind: "end", offset, outcome}`,
- * `{kind: "closing", reason}`.
+ * `{kind: "place", next, token, upToDate}`, `{kind: "end", offset, outcome}`,
+ * `{kind: "closing", reason}`. Items that the stream tells no topic of are `bare`.
  */
 export class Decoder {
   /** `position` is the offset that the connection begins at. */
@@ -27,7 +28,7 @@ export class Decoder {
   }
 
   _data({ data, id }) {
-    const next = Number(id);
+    const next = offsetOf(id);
     const items = this._json ? this._values(data, next) : [this._content(data)];
     this._position = next;
     return { kind: "items", items, next };
@@ -40,7 +41,7 @@ export class Decoder {
       if (this._isEnvelope(value, next)) return fromEnvelope(value, each);
       // The elements of a stream without envelopes are dense, and the event's id follows them.
       const offset = next - values.length + i;
-      return { offset, topic: "", time: null, value, encoding: "", size: each };
+      return { offset, topic: "", time: null, value, encoding: "", size: each, bare: true };
     });
   }
 
@@ -52,16 +53,19 @@ export class Decoder {
 
   _content(data) {
     const encoding = this._base64 ? "binary/plain" : "";
-    return { offset: this._position, topic: "", time: null, value: data, encoding, size: data.length };
+    const size = data.length;
+    return { offset: this._position, topic: "", time: null, value: data, encoding, size, bare: true };
   }
 
   _control(fields) {
-    const next = Number(fields.streamNextOffset);
+    const token = fields.streamNextOffset;
+    if (token === undefined || fields.problem) return []; // it cannot be read yet
+    const next = offsetOf(token);
     const notices = [];
     if (fields.runs) notices.push({ kind: "runs", runs: fields.runs.map(runOf) });
     if (fields.gap) notices.push(gapOf(fields.gap));
     if (fields.rewind) notices.push(rewindOf(fields.rewind));
-    notices.push({ kind: "place", next, upToDate: fields.upToDate === true });
+    notices.push({ kind: "place", next, token, upToDate: fields.upToDate === true });
     if (fields.streamClosed) {
       notices.push({ kind: "end", offset: next, outcome: fields.outcome ?? "closed" });
     }
@@ -77,16 +81,16 @@ function fromEnvelope({ offset, topic, time, data, encoding = "" }, size) {
 }
 
 function gapOf({ start, end, reason }) {
-  return { kind: "gap", start: Number(start), end: Number(end), reason };
+  return { kind: "gap", start: offsetOf(start), end: offsetOf(end), reason };
 }
 
 function rewindOf({ ranges, reason, nextOffset, attempt = 0 }) {
-  const spans = ranges.map((range) => [Number(range.start), Number(range.end)]);
-  const next = Number(nextOffset);
+  const spans = ranges.map((range) => [offsetOf(range.start), offsetOf(range.end)]);
+  const next = offsetOf(nextOffset);
   const key = JSON.stringify([reason, next, attempt, spans]);
   return { kind: "rewind", ranges: spans, reason, next, attempt, key };
 }
 
 function runOf([id, firstOffset]) {
-  return { id, first: Number(firstOffset) };
+  return { id, first: offsetOf(firstOffset) };
 }

@@ -5,6 +5,7 @@ import { byId, setText } from "./dom.js";
 import { Keyboard } from "./keys.js";
 import { ListView } from "./list_view.js";
 import * as route from "./route.js";
+import { Sharing } from "./sharing.js";
 import { StreamView } from "./stream_view.js";
 import { Theme } from "./theme.js";
 import { Token } from "./token.js";
@@ -16,10 +17,10 @@ const token = new Token(() => {
   stream.session?.hurry();
 });
 const api = new Api(() => token.get());
-const denied = (error) => token.ask(error.message);
+const denied = (error) => error.login === token.get() && token.ask(error.message);
 const theme = new Theme(byId("theme"));
 const list = new ListView(api, { denied });
-const stream = new StreamView({ api, navigate, say, toast, denied });
+const stream = new StreamView({ api, sharing: new Sharing(), navigate, say, toast, denied });
 
 let current = route.parse(location.hash);
 

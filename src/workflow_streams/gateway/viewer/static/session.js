@@ -4,6 +4,7 @@ import { Backoff } from "./backoff.js";
 import { Connection, readRange } from "./connection.js";
 import { HeadWatch, describeAtLast } from "./description.js";
 import { Log } from "./log.js";
+import { tokenAt } from "./place.js";
 import { Rates } from "./rates.js";
 import { Rows } from "./rows.js";
 import { Waiting } from "./waiting.js";
@@ -19,9 +20,11 @@ import { beginAt, decide, dropFrom, earlierSpan } from "./window.js";
  * itself), "ended" or "refused".
  */
 export class Session extends EventTarget {
-  constructor(api, id) {
+  constructor(api, sharing, id) {
     super();
     this.api = api;
+    this._sharing = sharing;
+    this._token = "";
     this.id = id;
     this.rows = new Rows();
     this.log = new Log(this.rows);
@@ -57,6 +60,7 @@ export class Session extends EventTarget {
   async open(place) {
     this.close();
     this._place = place;
+    this._sharing.ready(); // it starts while the gateway answers
     const { signal } = (this._opening = new AbortController());
     const tell = (name, details) => this._tell(name, details);
     let described;
@@ -172,10 +176,11 @@ export class Session extends EventTarget {
 
   _connect() {
     this._disconnect();
-    const { api, id, contentType, chosen: topics } = this;
+    const { api, id, contentType, chosen: topics, _sharing: sharing } = this;
+    const offset = this.waiting.place ?? this.log.end;
     const connection = new Connection({
-      api, id, contentType, topics,
-      offset: this.waiting.place ?? this.log.end,
+      api, sharing, id, contentType, topics, offset,
+      token: tokenAt(offset, this._token),
       take: (notices) => this._take(notices),
       tell: (name, details) => connection === this._connection && this._heard(name, details),
     });
@@ -199,7 +204,10 @@ export class Session extends EventTarget {
     this._disconnect();
     this._headWatch.stop();
     this._tell("refused", { error });
-    if (error.status === 401) this.dispatchEvent(new CustomEvent("denied", { detail: error }));
+    if (error.status !== 401) return;
+    // There may be another token since that was sent.
+    if (error.login !== this.api.login) this.hurry();
+    else this.dispatchEvent(new CustomEvent("denied", { detail: error }));
   }
 
   _take(notices) {
@@ -207,6 +215,7 @@ export class Session extends EventTarget {
       if (notice.kind === "end") this.outcome = notice.outcome;
       if (notice.reason === "truncated") this.base = Math.max(this.base, notice.end);
       if (notice.kind !== "place") continue;
+      this._token = notice.token;
       this.upToDate = notice.upToDate;
       this.head = notice.upToDate ? notice.next : Math.max(this.head, notice.next);
     }

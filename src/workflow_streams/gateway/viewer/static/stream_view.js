@@ -17,8 +17,9 @@ const FAR_ROWS = 1000;
 
 export class StreamView {
   /** `navigate(changes)` changes the address; `say(text)` tells screen readers. */
-  constructor({ api, navigate, say, toast, denied }) {
-    Object.assign(this, { _api: api, _navigate: navigate, _say: say, _toast: toast, _denied: denied });
+  constructor({ api, sharing, navigate, say, toast, denied }) {
+    Object.assign(this, { _api: api, _sharing: sharing, _navigate: navigate });
+    Object.assign(this, { _say: say, _toast: toast, _denied: denied });
     this.session = null;
     this._view = "items";
     this._draw = oncePerFrame(() => this._drawNow());
@@ -56,7 +57,7 @@ export class StreamView {
     byId("stream").hidden = id === null;
     byId("nothing").hidden = id !== null;
     if (id === null) return;
-    const opened = (this.session = new Session(this._api, id));
+    const opened = (this.session = new Session(this._api, this._sharing, id));
     for (const name of ["change", "state"]) opened.addEventListener(name, this._draw);
     opened.addEventListener("marker", ({ detail }) => this._tellMarker(opened, detail));
     opened.addEventListener("denied", ({ detail }) => this._denied(detail));

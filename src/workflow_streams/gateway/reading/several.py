@@ -1,0 +1,286 @@
+"""GET /v1/streams/events: several streams over one connection, as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...errors import StreamNotFoundError, WorkflowStreamError
+from ..frames import ENVELOPES, KEEP_ALIVE
+from ..layers.limits import ConnectionLimits, network_of
+from ..offsets import parse_place
+from ..problems import NotOfferedError, NotStartedError, refusal_of
+from ..refusals import RefusedError
+from ..requests import ReadQuery
+from ..responses import problem_fields
+from ..security import Grant, authorize
+from ..sessions import Gateway, gateway_of
+from ..settings import GatewaySettings
+from ..streams import Stream
+from ..telemetry.metrics import LeaveReason, Metrics
+from .beginning import Beginning
+from .caching import event_cache_headers
+from .one_stream import OneStream
+from .places import OVER, Places, SeveralQuery, parse_several
+from .sse import EventStream, Life
+
+logger = logging.getLogger("workflow_streams.gateway")
+
+# Of one connection; so many lookups at once do not delay those of others.
+_LOOKUPS_AT_ONCE = 10
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_LEAST_PART_BYTES = 16 * 1024
+
+_Events = tuple[bytes, bool]
+"""Events of one stream, and whether they are its last."""
+
+
+async def events(request: Request) -> Response:
+    """Answer with the events of several streams; each is a stream that the client may read."""
+    if request.method != "GET":
+        raise NotOfferedError("There is nothing but events here.", allowed="GET")
+    query = parse_several(request.query_params, request.headers)
+    # All of them before anything is looked up: a refusal tells nothing of what there is.
+    grants = {name: await authorize(request, "read", name, query.topics)
+              for name in dict.fromkeys(query.ids)}  # fmt: skip
+    gateway = gateway_of(request)
+    metrics: Metrics = request.app.state.metrics
+    if query.resumes:
+        metrics.reconnects.labels("sse").inc()
+    several = Several(gateway, metrics, query, [grants[name] for name in query.ids])
+    if several.places.all_over:
+        return Response(status_code=204, headers={"cache-control": "no-store"})
+    strictest = min(grants.values(), key=_ends)
+    life = Life.of(gateway.settings.sse_seconds, strictest.seconds_left(time.time()))
+    place = _counted(request, strictest.client, len(query.ids))
+    return EventStream(
+        several, life, place, gateway, metrics, caching=event_cache_headers(strictest)
+    )
+
+
+def _ends(grant: Grant) -> float:
+    return float("inf") if grant.expires_at is None else grant.expires_at
+
+
+@contextmanager
+def _counted(request: Request, subject: str, streams: int) -> Iterator[None]:
+    """Count each stream as a connection of its own would be, for the subject and the address.
+
+    Raises:
+        TooManyConnectionsError: These are more than the client may have.
+    """
+    connections: ConnectionLimits = request.app.state.connections
+    address = "" if request.client is None else f"address {network_of(request.client.host)}"
+    with ExitStack() as counted:
+        for _ in range(streams):
+            counted.enter_context(connections.of_client(subject))
+        for _ in range(streams - 1):  # the request itself is counted already
+            counted.enter_context(connections.of_client(address))
+        yield
+
+
+class Several:
+    """What one client gets of several streams: part by part, each stream in its turn.
+
+    Attributes:
+        places: Where the client stands in each of them.
+    """
+
+    def __init__(
+        self, gateway: Gateway, metrics: Metrics, query: SeveralQuery, grants: Sequence[Grant]
+    ) -> None:
+        """Prepare; nothing is looked up before :meth:`next_events`.
+
+        Args:
+            gateway: Whose streams these are.
+            metrics: Counts what is sent.
+            query: What the client asks for.
+            grants: What it may see of each stream.
+        """
+        self.headers: dict[str, str] = {}
+        self.places = Places(query)
+        self._ready: asyncio.Queue[_Follower] = asyncio.Queue()
+        lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        # Together they hold about as much as the reader of one stream.
+        share = max(_LEAST_PART_BYTES, gateway.settings.event_bytes // len(query.ids))
+        settings = replace(gateway.settings, event_bytes=share)
+        self._followers = [
+            _Follower(gateway, metrics, name, grant, self.places, index, settings, lookups)
+            for index, (name, grant) in enumerate(zip(query.ids, grants, strict=True))
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def next_events(self) -> tuple[bytes, bool]:
+        """Wait for the next events of any stream; return them, and whether they are the last.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+        """
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(follower.run(self._ready), name="follow one of several")
+                for follower in self._followers
+                if self.places[follower.index] != OVER
+            ]
+        follower = await self._ready.get()
+        told = follower.take()
+        if self.places.all_over:
+            return told + self.places.notice({"allClosed": True}), True
+        return told, False
+
+    def still_there(self) -> bytes:
+        """Return what breaks the silence: news besides items, or places to resume at."""
+        return b"".join(f.still_there() for f in self._followers) or KEEP_ALIVE
+
+    def closing(self, reason: LeaveReason) -> bytes:
+        """Return the event that sends the client away, with places to resume at."""
+        return self.places.notice({"closing": reason})
+
+    def lag(self) -> int:
+        """How far behind the heads this is, of all streams together."""
+        return sum(follower.lag() for follower in self._followers)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class _Follower:
+    """Follows one of the streams, and has one thing at a time to be told of it."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        metrics: Metrics,
+        workflow_id: str,
+        grant: Grant,
+        places: Places,
+        index: int,
+        settings: GatewaySettings,
+        lookups: asyncio.Semaphore,
+    ) -> None:
+        self.index = index
+        self._gateway = gateway
+        self._metrics = metrics
+        self._workflow_id = workflow_id
+        self._grant = grant
+        self._places = places
+        self._settings = settings
+        self._lookups = lookups
+        self._news: _Events | RefusedError | Exception | None = None
+        self._taken = asyncio.Event()
+        self._one: OneStream | None = None
+        self._shape = ENVELOPES
+        self._told_problem = ""
+        self._pause = _FIRST_PAUSE_SECONDS
+
+    async def run(self, ready: asyncio.Queue[_Follower]) -> None:
+        """Follow to the end; what goes wrong is told, and tried again after a pause."""
+        try:
+            while not await self._follow(ready):
+                await asyncio.sleep(self._pause)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        except Exception as err:  # a fault, to be raised where the connection is served
+            await self._hand(ready, err)
+
+    def take(self) -> bytes:
+        """Return the events that tell what is new; the next may come now."""
+        news, self._news = self._news, None
+        self._taken.set()
+        match news:
+            case RefusedError():
+                self._told_problem = news.slug
+                if not news.passes:
+                    self._places[self.index] = OVER
+                elif news.resume_at and not self._places[self.index][:1].isdigit():
+                    self._places[self.index] = news.resume_at
+                return self._places.notice({"problem": problem_fields(news)}, self.index)
+            case Exception():
+                raise news
+            case _:
+                assert news is not None
+                events, last = news
+                return self._places.told(events, self.index, self._shape, over=last)
+
+    def still_there(self) -> bytes:
+        """Return news besides items; empty if there are none."""
+        # What waits to be taken brings its own.
+        if self._one is None or self._news is not None:
+            return b""
+        return self._places.told(self._one.still_there(), self.index, self._shape)
+
+    def lag(self) -> int:
+        """How far behind the head this is."""
+        return 0 if self._one is None else self._one.lag()
+
+    async def _follow(self, ready: asyncio.Queue[_Follower]) -> bool:
+        """Follow; return whether nothing more will come: not if a problem may pass."""
+        try:
+            self._one = await self._open()
+            last = False
+            while not last:
+                events, last = await self._one.next_events()
+                self._pause, self._told_problem = _FIRST_PAUSE_SECONDS, ""
+                if events:
+                    await self._hand(ready, (events, last))
+            return True
+        except WorkflowStreamError as err:
+            logger.info("One of several streams breaks off: %s: %s", type(err).__name__, err)
+            problem = refusal_of(err)
+        finally:
+            if self._one is not None:
+                one, self._one = self._one, None
+                await one.aclose()
+        if problem.slug != self._told_problem:
+            await self._hand(ready, problem)
+        self._pause = max(self._pause, problem.retry_seconds)
+        return not problem.passes
+
+    async def _open(self) -> OneStream:
+        """Look the stream up, and begin to read where the client is."""
+        asked = self._places[self.index]
+        topics = self._grant.topics or frozenset()
+        query = ReadQuery(parse_place(asked), "sse", cursor=None, topics=topics, asked=asked)
+        async with AsyncExitStack() as while_opening:
+            async with self._lookups:
+                stream = await while_opening.enter_async_context(self._found())
+            stream = replace(stream, settings=self._settings)
+            await self._gateway.touch(stream)
+            beginning = Beginning(stream, query)
+            try:
+                # Until it has begun, or another lookup would not find the feed any more.
+                await beginning.wait(self._settings.open_seconds, self._gateway.closing)
+            except BaseException:
+                await beginning.aclose()
+                raise
+        self._shape = stream.shape
+        frames = self._gateway.frames
+        return OneStream(stream, beginning, query, self._grant, frames, self._metrics)
+
+    @asynccontextmanager
+    async def _found(self) -> AsyncIterator[Stream]:
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(self._gateway.found(self._workflow_id))
+            except StreamNotFoundError as err:
+                raise NotStartedError(cause_for_log=str(err)) from err
+            yield stream
+
+    async def _hand(
+        self, ready: asyncio.Queue[_Follower], news: _Events | RefusedError | Exception
+    ) -> None:
+        """Have it told, and wait until it has been taken."""
+        self._news = news
+        self._taken.clear()
+        ready.put_nowait(self)
+        await self._taken.wait()

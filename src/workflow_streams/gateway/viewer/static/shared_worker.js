@@ -1,0 +1,231 @@
+/**
+ * Reads what is newest in all streams that the tabs of this browser show, over one connection for
+ * each login. Browsers have six connections to a host for all their tabs.
+ *
+ * A tab catches up by itself and then joins with the place where it is. Whatever goes wrong here,
+ * it is told so, and goes on by itself from where it was.
+ *
+ * From a tab come `{kind: "join", key, login, id, token}`, `{kind: "leave", key}`,
+ * `{kind: "took", size}`, `{kind: "here"}` and `{kind: "bye"}`; to a tab go `{kind: "beat"}`,
+ * `{kind: "events", key, events, size}` and `{kind: "lost", key}`.
+ */
+
+import { Api } from "./api.js";
+import { MOST_STREAMS, unwrap } from "./several.js";
+import { SseParser } from "./sse.js";
+
+const BEAT_MS = 4000;
+// A tab answers each beat, even in the background, unless the browser has put it to sleep.
+const TAB_SILENCE_MS = 60_000;
+// The gateway breaks a silence after 15 s.
+const SILENCE_MS = 40_000;
+// Joins that come together cost one connection.
+const GATHER_MS = 20;
+// Of what a tab has been sent and has not taken in yet, in characters.
+const MOST_UNTAKEN = 8 * 1024 * 1024;
+
+const logins = new Map();
+const tabs = new Set();
+
+/** The streams that the tabs of one login show. */
+class Login {
+  constructor(text) {
+    this._text = text;
+    this._api = new Api(() => text);
+    this._members = new Set();
+    this._stop = new AbortController();
+    this._timer = 0;
+  }
+
+  add(member) {
+    this._members.add(member);
+    // Always on a new connection: what a tab gets, it was allowed to read when it joined.
+    this._reopen();
+  }
+
+  remove(member) {
+    if (!this._members.delete(member)) return;
+    if (this._members.size > 0) return this._reopen();
+    this._end();
+  }
+
+  _reopen() {
+    this._close();
+    this._timer = setTimeout(() => this._run(), GATHER_MS);
+  }
+
+  _close() {
+    clearTimeout(this._timer);
+    this._stop.abort();
+  }
+
+  async _run() {
+    const { signal } = (this._stop = new AbortController());
+    for (;;) {
+      const places = this._places();
+      let closing = "";
+      try {
+        closing = await this._read(places, signal);
+      } catch {
+        // The tabs find out what is the matter, each for its own stream.
+      }
+      if (signal.aborted) return;
+      if (closing !== "recycled") return this._lose([...this._members]);
+    }
+  }
+
+  /** Return the places to read from, with the members that are at each of them. */
+  _places() {
+    const places = new Map();
+    for (const member of [...this._members]) {
+      const key = JSON.stringify([member.id, member.token]);
+      if (!places.has(key) && places.size === MOST_STREAMS) this._lose([member]);
+      else places.set(key, [...(places.get(key) ?? []), member]);
+    }
+    return [...places.values()];
+  }
+
+  /** Read until the connection ends; return why it did. */
+  async _read(places, outer) {
+    const silent = new AbortController();
+    const signal = AbortSignal.any([outer, silent.signal]);
+    let watch = setTimeout(() => silent.abort(), SILENCE_MS);
+    try {
+      const wanted = places.map(([{ id, token }]) => ({ id, token }));
+      const response = await this._api.followSeveral(wanted, signal);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      const parser = new SseParser();
+      let closing = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done || signal.aborted) return closing;
+        clearTimeout(watch);
+        watch = setTimeout(() => silent.abort(), SILENCE_MS);
+        closing = this._hand(parser.feed(value), places) || closing;
+      }
+    } finally {
+      clearTimeout(watch);
+      silent.abort();
+    }
+  }
+
+  /** Pass events on to whom they concern; return why the connection ends, if one of them says so. */
+  _hand(events, places) {
+    let closing = "";
+    const handed = places.map(() => []);
+    for (const event of events) {
+      const own = unwrap(event);
+      if (own === null) closing = JSON.parse(event.data).closing ?? closing;
+      else if (tellsProblem(own.event)) this._lose(places[own.index]);
+      else handed[own.index].push(own);
+    }
+    for (const [index, own] of handed.entries()) {
+      if (own.length === 0) continue;
+      for (const member of places[index]) if (this._members.has(member)) member.take(own);
+    }
+    return closing;
+  }
+
+  /** Have members go on by themselves. */
+  _lose(members) {
+    for (const member of members) if (this._members.delete(member)) member.lose();
+    if (this._members.size === 0) this._end();
+  }
+
+  _end() {
+    this._close();
+    logins.delete(this._text);
+  }
+}
+
+/** Whether it is the gateway's word that a stream cannot be read now. */
+function tellsProblem({ event, data }) {
+  return event === "control" && "problem" in JSON.parse(data);
+}
+
+/** A tab's interest in one stream. */
+class Member {
+  constructor(tab, { key, login, id, token }) {
+    Object.assign(this, { id, token, _tab: tab, _key: key });
+    this.login = loginOf(login);
+    this.login.add(this);
+  }
+
+  take(own) {
+    this.token = own.at(-1).token;
+    const events = own.map(({ event }) => event);
+    const size = events.reduce((sum, { data }) => sum + data.length, 0);
+    this._tab.send({ kind: "events", key: this._key, events, size });
+    this._tab.untaken += size;
+    if (this._tab.untaken > MOST_UNTAKEN) this._tab.drop();
+  }
+
+  leave() {
+    this.login.remove(this);
+  }
+
+  lose() {
+    this._tab.lose(this._key);
+  }
+}
+
+class Tab {
+  constructor(port) {
+    this._port = port;
+    this._members = new Map();
+    this.heard = Date.now();
+    this.untaken = 0;
+    port.onmessage = ({ data }) => this._hear(data);
+    this.send({ kind: "beat" });
+  }
+
+  send(message) {
+    this._port.postMessage(message);
+  }
+
+  lose(key) {
+    this._members.delete(key);
+    this.send({ kind: "lost", key });
+  }
+
+  /** Send nothing more: it does not take in what it gets, or is not there any more. */
+  drop() {
+    for (const [key, member] of [...this._members]) {
+      member.leave();
+      this.lose(key);
+    }
+  }
+
+  _hear(message) {
+    this.heard = Date.now();
+    if (message.kind === "join") this._members.set(message.key, new Member(this, message));
+    else if (message.kind === "leave") this._leave(message.key);
+    else if (message.kind === "took") this.untaken -= message.size;
+    else if (message.kind === "bye") this.close();
+  }
+
+  _leave(key) {
+    this._members.get(key)?.leave();
+    this._members.delete(key);
+  }
+
+  close() {
+    for (const key of [...this._members.keys()]) this._leave(key);
+    tabs.delete(this);
+    this._port.close();
+  }
+}
+
+function loginOf(text) {
+  if (!logins.has(text)) logins.set(text, new Login(text));
+  return logins.get(text);
+}
+
+setInterval(() => {
+  for (const tab of [...tabs]) {
+    if (Date.now() - tab.heard > TAB_SILENCE_MS) tab.close();
+    else tab.send({ kind: "beat" });
+  }
+}, BEAT_MS);
+
+self.onconnect = ({ ports: [port] }) => tabs.add(new Tab(port));

@@ -1,0 +1,52 @@
+"""Ranges of offsets in few numbers, as records and the state of a run carry them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+
+def above(ranges: Iterable[range], base: int) -> list[range]:
+    """Return what of ascending ranges is not below ``base``."""
+    return [range(max(part.start, base), part.stop) for part in ranges if part.stop > base]
+
+
+def packed(ranges: Iterable[range]) -> list[int]:
+    """Return ascending ranges as lengths in turn: of what is left out, of a range, and so on."""
+    numbers: list[int] = []
+    end = 0
+    for part in ranges:
+        numbers += part.start - end, len(part)
+        end = part.stop
+    return numbers
+
+
+def unpacked(numbers: object) -> list[range] | None:
+    """Invert :func:`packed`; None for what is no result of it."""
+    if not isinstance(numbers, list) or len(numbers) % 2:
+        return None
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        return None
+    bounds = list(accumulate(numbers))
+    return [range(*part) for part in zip(bounds[::2], bounds[1::2], strict=True)]
+
+
+def last_packed(ranges: Sequence[range], room: int) -> tuple[list[int], int]:
+    """Return the last ranges that fit, packed, and how many bytes they take as JSON.
+
+    Args:
+        ranges: Ascending ranges.
+        room: Bytes that there are for them.
+    """
+    taken, first = 2, len(ranges)
+    while first:
+        part = ranges[first - 1]
+        gap = part.start - (ranges[first - 2].stop if first > 1 else 0)
+        # With what stands before it left out, the first number is an offset.
+        size = taken + len(f"{len(part)},")
+        if size + len(f"{part.start},") > room:
+            break
+        taken = size + len(f"{gap},")
+        first -= 1
+    numbers = packed(ranges[first:])
+    return numbers, len(f"{numbers}".replace(" ", ""))

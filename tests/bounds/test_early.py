@@ -1,0 +1,103 @@
+"""Signals that come before their run has opened: few are held, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+
+import pytest
+from temporalio.client import Client
+from temporalio.common import RawValue
+
+from tests.reader.hosts import Host, HostInput, hosting, worker
+from tests.reader.story import following, items, roll_over, send, story
+from workflow_streams import wire
+from workflow_streams.reader import early, hub
+
+KIBIBYTE = 1024
+
+
+async def until(met: Callable[[], bool]) -> None:
+    async with asyncio.timeout(100):
+        while not met():
+            await asyncio.sleep(0.01)
+
+
+def batch(number: int, value: str) -> RawValue:
+    payload = wire.encode_payload(wire.json_payload(f'"{value}"'.encode()))
+    return RawValue(wire.batch_payload([wire.entry_json("out", payload)], "publisher", number))
+
+
+@pytest.mark.parametrize("limit", [early.EARLY_BYTES, 40 * KIBIBYTE], ids=["held", "read again"])
+async def test_what_comes_before_any_worker_is_bounded_and_told_when_there_is_one(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(early, "EARLY_BYTES", limit)
+    name = unique("early")
+    values = [f"{number} " + "x" * 10 * KIBIBYTE for number in range(12)]
+    handle = await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
+    async with following(client, name) as reader:
+        for number, value in enumerate(values, 1):
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(number, value))
+            # One that is sent again is dropped, also when it is read again.
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(number, "again"))
+            if number == 1:
+                await handle.signal("unknown", "not for the stream")
+        feed = hub.feed_of(client, name, None)
+        await until(lambda: feed.chain is not None and len(feed.chain._early) == 2 * len(values))
+        assert feed.chain is not None
+        assert feed.chain._early.size <= limit
+        await until(lambda: hub._rings._beside.get(weakref.ref(feed), 0) == feed.chain._early.size)
+        assert feed.chain.holds_early
+        assert (reader.lines, len(feed.ring)) == ([], 0)
+        async with worker(client, name):
+            await reader.count(len(values))
+            await send(client, name, "after")
+            await reader.count(len(values) + 1)
+            assert not feed.chain.holds_early
+            await roll_over(handle)
+            await send(client, name, "in the next run")
+            await handle.signal(Host.order, "finish")
+            expected = [
+                *items(*values, "after", "in the next run"),
+                ("end", "completed", len(values) + 2),
+            ]
+            assert await reader.end() == expected
+    assert await story(client, name) == expected
+
+
+async def test_what_nobody_ever_worked_on_is_told_when_its_run_is_ended(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early, "EARLY_BYTES", 20 * KIBIBYTE)
+    name = unique("unserved")
+    values = [f"{number} " + "x" * 10 * KIBIBYTE for number in range(5)]
+    handle = await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
+    async with following(client, name) as reader:
+        for number, value in enumerate(values, 1):
+            await handle.signal(wire.PUBLISH_SIGNAL, batch(number, value))
+        await handle.terminate()
+        assert await reader.end() == [*items(*values), ("end", "terminated", len(values))]
+
+
+async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
+    client: Client, unique: Callable[[str], str]
+) -> None:
+    name = unique("half")
+    value = "x" * 1_200_000
+    entry = wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
+    parts = wire.part_payloads(wire.batch_payload([entry], "publisher", 1), "tag")
+    async with hosting(client, name) as handle, following(client, name) as reader:
+        await send(client, name, "before")
+        await reader.count(1)
+        feed = hub.feed_of(client, name, None)
+        *first, last = parts
+        assert first
+        for part in first:
+            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(part))
+        await until(lambda: hub._rings._beside.get(weakref.ref(feed), 0) > 1_000_000)
+        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(last))
+        await reader.count(2)
+        await until(lambda: weakref.ref(feed) not in hub._rings._beside)
+        assert reader.lines == items("before", value)
