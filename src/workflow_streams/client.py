@@ -296,7 +296,8 @@ class WorkflowStreamClient:
                 meanwhile, ``follow()`` yields a :class:`Rewind` that says so, and what counts
                 now comes after that. ``subscribe()`` shows the items that count now.
             wait: How long to wait at the first step for a workflow that has not been started
-                yet. Default: not at all.
+                yet. One that comes is then read from its start, also with ``LATEST``. Default:
+                not at all.
             max_outage: How long a step waits while the server cannot be reached, counted from
                 the first call that fails. Default: until it is back.
 
@@ -412,7 +413,7 @@ class WorkflowStreamClient:
             sequence, index = await self._publisher.delivered(number)
             return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
 
-    def _arrival(self, wait: timedelta) -> Callable[[], Awaitable[None]]:
+    def _arrival(self, wait: timedelta) -> Callable[[], Awaitable[bool]]:
         handle, seconds = self._handle, seconds_of("wait", wait)
         return lambda: wait_for_workflow(self._client, handle.id, handle.run_id, seconds)
 

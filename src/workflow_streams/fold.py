@@ -125,18 +125,17 @@ class Fold:
         keep_last: With a ring buffer, how many items are retained; else None.
         publishers: Last accepted sequence by publisher id.
         malformed: Signals ignored because their argument is no batch.
-        closed: Whether a batch has closed the stream.
+        closed_by: Publisher id and sequence of that batch; None if the stream is open.
         order: Highest ordering key that a batch came with; empty if none did.
     """
 
     __slots__ = (
         "_closable",
-        "_closed_by",
         "_epochs",
         "_fences",
         "_sources",
         "base",
-        "closed",
+        "closed_by",
         "head",
         "keep_last",
         "malformed",
@@ -155,17 +154,17 @@ class Fold:
         closable: bool = False,
         order: str = "",
         written: Mapping[str, Sequence[range]] | None = None,
+        closed_by: tuple[str, int] | None = None,
     ) -> None:
         """Start from what the run's opening record says.
 
         ``fences=False`` takes all attempts of an activity alike, as hosts of the contrib do.
         ``closable=True`` lets batches close the stream. ``written`` is what the newest attempts
-        wrote in earlier runs, by source.
+        wrote in earlier runs, by source; ``closed_by`` the batch that closed it there.
         """
         self._fences = fences
         self._closable = closable
-        self._closed_by: tuple[str, int] | None = None
-        self.closed = False
+        self.closed_by = closed_by
         self.order = order
         self.head = head
         self.base = base
@@ -183,6 +182,11 @@ class Fold:
             elif (producer := parse_producer(publisher_id)) is not None:
                 epoch = self._epochs.get(producer.producer_id, 0)
                 self._epochs[producer.producer_id] = max(epoch, producer.epoch)
+
+    @property
+    def closed(self) -> bool:
+        """Whether a batch has closed the stream."""
+        return self.closed_by is not None
 
     def batch(
         self,
@@ -203,7 +207,7 @@ class Fold:
             order: Key that has to rise from batch to batch, over all writers that give one.
         """
         if self.closed:
-            return Closed(bool(publisher_id) and self._closed_by == (publisher_id, sequence))
+            return Closed(bool(publisher_id) and self.closed_by == (publisher_id, sequence))
         producer = None
         publisher = parse_retried(publisher_id) if self._fences else None
         if publisher is not None:
@@ -222,7 +226,7 @@ class Fold:
         self._note(publisher_id, sequence, producer)
         self.order = self.order if order is None else order
         if close and self._closable:
-            self.closed, self._closed_by = True, (publisher_id, sequence)
+            self.closed_by = (publisher_id, sequence)
         offset = self._append(count)
         superseded = self._enter(publisher, offset, count) if publisher is not None else None
         return Accepted(offset, count, superseded)

@@ -14,7 +14,7 @@ from . import wire
 from .fold import Fold
 from .publisher_ids import parse_publisher_id
 from .ranges import last_packed
-from .wire import Entry, PublisherState, RunRef, WireItem
+from .wire import Closing, Entry, PublisherState, RunRef, WireItem
 from .wire import WorkflowStreamState as State
 
 # The SDK warns of payloads over 512 KiB. The state is part of one, with what else the workflow
@@ -37,12 +37,15 @@ _COUNTERS_BYTES = 1024
 ITEM_BYTES = len('[,\\"\\"],')
 # The ordering key, each character of which takes six bytes at the worst.
 _ORDER_BYTES = 6 * wire.MAX_ID_CHARACTERS + 2
+# What closed the stream: a publisher id in JSON text, and so escaped once more.
+_CLOSED_BYTES = 7 * wire.MAX_ID_CHARACTERS + 256
 
 SURE_TAIL_BYTES = (
     MAX_STATE_BYTES
     - MAX_PUBLISHERS_BYTES
     - MAX_RUN_REFS * _RUN_BYTES
     - _ORDER_BYTES
+    - _CLOSED_BYTES
     - _COUNTERS_BYTES
 )
 """What of the items can be handed on in any case, whatever else there is."""
@@ -130,6 +133,16 @@ def written_of(state: State) -> dict[str, list[range]]:
     return wire.written_in(json.loads(state.written)) or {} if state.written else {}
 
 
+def closed_text(closing: Closing | None) -> str:
+    """Return what closed the stream, as a state's ``closed``."""
+    return "" if closing is None else json.dumps(wire.closing_fields(closing))
+
+
+def closing_of(state: State) -> Closing | None:
+    """Return what a state says that closed the stream."""
+    return wire.closing_in(json.loads(state.closed)) if state.closed else None
+
+
 def runs_kept(runs: Sequence[RunRef], head: int, base: int) -> list[RunRef]:
     """Return the last runs that hold something from ``base`` on."""
     ends = [run.first_offset for run in runs[1:]] + [head]
@@ -141,11 +154,12 @@ def tail_room(
     runs: Sequence[RunRef],
     order: str,
     written: str = "",
+    closed: str = "",
 ) -> int:
     """Return how many bytes of the state are left for items."""
     taken = sum(_json_bytes(publisher_id) + _PUBLISHER_BYTES for publisher_id in publishers)
     taken += len(runs) * _RUN_BYTES + _json_bytes(order) + _COUNTERS_BYTES
-    taken += _json_bytes(written) if written else 0
+    taken += sum(_json_bytes(text) for text in (written, closed) if text)
     return max(0, MAX_STATE_BYTES - taken)
 
 

@@ -7,9 +7,11 @@ only keeps it open: it rolls over by itself and ends when the stream is closed o
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import Any, NoReturn
 
 from temporalio import workflow
 from temporalio.client import Client
@@ -31,11 +33,10 @@ HOST_TASK_TIMEOUT = timedelta(seconds=3)
 While a worker has a task, the server keeps back what is written to the stream. So this is how long
 readers and writers wait when a worker is killed with a task in hand; Temporal's default is 10 s.
 It has to leave time for the replay that another worker begins with: one of a full run of 4,096
-events takes 0.6 s of a processor, and as long again for each other one that goes on beside it. (The
-SDK gives up what takes more than 2 s at a stretch in any case.)
+events takes 0.6 s of a processor, and as long again for each other one that goes on beside it.
 """
-# So that replays that go on side by side stay well below that. Tasks that wait for their turn keep
-# nothing back.
+# Replays of four full runs, side by side on one processor, take 2.4 s. Tasks that wait for their
+# turn keep nothing back.
 _TASKS_AT_ONCE = 4
 
 SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
@@ -58,7 +59,12 @@ DELETE_UPDATE = "__temporal_workflow_stream_delete"
 
 TOO_MANY_FORKS = "TooManyForks"
 """Type of the error of a fork Update that is refused."""
+NOT_A_WORKFLOW_ID = "NotAWorkflowId"
+"""Type of the error of a fork Update whose argument is none."""
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # which has no UTF-8
+# Producers over HTTP may come back after any time. How many are handed on is bounded in bytes.
+_PUBLISHER_TTL = timedelta(days=365)
 # Beside the stream's own state, in the payload that a run hands on.
 _MAX_FORKS_BYTES = 48 * 1024
 # A year: longer than any timer that is worth setting; it is set anew then.
@@ -80,7 +86,10 @@ class HostSetup:
         forked_from: Workflow id of the stream that it was forked from.
         fork_offset: Where it was forked, if that was said.
         fork_sub_offset: How far past that, in messages or bytes.
+        inherits: How many items of that stream it begins with.
         deleted: It has been deleted; this run only says so.
+        sources: Of the streams that it comes from by forks, the digests of their chains, in
+            hexadecimal with commas: their positions count here, too.
     """
 
     content_type: str
@@ -91,7 +100,9 @@ class HostSetup:
     forked_from: str | None = None
     fork_offset: int | None = None
     fork_sub_offset: int = 0
+    inherits: int | None = None
     deleted: bool = False
+    sources: str = ""
 
     @property
     def expiry(self) -> datetime | None:
@@ -111,6 +122,9 @@ class HostInput:
     """Its forks that are still there."""
     deleted: bool = False
     """Whether it has been deleted, and is here for its forks only."""
+    closed_rolls_over: bool = False
+    """Whether it rolls over after it was closed, too. Runs of earlier versions did not, and have to
+    do the same in a replay."""
 
 
 @workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
@@ -130,6 +144,7 @@ class WorkflowStreamHost:
         self._seen = 0
         self._forks = set(host.forks)
         self._deleted = host.deleted
+        self._closed_rolls_over = host.closed_rolls_over
 
     @workflow.run
     async def run(self, host: HostInput) -> None:
@@ -145,8 +160,8 @@ class WorkflowStreamHost:
                 if not self._used and left != _LONGEST_WAIT:
                     await self._vanish()
                     return
-            if self.stream.rollover_due and not self.stream.closed:
-                await self.stream.continue_as_new(self._next_input)
+            if self._rolls_over():
+                await self.stream.continue_as_new(self._go_on, publisher_ttl=_PUBLISHER_TTL)
         if self._deleted:
             await self._vanish()
 
@@ -156,24 +171,34 @@ class WorkflowStreamHost:
         self._note_use()
 
     @workflow.update(name=FORK_UPDATE)
-    def fork(self, workflow_id: str) -> bool:
+    def fork(self, *arguments: Any) -> bool:
         """Note a fork; false if the stream has been deleted, and takes none.
 
         Raises:
             ApplicationError: Type ``TooManyForks``: a run could not hand them all on to the next.
         """
-        if not self._deleted:
+        workflow_id = _workflow_id_in(arguments)
+        if workflow_id is not None and not self._deleted:
             if len(json.dumps([*self._forks, workflow_id])) > _MAX_FORKS_BYTES:
                 raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
             self._forks.add(workflow_id)
             workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
         return not self._deleted
 
+    @fork.validator
+    def _check_fork(self, *arguments: Any) -> None:
+        if _workflow_id_in(arguments) is None:
+            raise ApplicationError(
+                "The Update takes one argument, the fork's workflow id", type=NOT_A_WORKFLOW_ID
+            )
+
     @workflow.signal(name=FORK_GONE_SIGNAL)
-    def fork_gone(self, workflow_id: str) -> None:
+    def fork_gone(self, *arguments: Any) -> None:
         """Forget a fork."""
-        self._forks.discard(workflow_id)
-        workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+        workflow_id = _workflow_id_in(arguments)
+        if workflow_id is not None:
+            self._forks.discard(workflow_id)
+            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
 
     @workflow.update(name=DELETE_UPDATE)
     def delete(self) -> bool:
@@ -183,9 +208,18 @@ class WorkflowStreamHost:
             workflow.upsert_memo({DELETED_MEMO_KEY: True})
         return bool(self._forks)
 
-    def _next_input(self, state: WorkflowStreamState) -> list[HostInput]:
-        used = self._used_at.timestamp()
-        return [HostInput(self._setup, state, used, sorted(self._forks), self._deleted)]
+    def _go_on(self, state: WorkflowStreamState) -> NoReturn:
+        used, forks = self._used_at.timestamp(), sorted(self._forks)
+        following = HostInput(
+            self._setup, state, used, forks, self._deleted, closed_rolls_over=True
+        )
+        # By itself, the next run would have the memo that the first one was started with.
+        memo: dict[str, Any] = {SETUP_MEMO_KEY: self._setup}
+        if forks:
+            memo[FORKS_MEMO_KEY] = len(forks)
+        if self._deleted:
+            memo[DELETED_MEMO_KEY] = True
+        workflow.continue_as_new(args=[following], memo=memo)
 
     async def _vanish(self) -> None:
         """Let it be seen that the stream is no more; tell the one that it was forked from."""
@@ -212,7 +246,12 @@ class WorkflowStreamHost:
         if signals != self._seen:
             self._seen = signals
             self._note_use()
-        return self._over() or (self.stream.rollover_due and not self.stream.closed)
+        return self._over() or self._rolls_over()
+
+    def _rolls_over(self) -> bool:
+        if not self.stream.rollover_due:
+            return False
+        return not self.stream.closed or (self._closed_rolls_over and not self._over())
 
     def _note_use(self) -> None:
         now = workflow.now()
@@ -231,6 +270,19 @@ class WorkflowStreamHost:
             return None
         # Without a timer, the wait would be over before the task is.
         return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
+
+
+def _workflow_id_in(arguments: tuple[Any, ...]) -> str | None:
+    """Return a workflow id that came as a message's only argument; None if none did.
+
+    The SDK calls a handler that has parameters with whatever came. An error in it would stop the
+    workflow for good, and so would something in its state that cannot be handed on.
+    """
+    match arguments:
+        case (str(workflow_id),) if not _LONE_SURROGATE.search(workflow_id):
+            return workflow_id
+        case _:
+            return None
 
 
 async def start_host(
@@ -258,7 +310,7 @@ async def start_host(
     """
     handle = await client.start_workflow(
         HOST_WORKFLOW,
-        HostInput(setup),
+        HostInput(setup, closed_rolls_over=True),
         id=workflow_id,
         task_queue=task_queue,
         task_timeout=HOST_TASK_TIMEOUT,

@@ -137,9 +137,9 @@ class WorkflowStreamState:
     ``log`` ends at ``head``, which is also ``base_offset``, since it is empty; ``base`` is the
     lowest retained offset. ``tail`` holds the last items before ``head`` for clients that poll,
     as the JSON text of a list of topics and data; empty if none has polled in the last runs, which
-    ``unpolled_runs`` counts. ``written`` is that of :class:`Opening`, as JSON text. ``head`` and
-    ``base`` are ``None`` in snapshots taken by the contrib, whose ``log`` starts at ``base_offset``
-    and is the whole retained stream.
+    ``unpolled_runs`` counts. ``written`` and ``closed`` are those of :class:`Opening`, as JSON
+    text. ``head`` and ``base`` are ``None`` in snapshots taken by the contrib, whose ``log`` starts
+    at ``base_offset`` and is the whole retained stream.
     """
 
     log: list[WireItem] = field(default_factory=list[WireItem])
@@ -153,6 +153,7 @@ class WorkflowStreamState:
     tail: str = ""
     unpolled_runs: int = 0
     written: str = ""
+    closed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +204,21 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """The batch that closed a stream, and the run in which it did."""
+
+    publisher_id: str
+    sequence: int
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """First record of a run: the fold as the run found it, and where earlier runs are.
 
     ``written`` is what the newest attempts wrote in earlier runs, by source: activities of other
-    workflows, and other workflows, whose retry takes it back.
+    workflows, and other workflows, whose retry takes it back. ``closed`` is what closed the stream
+    in an earlier run; None if it is open.
     """
 
     head: int
@@ -218,6 +229,7 @@ class Opening:
     rules: Rules | None = None
     order: str = ""
     written: dict[str, list[range]] = field(default_factory=dict[str, list[range]])
+    closed: Closing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +410,8 @@ def record_payload(record: Record) -> Payload:
             message["open"]["order"] = opening.order
         if opening.written:
             message["open"]["written"] = {k: packed(v) for k, v in opening.written.items()}
+        if opening.closed is not None:
+            message["open"]["closed"] = closing_fields(opening.closed)
     return json_payload(json.dumps(message, separators=(",", ":")).encode())
 
 
@@ -430,7 +444,25 @@ def _opening(message: Any, base: int) -> Opening | None:
         return None
     if written is None or not all(type(sequence) is int for sequence in publishers.values()):
         return None
-    return Opening(head, base, publishers, runs, keep_last, rules, order, written)
+    closed = message.get("closed")
+    closing = None if closed is None else closing_in(closed)
+    if closed is not None and closing is None:
+        return None
+    return Opening(head, base, publishers, runs, keep_last, rules, order, written, closing)
+
+
+def closing_fields(closing: Closing) -> list[Any]:
+    """Return what closed a stream, as a record has it."""
+    return [closing.publisher_id, closing.sequence, closing.run_id]
+
+
+def closing_in(message: Any) -> Closing | None:
+    """Invert :func:`closing_fields`; None if it is none."""
+    match message:
+        case [str(publisher_id), int(sequence), str(run_id)] if type(sequence) is int:
+            return Closing(publisher_id, sequence, run_id)
+        case _:
+            return None
 
 
 def written_in(message: Any) -> dict[str, list[range]] | None:

@@ -30,7 +30,7 @@ from .own_writes import Operation, OwnWrites
 from .polled_log import PolledLog
 from .run_sign import RunKind, RunSign
 from .topics import TopicTypes
-from .wire import Entry, Opening, Record, Rules, RunRef
+from .wire import Closing, Entry, Opening, Record, Rules, RunRef
 from .wire import WorkflowStreamState as State
 from .workflow_polls import PollServer
 from .workflow_topic import WorkflowTopicHandle
@@ -181,6 +181,7 @@ class WorkflowStream:
         self._log = PolledLog(entries, start)
         self._first_offset = head
         ring = keep_last if self._native else None
+        closing = hand_over.closing_of(state)
         self._fold = Fold(
             head,
             base,
@@ -190,7 +191,9 @@ class WorkflowStream:
             closable=self._rules is not None and self._rules.closable,
             order=state.order,
             written=hand_over.written_of(state),
+            closed_by=None if closing is None else (closing.publisher_id, closing.sequence),
         )
+        self._closing = closing
         self._intake = Intake(self._fold)
         self._keep_last = keep_last
         return carried
@@ -208,11 +211,18 @@ class WorkflowStream:
             self._rules,
             fold.order,
             fold.written,
+            self._closed_by(),
         )
         self._record(fold.base, carried, opening)
         if carried:
             fold.own(len(carried))
             self._append(carried)
+
+    def _closed_by(self) -> Closing | None:
+        """What closed the stream, in this run or an earlier one."""
+        if self._closing is None and self._fold.closed_by is not None:
+            self._closing = Closing(*self._fold.closed_by, workflow.info().run_id)
+        return self._closing
 
     def _start_beside(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._beside_handlers(), name="workflow stream")
@@ -351,7 +361,8 @@ class WorkflowStream:
             return State(log, head - len(log), publishers, malformed=self.malformed)
         runs = [*self._runs, RunRef(run_id, self._first_offset)]
         runs = hand_over.runs_kept(runs, head, self.base)
-        room = hand_over.tail_room(publishers, runs, fold.order, written)
+        closed = hand_over.closed_text(self._closed_by())
+        room = hand_over.tail_room(publishers, runs, fold.order, written, closed)
         tail = ""
         if self._is_polled:
             needed = self._log.bytes_from(self._polls.needed_from())
@@ -369,6 +380,7 @@ class WorkflowStream:
             tail,
             0 if self._polls.count else self._unpolled_runs + 1,
             written,
+            closed,
         )
 
     def detach_pollers(self) -> None:

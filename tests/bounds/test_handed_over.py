@@ -17,7 +17,7 @@ from tests.reader.story import roll_over, send
 from workflow_streams import WorkflowStreamClient, hand_over, wire
 from workflow_streams.fold import Fold
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt
-from workflow_streams.wire import PublisherState, RunRef, WorkflowStreamState
+from workflow_streams.wire import Closing, PublisherState, RunRef, WorkflowStreamState
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
 WARNED_FROM = 512 * 1024
@@ -45,14 +45,19 @@ def test_a_state_is_never_larger_than_it_may_be(
     publishers = hand_over.publishers_kept(sequences, seen, now=NOW, ttl=timedelta(minutes=15))
     runs = [RunRef("0199c7d2-2f6e-7000-8000-000000000001", 10**9)] * hand_over.MAX_RUN_REFS
     order = "\x00" * wire.MAX_ID_CHARACTERS
-    room = hand_over.tail_room(publishers, runs, order)
+    closing = Closing("\x00" * wire.MAX_ID_CHARACTERS, 10**99, runs[0].run_id)
+    closed = hand_over.closed_text(closing)
+    room = hand_over.tail_room(publishers, runs, order, closed=closed)
     assert room >= hand_over.SURE_TAIL_BYTES
     tail = hand_over.tail_text([(topic, "QUJD" * 10)] * 20_000, room)
-    state = WorkflowStreamState([], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail)
+    state = WorkflowStreamState(
+        [], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail, closed=closed
+    )
     [payload] = DataConverter.default.payload_converter.to_payloads([state])
     assert payload.ByteSize() <= hand_over.MAX_STATE_BYTES
     entries, start = hand_over.entries_of(state)
     assert start == 10**9 - len(entries)
+    assert hand_over.closing_of(state) == closing
     assert set(entries) <= {(topic, "QUJD" * 10)}
 
 

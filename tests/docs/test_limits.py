@@ -36,9 +36,11 @@ OTHERS = {
     "gateway.security.settings.MIN_SECRET_BYTES",
     "gateway.settings.GatewaySettings.compress_from_bytes",
     "gateway.writing.bodies._LARGE_BYTES",
+    "gateway.writing.bodies._MOST_AT_ONCE",
     "hand_over.SURE_TAIL_BYTES",
+    "hand_over._CLOSED_BYTES",
     "hand_over._COUNTERS_BYTES",
-    "hand_over._ITEM_BYTES",
+    "hand_over.ITEM_BYTES",
     "hand_over._ORDER_BYTES",
     "hand_over._PUBLISHER_BYTES",
     "hand_over._RUN_BYTES",
@@ -54,7 +56,7 @@ OTHERS = {
     "reader.moments._MOMENT_BYTES",
     "reader.moments._RANGE_BYTES",
     "values._LENGTH_BYTES",
-    "wire._ENTRY_BYTES",
+    "wire.ENTRY_BYTES",
 }
 
 

@@ -14,7 +14,7 @@ from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStreamClient, fold, wire
-from workflow_streams.wire import Batch, Opening, Part, PollResult, Record, Rules, RunRef
+from workflow_streams.wire import Batch, Closing, Opening, Part, PollResult, Record, Rules, RunRef
 
 from .hosts import Mixed, MixedInput, stumble
 from .markdown import ROOT, Page
@@ -52,7 +52,17 @@ def test_every_message_shown_is_one_of_the_code() -> None:
 
 def test_every_field_is_described_and_no_other() -> None:
     rows = set(re.findall(r"^\| `([\w.]+)` \|", PAGE.text, re.MULTILINE))
-    opening = Opening(1, 1, {"p": 1}, [RunRef("r", 0)], 3, Rules("t"), "k", {"s": [range(1)]})
+    opening = Opening(
+        1,
+        1,
+        {"p": 1},
+        [RunRef("r", 0)],
+        3,
+        Rules("t"),
+        "k",
+        {"s": [range(1)]},
+        Closing("p", 1, "r"),
+    )
     record = json.loads(wire.record_payload(Record(1, [("t", "")], opening, ring=True)).data)
     batch = json.loads(wire.batch_payload([], "p", 1, tag="t", close=True, order="k").data)
     fields = {name for name in record if name != "open"} | set(batch)

@@ -397,6 +397,14 @@ def test_after_the_batch_that_closes_a_stream_nothing_is_taken() -> None:
     assert fold.batch("", 0, 1, close=True) == Closed(by_this=False)
 
 
+def test_a_stream_that_was_closed_in_an_earlier_run_stays_closed() -> None:
+    fold = Fold(3, publishers={"a": 2}, closable=True, closed_by=("a", 2))
+    assert fold.closed
+    assert fold.batch("a", 2, 1, close=True) == Closed(by_this=True)
+    assert fold.batch("a", 3, 1) == Closed(by_this=False)
+    assert fold.head == 3
+
+
 def test_a_stream_that_its_workflow_ends_cannot_be_closed_by_a_batch() -> None:
     fold = Fold()
     assert fold.batch("a", 1, 1, close=True) == Accepted(0, 1)

@@ -184,6 +184,7 @@ datas = st.text('AZaz09+/=é\ud800\n"', max_size=9) | st.binary(max_size=9).map(
 @given(st.lists(st.tuples(st.text(), datas), min_size=1))
 @example([("", "AB=="), ("\ud800", "AA==")])
 @example([("t", ""), ("[]\n{}", "CgoK")])
+@example([("t", "no base64, however long it is")])
 def test_items_come_out_as_they_went_in(items: list[tuple[str, str]]) -> None:
     sizes = sum(entry_bytes(*item) for item in items)
     segment = polled_log._Segment(items, polled_log._size(items))

@@ -18,6 +18,7 @@ from workflow_streams.wire import (
     MAX_PARTS,
     PART_CHARACTERS,
     Batch,
+    Closing,
     Opening,
     Part,
     Record,
@@ -54,6 +55,7 @@ openings = st.builds(
     rules=st.none() | st.builds(Rules, texts, st.booleans()),
     order=texts,
     written=st.dictionaries(texts, st.just([range(3), range(5, 9)]), max_size=2),
+    closed=st.none() | st.builds(Closing, texts, integers, texts),
 )
 batches = st.builds(
     Batch,
@@ -108,6 +110,13 @@ def written(batch: Batch) -> Payload:
 @example(Batch([("t", "EgRudWxs")], "p", 1, tag="x", close=True, order="k"))
 def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
     assert parse_batch(written(batch)) == (batch if is_named(batch) else None)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "ok\udfff", "x" * 513])
+def test_names_that_no_state_could_hold_make_a_batch_malformed(name: str) -> None:
+    assert parse_batch(written(Batch([], "p", 1, order="k"))) is not None
+    assert parse_batch(written(Batch([], name, 1))) is None
+    assert parse_batch(written(Batch([], "p", 1, order=name))) is None
 
 
 def is_named(batch: Batch) -> bool:
@@ -168,6 +177,7 @@ def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
 @example(Record(3, [("t", "EgRudWxs")], ring=True))
 @example(Record(3, [], Opening(5, 3, {"p": 1}, [RunRef("r", 0)], 9, Rules("text/plain"), "k")))
 @example(Record(3, [], Opening(5, 3, {}, [], written={"run/1": [range(1, 3)]})))
+@example(Record(3, [], Opening(5, 3, {}, [], closed=Closing("p", 1, "run"))))
 def test_a_record_comes_back_as_it_was(record: Record) -> None:
     assert parse_record(record_payload(record)) == record
 
@@ -203,6 +213,7 @@ opening_like = st.fixed_dictionaries(
         "order": jsons,
         "rules": jsons | st.fixed_dictionaries({"type": jsons, "closable": jsons}),
         "written": jsons | st.dictionaries(st.text(max_size=3), st.lists(jsons, max_size=2)),
+        "closed": jsons | st.just(["p", 1, "run"]) | st.lists(jsons, max_size=3),
     },
 )
 record_like = st.fixed_dictionaries(
@@ -333,6 +344,12 @@ def test_what_one_process_may_read_and_another_not_is_no_batch(field: str, *, ta
 @pytest.mark.parametrize("written", [1, [], {"run/1": 1}, {"run/1": [1, 2], "run/2": [1]}])
 def test_what_attempts_wrote_has_to_be_ranges(written: object) -> None:
     opening = {"head": 1, "publishers": {}, "runs": [], "written": written}
+    assert parse_record(as_payload({"v": 1, "base": 0, "open": opening})) is None
+
+
+@pytest.mark.parametrize("closed", [True, [], ["p", 1], ["p", "1", "run"], ["p", True, "run"]])
+def test_what_closed_a_stream_is_a_batch_in_a_run(closed: object) -> None:
+    opening = {"head": 1, "publishers": {}, "runs": [], "closed": closed}
     assert parse_record(as_payload({"v": 1, "base": 0, "open": opening})) is None
 
 

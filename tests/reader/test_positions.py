@@ -326,12 +326,28 @@ async def test_a_workflow_that_is_not_there_yet_is_waited_for(client: Client, un
         await anext(stream.follow())
     with pytest.raises(StreamNotFoundError, match=r"not been started within 0\.2 s"):
         await anext(stream.follow(wait=timedelta(seconds=0.2)))
-    async with following(client, name, wait=timedelta(seconds=100)) as live:
+    patience = timedelta(seconds=100)
+    async with (
+        following(client, name, wait=patience) as live,
+        following(client, name, wait=patience, from_offset=LATEST) as latest,
+        following(client, name, wait=patience, from_offset=2) as later,
+        worker(client, name),
+    ):
         await asyncio.sleep(0.2)
-        assert live.lines == []
-        async with worker(client, name):
-            handle = await client.start_workflow(
-                Host.run, HostInput(finishes=True), id=name, task_queue=name
-            )
-            await handle.result()
-            assert await live.end() == [("end", "completed", 0)]
+        assert live.lines == latest.lines == []
+        handle = await client.start_workflow(
+            Host.run,
+            HostInput(),
+            id=name,
+            task_queue=name,
+            start_signal="publish",
+            start_signal_args=[["a", "b", "c"]],
+        )
+        await live.count(3)
+        await handle.signal(Host.order, "finish")
+        whole = [*items("a", "b", "c"), ("end", "completed", 3)]
+        # What comes after one has begun to wait has come since; nothing of it is left out.
+        assert await live.end() == await latest.end() == whole
+        assert await later.end() == whole[2:]
+    async with following(client, name, wait=patience, from_offset=LATEST) as after:
+        assert await after.end() == whole[3:]

@@ -20,9 +20,11 @@ from .layers.cors import CorsMiddleware
 from .layers.faults import FaultMiddleware
 from .layers.headers import SecurityHeaderMiddleware
 from .layers.limits import ConnectionLimits, LimitMiddleware
+from .layers.outgoing import AnswerMiddleware, UnreadAnswers
 from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
 from .openapi import openapi
+from .paths import parse_target
 from .problems import (
     InvalidRequestError,
     NoStreamError,
@@ -31,7 +33,6 @@ from .problems import (
     on_error,
 )
 from .reading import reads, several
-from .requests import parse_target
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway
@@ -74,7 +75,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
         call_seconds=settings.temporal_seconds,
         prepare=lambda given: metered(given, metrics),
     )
-    gateway = Gateway(link, settings)
+    gateway = Gateway(link, settings, metrics)
     security = settings.security
     connections = ConnectionLimits(settings.limits)
     mask_server_logs()
@@ -101,6 +102,11 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
             Middleware(FaultMiddleware),
             Middleware(RateMiddleware, rates_of(settings.limits)),
             Middleware(LimitMiddleware, settings.limits, connections),
+            Middleware(
+                AnswerMiddleware,
+                settings.write_seconds,
+                UnreadAnswers(settings.limits.max_unread_bytes),
+            ),
         ],
         exception_handlers={
             WorkflowStreamError: on_error,

@@ -64,10 +64,10 @@ class Shape:
         """Return the body that holds these pieces."""
         return b"[" + b",".join(pieces) + b"]" if self.json else b"".join(pieces)
 
-    def event(self, pieces: Iterable[bytes], next_offset: int) -> bytes:
-        """Return the data event that holds these pieces; ``next_offset`` is its id."""
+    def event(self, pieces: Iterable[bytes], token: str) -> bytes:
+        """Return the data event that holds these pieces; its id is the token to go on at."""
         data = self.body(pieces)
-        return _event("data", base64.b64encode(data) if self.base64_events else data, next_offset)
+        return _event("data", base64.b64encode(data) if self.base64_events else data, token)
 
 
 ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
@@ -90,15 +90,15 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def control_event(fields: dict[str, Any], next_offset: int) -> bytes:
-    """Return a control event; ``fields`` beside the offset to go on at, which is its id, too.
+def control_event(fields: dict[str, Any], token: str) -> bytes:
+    """Return a control event; ``fields`` beside the token to go on at, which is its id, too.
 
     The id of the last event of a stream that has ended also says that the end has been told.
     """
-    message = {"streamNextOffset": token_of(next_offset), **fields}
+    message = {"streamNextOffset": token, **fields}
     mark = END_MARK if "streamClosed" in fields else ""
     data = json.dumps(message, separators=(",", ":")).encode()
-    return _event("control", data, next_offset, mark)
+    return _event("control", data, token + mark)
 
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -130,9 +130,8 @@ def rewind_fields(rewind: Rewind) -> dict[str, Any]:
     return fields
 
 
-def _event(kind: str, data: bytes, offset: int, mark: str = "") -> bytes:
-    event_id = (token_of(offset) + mark).encode()
-    return b"id: %s\nevent: %s\n%s\n\n" % (event_id, kind.encode(), _lines(data))
+def _event(kind: str, data: bytes, event_id: str) -> bytes:
+    return b"id: %s\nevent: %s\n%s\n\n" % (event_id.encode(), kind.encode(), _lines(data))
 
 
 def _lines(data: bytes) -> bytes:

@@ -43,6 +43,11 @@ def is_json_value(data: bytes) -> bool:
     it of a text that is cut within one) are JSON. A byte order mark, NaN and Infinity, control
     characters in texts, and anything after the value are not.
     """
+    return is_json(data) and (len(data) <= _SHALLOW_BYTES or is_shallow(data))
+
+
+def is_json(data: bytes) -> bool:
+    """Whether it is such a value, or would be but for its depth."""
     try:
         _parse(data)
     except DecodeError:
@@ -50,8 +55,7 @@ def is_json_value(data: bytes) -> bool:
             return False
     except RecursionError:
         return False
-    short = len(data) <= _SHALLOW_BYTES
-    return (data.isascii() or _is_utf_8(data)) and (short or is_shallow(data))
+    return data.isascii() or _is_utf_8(data)
 
 
 def is_shallow(value: bytes) -> bool:

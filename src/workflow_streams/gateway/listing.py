@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Collection
 from datetime import datetime
@@ -17,9 +15,11 @@ from .. import wire
 from ..codec import memo_value
 from ..errors import CodecError, StreamNotFoundError
 from ..hosted import EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
+from .paths import path_of
 from .problems import InvalidRequestError
-from .requests import parse_integer, path_of
-from .security import Grant, authorize
+from .requests import parse_integer, single
+from .security import Authority, Grant, authorize
+from .security.patterns import MAX_ID_BYTES
 from .sessions import Gateway, gateway_of
 
 _MOST = 1000
@@ -27,7 +27,8 @@ _USUAL = 100
 # How far a request looks for the first stream that its sender may see.
 _MOST_PAGES = 10
 _MOST_PREFIXES = 20
-_LONGEST_PREFIX = 1000
+_LONGEST_PREFIX = MAX_ID_BYTES
+_MOST_TYPES = 20
 # What would need an escape in a filter: a prefix is cut there, and the rest compared here.
 _UNESCAPED = re.compile(r"[\x00-\x1f\x7f\"'`\\%_]")
 _STATES = {
@@ -43,15 +44,20 @@ async def streams(request: Request) -> Response:
     grant = await authorize(request, "list")
     gateway = gateway_of(request)
     params = request.query_params
-    prefix = params.get("prefix", "")
-    if len(prefix) > _LONGEST_PREFIX:
-        raise InvalidRequestError(f"prefix has at most {_LONGEST_PREFIX} characters.")
-    query = query_of(params.get("state", "all"), params.getlist("type"), prefixes_of(prefix, grant))
-    limit = parse_integer(params.get("limit", str(_USUAL)), "limit")
+    prefix = single(params, "prefix") or ""
+    if len(prefix.encode()) > _LONGEST_PREFIX:
+        raise InvalidRequestError(f"prefix has at most {_LONGEST_PREFIX:,} bytes in UTF-8.")
+    state, limit_text = single(params, "state"), single(params, "limit")
+    query = query_of(
+        "all" if state is None else state, params.getlist("type"), prefixes_of(prefix, grant)
+    )
+    limit = _USUAL if limit_text is None else parse_integer(limit_text, "limit")
     if not 1 <= limit <= _MOST:
         raise InvalidRequestError(f"limit is from 1 to {_MOST}.")
+    authority: Authority = request.app.state.authority
+    page = single(params, "page")
     pages = gateway.link.client.list_workflows(
-        query, page_size=limit, next_page_token=parse_page(params.get("page"))
+        query, page_size=limit, next_page_token=authority.pages.open(page) if page else None
     )
     entries: dict[str, dict[str, Any] | None] = {}
     for _ in range(_MOST_PAGES):
@@ -64,7 +70,7 @@ async def streams(request: Request) -> Response:
             break
     answer: dict[str, Any] = {"streams": [entry for entry in entries.values() if entry]}
     if pages.next_page_token:
-        answer["next_page"] = base64.urlsafe_b64encode(pages.next_page_token).decode()
+        answer["next_page"] = authority.pages.seal(pages.next_page_token)
     return JSONResponse(answer, headers={"cache-control": "no-store"})
 
 
@@ -100,10 +106,12 @@ def query_of(state: str, types: list[str], prefixes: Collection[str] = ()) -> st
         prefixes: The ids begin with one of these, which need no escape; empty for all ids.
 
     Raises:
-        InvalidRequestError: The state or a type is malformed.
+        InvalidRequestError: The state or a type is malformed, or there are too many types.
     """
     if state not in _STATES:
         raise InvalidRequestError("state is running, closed or all.")
+    if len(types) > _MOST_TYPES:
+        raise InvalidRequestError(f"There are at most {_MOST_TYPES} parameters type.")
     hosts = [f'TemporalChangeVersion = "{wire.PATCH_ID}"']
     for name in types:
         if _TYPE_NAME.fullmatch(name) is None:
@@ -114,20 +122,6 @@ def query_of(state: str, types: list[str], prefixes: Collection[str] = ()) -> st
         ids = " OR ".join(f'WorkflowId STARTS_WITH "{prefix}"' for prefix in sorted(prefixes))
         conditions.append(f"({ids})")
     return " AND ".join(conditions)
-
-
-def parse_page(text: str | None) -> bytes | None:
-    """Read the token of a page.
-
-    Raises:
-        InvalidRequestError: It is none that this gateway gave out.
-    """
-    if not text:
-        return None
-    try:
-        return base64.b64decode(text, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequestError("page is not one that this gateway gave out.") from None
 
 
 async def _entry(

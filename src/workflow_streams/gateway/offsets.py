@@ -1,6 +1,7 @@
 """Offset tokens and cursors as they stand in URLs and headers. Pure.
 
-A token is the offset in decimal, padded with zeros, so that tokens sort as strings.
+A token is a position of the library: the offset in decimal, padded with zeros, so that tokens sort
+as strings, and a tag that tells streams and their restarts apart. A number alone works, too.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ import random
 import re
 from typing import Literal
 
+from ..errors import InvalidOffsetError
 from ..events import Last
+from ..positions import Position, parse_position, position_at
 from .problems import InvalidRequestError
 
-Place = int | Last | Literal["start", "now"]
-"""Where a read begins: an offset, some offsets before the head, the earliest retained item, or the
-head."""
+Place = int | Position | Last | Literal["start", "now"]
+"""Where a read begins: an offset, where another read left off, some offsets before the head, the
+earliest retained item, or the head."""
 
 END_MARK = ".end"
 """Stands after the token in the id of an event that tells the end of a stream, so that a client
 that sends the id back is known to have been told."""
 
-_DIGITS = 20
 # Other servers of the protocol write two numbers. Where the second is nothing, the first says
 # it all; so the one token that clients know by heart, the zero, works here, too.
-_TOKEN = re.compile(r"([0-9]{1,20})(?:_0{1,20})?", re.ASCII)
-_LARGEST = 2**63 - 1
+_TWO_NUMBERS = re.compile(r"([0-9]{1,20})_0{1,20}", re.ASCII)
 # The protocol has -1 mean the start; it is taken before this.
 _BACK = re.compile(r"-[1-9][0-9]{0,18}", re.ASCII)
 
@@ -35,21 +36,22 @@ _CURSOR_JITTER_SECONDS = 3600
 _CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-def token_of(offset: int) -> str:
-    """Return the token of an offset."""
-    return f"{offset:0{_DIGITS}d}"
+def token_of(offset: int, tag: str = "") -> str:
+    """Return the token of an offset; see :func:`workflow_streams.positions.tag_of`."""
+    return position_at(offset, tag)
 
 
-def parse_offset(text: str) -> int:
+def parse_offset(text: str) -> int | Position:
     """Invert :func:`token_of`; leading zeros may be left out.
 
     Raises:
         InvalidRequestError: It is no token.
     """
-    match = _TOKEN.fullmatch(text)
-    if match is None or int(match[1]) > _LARGEST:
-        raise InvalidRequestError("The offset is not one that this gateway gave out.")
-    return int(match[1])
+    two_numbers = _TWO_NUMBERS.fullmatch(text)
+    try:
+        return parse_position(text if two_numbers is None else two_numbers[1])
+    except InvalidOffsetError:
+        raise InvalidRequestError("The offset is not one that this gateway gave out.") from None
 
 
 def parse_place(text: str | None) -> Place:

@@ -28,7 +28,13 @@ from starlette.responses import Response
 
 from .. import errors
 from .event_sources import EVENT_HEADERS
-from .refusals import BodyTimeoutError, BodyTooLargeError, Headers, RefusedError
+from .refusals import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    Headers,
+    NoRoomForBodyError,
+    RefusedError,
+)
 from .responses import note_refusal, problem_body, refusal_events, request_id_of
 
 logger = logging.getLogger("workflow_streams.gateway")
@@ -244,7 +250,7 @@ def answer(refusal: RefusedError, request: Request) -> Response:
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer a request that failed with one of this package's errors."""
     assert isinstance(error, errors.WorkflowStreamError)
-    if isinstance(error, BodyTooLargeError | BodyTimeoutError):
+    if isinstance(error, BodyTooLargeError | BodyTimeoutError | NoRoomForBodyError):
         raise error  # the limits answer, once they have dealt with the rest of the body
     refusal = refusal_of(error)
     if refusal.cause_for_log:

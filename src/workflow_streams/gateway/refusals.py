@@ -16,6 +16,7 @@
     ├── TooManyRequestsError          429  of one client, too fast
     ├── HeadersTooLargeError          431
     └── OverloadedError               503  too many connections in all
+        └── NoRoomForBodyError             too many bytes of bodies in all
 
 What went wrong inside (which check of a token failed, say) is in ``cause_for_log`` and nowhere
 else.
@@ -225,3 +226,14 @@ class OverloadedError(RefusedError):
     title = "The gateway takes no more connections now"
     passes = True
     headers: Headers = (("retry-after", "5"),)
+
+
+class NoRoomForBodyError(OverloadedError):
+    """The gateway holds as many bytes of bodies as it takes."""
+
+    title = "The gateway takes no more bodies now"
+    headers: Headers = (("retry-after", "1"), ("connection", "close"))
+
+    def __init__(self) -> None:
+        """There is nothing more to tell."""
+        super().__init__("The gateway has as many bodies in work as it takes; try again.")

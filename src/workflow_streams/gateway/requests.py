@@ -1,30 +1,27 @@
-"""What a request asks for: workflow id, query parameters and header fields, checked. Pure."""
+"""What a request asks for by query parameters and header fields, checked. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from hashlib import sha256
 from typing import Literal
-from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.types import Scope
 
 from ..events import Last
+from ..positions import Position
 from ..publisher_ids import Producer
 from .event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
 from .offsets import END_MARK, Place, parse_cursor, parse_offset, parse_place
+from .paths import STREAM_PATH, parse_path
 from .problems import InvalidRequestError
 
 Live = Literal["long-poll", "sse"]
 
 DEFAULT_TOPIC = "default"
 """Topic of what is appended without naming one."""
-
-STREAM_PATH = "/v1/stream/"
-_CANCEL = "cancel"
-_RESERVED = "__ds"
 
 # Of what a writer may choose, and what is then handed on from run to run.
 _MOST_CHARACTERS = 256
@@ -35,51 +32,6 @@ _INTEGER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _RFC_3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a path under ``/v1/stream/`` names.
-
-    Attributes:
-        workflow_id: Decoded.
-        cancel: Whether the path ends with ``/cancel``. An id that does so itself has its
-            slash as ``%2F``.
-        reserved: Whether the path is set aside for the protocol's own use.
-    """
-
-    workflow_id: str
-    cancel: bool = False
-    reserved: bool = False
-
-
-def parse_target(scope: Scope) -> Target:
-    """Read the path as it was sent, since only there ``/`` and ``%2F`` differ."""
-    return parse_path(raw_path(scope).partition(STREAM_PATH)[2])
-
-
-def raw_path(scope: Scope) -> str:
-    """Return a request's path as it was sent."""
-    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    return raw.decode("latin-1").partition("?")[0]
-
-
-def parse_path(path: str) -> Target:
-    """Read the part of a path after ``/v1/stream/``, as it was sent."""
-    if path.split("/", 1)[0] == _RESERVED:
-        return Target(unquote(path), reserved=True)
-    head, slash, tail = path.rpartition("/")
-    if slash and tail == _CANCEL:
-        return Target(unquote(head), cancel=True)
-    return Target(unquote(path))
-
-
-def path_of(workflow_id: str) -> str:
-    """Return the path of a stream; slashes stay where they mean the same."""
-    path = quote(workflow_id, safe="/")
-    if parse_path(path) != Target(workflow_id):
-        path = quote(workflow_id, safe="").replace("__ds", "%5F%5Fds")
-    return STREAM_PATH + path
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +59,14 @@ class ReadQuery:
     wait_seconds: float = 0.0
 
     @property
-    def start(self) -> int:
-        """The offset to begin at; 0 if no offset is named."""
-        return self.place if isinstance(self.place, int) else 0
+    def start(self) -> int | Position:
+        """Where to begin; 0 if no offset is named."""
+        return self.place if isinstance(self.place, int | Position) else 0
+
+    @property
+    def offset(self) -> int:
+        """The offset to begin at."""
+        return self.start.offset if isinstance(self.start, Position) else self.start
 
 
 def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
@@ -118,14 +75,14 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
     Raises:
         InvalidRequestError: One of them is malformed, or is there more than once.
     """
-    live = parse_live(_single(query, "live"))
-    offset, last = _single(query, "offset"), _single(query, "last")
+    live = parse_live(single(query, "live"))
+    offset, last = single(query, "offset"), single(query, "last")
     if offset is not None and last is not None:
         raise InvalidRequestError("offset and last exclude each other.")
     last_event = headers.get("last-event-id") if live == "sse" else None
     if offset is None and last is None and not last_event and live is not None:
         raise InvalidRequestError("A live read needs an offset.")
-    check_errors(_single(query, ERRORS_PARAMETER))
+    check_errors(single(query, ERRORS_PARAMETER))
     begins = parse_place(offset) if last is None else Last(parse_integer(last, "last"))
     asked = offset or ("-1" if last is None else _back(int(last)))
     if last_event:
@@ -134,7 +91,7 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
     return ReadQuery(
         begins,
         live,
-        parse_cursor(_single(query, "cursor")),
+        parse_cursor(single(query, "cursor")),
         frozenset(query.getlist("topic")),
         resumes=bool(last_event),
         knows_end=last_event is not None and last_event.endswith(END_MARK),
@@ -154,7 +111,7 @@ def parse_wait(query: QueryParams) -> float:
     Raises:
         InvalidRequestError: It is no number of seconds.
     """
-    text = _single(query, "wait")
+    text = single(query, "wait")
     if text is None:
         return 0.0
     if _SECONDS.fullmatch(text) is None:
@@ -193,7 +150,7 @@ def parse_topic(query: QueryParams) -> str | None:
     Raises:
         InvalidRequestError: It names more than one.
     """
-    return _single(query, "topic")
+    return single(query, "topic")
 
 
 def is_closing(headers: Headers) -> bool:
@@ -207,6 +164,15 @@ class ProducerBatch:
 
     producer: Producer
     sequence: int
+
+    def of_topic(self, topic: str) -> ProducerBatch:
+        """Return it as that of a producer of this topic alone.
+
+        Its id has a line break, which no header field can hold: so it is no other producer's.
+        """
+        digest = sha256(topic.encode(errors="surrogatepass")).hexdigest()[:32]
+        name = f"{digest}\n{self.producer.producer_id}"
+        return ProducerBatch(Producer(name, self.producer.epoch), self.sequence)
 
 
 def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
@@ -288,11 +254,13 @@ class ForkQuery:
     Attributes:
         source: Workflow id of the stream to fork.
         offset: Where; None for its head.
+        position: The same, if it also says which stream was read.
         sub_offset: How far past that: messages of a JSON stream, else bytes.
     """
 
     source: str
     offset: int | None = None
+    position: Position | None = None
     sub_offset: int = 0
 
 
@@ -314,7 +282,10 @@ def parse_fork(headers: Headers) -> ForkQuery | None:
     past = 0 if sub_offset is None else parse_integer(sub_offset, "Stream-Fork-Sub-Offset")
     if past and offset is None:
         raise InvalidRequestError("Stream-Fork-Sub-Offset needs Stream-Fork-Offset.")
-    return ForkQuery(target.workflow_id, None if offset is None else parse_offset(offset), past)
+    place = None if offset is None else parse_offset(offset)
+    if isinstance(place, Position):
+        return ForkQuery(target.workflow_id, place.offset, place, sub_offset=past)
+    return ForkQuery(target.workflow_id, place, sub_offset=past)
 
 
 def parse_time(text: str) -> datetime:
@@ -331,7 +302,12 @@ def parse_time(text: str) -> datetime:
         raise InvalidRequestError("Stream-Expires-At is not an RFC 3339 time.") from None
 
 
-def _single(query: QueryParams, name: str) -> str | None:
+def single(query: QueryParams, name: str) -> str | None:
+    """Return the value of a parameter; None without it.
+
+    Raises:
+        InvalidRequestError: It is there more than once.
+    """
     values = query.getlist(name)
     if len(values) > 1:
         raise InvalidRequestError(f"There is more than one {name}.")

@@ -57,7 +57,7 @@ def server_of(app: Starlette, **options: Any) -> GatewayServer:
     """
     gateway = _gateway_in(app)
     config = {
-        **server_options(gateway.settings.limits),
+        **server_options(gateway.settings.limits, gateway.settings.write_seconds),
         "timeout_graceful_shutdown": gateway.settings.shutdown_seconds,
         "lifespan": "on",
         **options,

@@ -2,7 +2,8 @@
 
 uvicorn waits for a request's head without a limit on time, and with httptools on size: clients
 that open connections and send nothing, or a byte a minute, hold them for ever. Its protocol
-classes are made to be replaced (``http=`` takes a class); these add the two limits.
+classes are made to be replaced (``http=`` takes a class); these add the two limits. And they cut
+connections whose clients do not take in what is left to be written, also of answers that are over.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _TOO_LARGE = (
 _FRAMING = 16
 
 
-def server_options(limits: LimitSettings) -> dict[str, Any]:
+def server_options(limits: LimitSettings, write_seconds: float = 30.0) -> dict[str, Any]:
     """Return arguments of ``uvicorn.Config`` for a server that holds nothing but the gateway.
 
     They leave logs to the gateway (see :func:`.telemetry.logs.configure_logging`).
@@ -30,7 +31,7 @@ def server_options(limits: LimitSettings) -> dict[str, Any]:
     mask_server_logs()
     accept_unfinished_answers()
     return {
-        "http": bounded_protocol(limits),
+        "http": bounded_protocol(limits, write_seconds),
         "h11_max_incomplete_event_size": limits.max_header_bytes + limits.max_url_bytes,
         "ws": "none",
         "log_config": None,
@@ -39,10 +40,15 @@ def server_options(limits: LimitSettings) -> dict[str, Any]:
     }
 
 
-def bounded_protocol(limits: LimitSettings) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP protocol, the faster one installed, with the limits on heads."""
+def bounded_protocol(limits: LimitSettings, write_seconds: float) -> type[asyncio.Protocol]:
+    """Return uvicorn's HTTP protocol, the faster one installed, with the limits on heads.
+
+    It also cuts connections whose clients take nothing in, after twice ``write_seconds``.
+    """
     made = _httptools if importlib.util.find_spec("httptools") else _h11
-    return made(limits)
+    bounded = made(limits)
+    bounded.write_seconds = write_seconds
+    return bounded
 
 
 if TYPE_CHECKING:
@@ -51,11 +57,13 @@ else:
     _Uvicorn = object
 
 
-class _HeadTimer(_Uvicorn):
-    """Closes a connection whose next request head takes too long."""
+class _Timed(_Uvicorn):
+    """Closes a connection whose next head takes too long, or whose client takes nothing in."""
 
     head_seconds: float
+    write_seconds: float
     _timer: asyncio.TimerHandle | None = None
+    _unwritten: asyncio.TimerHandle | None = None
 
     def reading_head(self) -> bool:
         """Whether the connection is for the client to use."""
@@ -74,7 +82,36 @@ class _HeadTimer(_Uvicorn):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_looking()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_later()
+
+    def resume_writing(self) -> None:
+        self._stop_looking()
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        size = self.transport.get_write_buffer_size()
+        # The application lets go first, after half of that, and tells why.
+        self._unwritten = self.loop.call_later(2 * self.write_seconds, self._look, size)
+
+    def _look(self, size: int) -> None:
+        """Cut the connection if its client takes nothing in.
+
+        One that is being closed has had its time before, and nobody else looks after it.
+        """
+        if self.transport.is_closing() or self.transport.get_write_buffer_size() >= size:
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    def _stop_looking(self) -> None:
+        if self._unwritten is not None:
+            self._unwritten.cancel()
+            self._unwritten = None
 
     def _arm(self) -> None:
         self._timer = self.loop.call_later(self.head_seconds, self.transport.abort)
@@ -85,12 +122,12 @@ class _HeadTimer(_Uvicorn):
             self._timer = None
 
 
-def _h11(limits: LimitSettings) -> type[asyncio.Protocol]:
+def _h11(limits: LimitSettings) -> type[_Timed]:
     """h11 limits the size of heads by itself."""
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Bounded(_HeadTimer, H11Protocol):
+    class Bounded(_Timed, H11Protocol):
         head_seconds = limits.head_seconds
 
         def reading_head(self) -> bool:
@@ -100,12 +137,12 @@ def _h11(limits: LimitSettings) -> type[asyncio.Protocol]:
     return Bounded
 
 
-def _httptools(limits: LimitSettings) -> type[asyncio.Protocol]:
+def _httptools(limits: LimitSettings) -> type[_Timed]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     most = limits.max_header_bytes + limits.max_url_bytes
 
-    class Bounded(_HeadTimer, HttpToolsProtocol):  # type: ignore[misc]
+    class Bounded(_Timed, HttpToolsProtocol):  # type: ignore[misc]
         head_seconds = limits.head_seconds
         _in_head = False
         _in_message = False

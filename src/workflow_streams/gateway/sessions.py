@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.requests import Request
 
 from ..errors import UsageError
-from ..hosted import TOUCH_SIGNAL
 from .leaving import watch_server
 from .problems import UnavailableError
 from .readiness import Readiness
@@ -19,15 +17,13 @@ from .reading.patrol import Patrol
 from .reading.shared_frames import SharedFrames
 from .settings import GatewaySettings
 from .streams import Stream, found
+from .telemetry.metrics import Metrics
 from .temporal import TemporalLink
+from .uses import Uses
 
 logger = logging.getLogger("workflow_streams.gateway")
 
 _PATIENCE_SECONDS = 2.0
-# A stream is told of reads no more often than this part of its time to live.
-_TOUCH_PART = 0.1
-# Of so many it is known when they were told.
-_MOST_TOUCHED = 10_000
 
 
 class Gateway:
@@ -43,15 +39,16 @@ class Gateway:
         readiness: Whether Temporal answers.
     """
 
-    def __init__(self, link: TemporalLink, settings: GatewaySettings) -> None:
+    def __init__(self, link: TemporalLink, settings: GatewaySettings, metrics: Metrics) -> None:
         """Share ``link`` among the handlers."""
         self.settings = settings
         self.frames = SharedFrames()
         self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
         self.patrol = self._new_patrol()
         self._link = link
+        self._metrics = metrics
         self._closing: asyncio.Future[None] | None = None
-        self._touched: dict[str, float] = {}
+        self._uses = self._new_uses()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -66,10 +63,11 @@ class Gateway:
                 "by create_app to serve it twice at once"
             )
         self._closing = asyncio.get_running_loop().create_future()
-        self.patrol = self._new_patrol()
+        self.patrol, self._uses = self._new_patrol(), self._new_uses()
         working = {
             _working(self._link.run(), "gateway"),
             _working(self.patrol.run(), "patrol"),
+            _working(self._uses.run(), "keep streams alive"),
             _working(watch_server(self.close_viewers), "watch the server"),
         }
         try:
@@ -79,11 +77,20 @@ class Gateway:
             for task in working:
                 task.cancel()
             try:
-                await asyncio.wait(working)
+                _, left = await asyncio.wait(working, timeout=self.settings.shutdown_seconds)
+                for task in left:
+                    logger.warning(
+                        "The worker for streams made by PUT does not end, and is left behind: "
+                        "it waits for a workflow whose task took too long"
+                    )
+                    self._link.leave_behind(task)
                 await self.readiness.aclose()
             finally:
                 self._link.disconnect()
                 self._closing = None
+
+    def _new_uses(self) -> Uses:
+        return Uses(self._link, self._metrics.failed_touches.inc)
 
     def _new_patrol(self) -> Patrol:
         return Patrol(
@@ -138,19 +145,8 @@ class Gateway:
         return found(self.link, self.settings, workflow_id)
 
     async def touch(self, stream: Stream) -> None:
-        """Note that a stream is read, if that keeps it alive."""
-        ttl = None if stream.setup is None else stream.setup.ttl_seconds
-        if ttl is None or not stream.running:
-            return
-        now = time.monotonic()
-        last = self._touched.get(stream.workflow_id)
-        if last is not None and now - last < ttl * _TOUCH_PART:
-            return
-        handle = self.link.client.get_workflow_handle(stream.workflow_id)
-        await self.link.call(handle.signal(TOUCH_SIGNAL), stream.workflow_id)
-        if len(self._touched) >= _MOST_TOUCHED:
-            self._touched.clear()
-        self._touched[stream.workflow_id] = now
+        """Note that a read of a stream begins, if that keeps it alive; see :class:`.uses.Uses`."""
+        await self._uses.note(stream)
 
 
 def _working(work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:

@@ -14,6 +14,7 @@ from ..codec import memo_value
 from ..events import End
 from ..failing_host import failing_attempt
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
+from ..positions import Position, chain_digest
 from ..reader.history import newest_event_id
 from ..reader.hub import Feed, feed_of, forget
 from ..reader.runs import first_run_of
@@ -50,6 +51,24 @@ class Stream:
     def running(self) -> bool:
         """Whether its workflow was running."""
         return self.described.status == WorkflowExecutionStatus.RUNNING
+
+    @property
+    def first_run_id(self) -> str:
+        """First run of its workflow's chain."""
+        return first_run_of(self.described)
+
+    def knows(self, position: Position) -> bool:
+        """Whether a position is of this stream, or of one that it was forked from."""
+        return position.chain == chain_digest(self.first_run_id) or self._is_forked_at(position)
+
+    def start_at(self, place: int | Position) -> int | Position:
+        """Return where to begin to read; up to the fork, offsets are those of the source."""
+        is_forked = isinstance(place, Position) and self._is_forked_at(place)
+        return place.offset if isinstance(place, Position) and is_forked else place
+
+    def _is_forked_at(self, position: Position) -> bool:
+        sources = self.setup.sources.split(",") if self.setup is not None else []
+        return position.chain.hex() in sources
 
     @property
     def task_headers(self) -> dict[str, str]:

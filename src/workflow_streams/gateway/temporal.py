@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError
+from temporalio.worker import Worker
 
 from ..errors import ServerUnavailableError
 from ..hosted import host_worker
 from ..reader.hub import feeds_reading
 from ..rpc import connect_failure, translate
+from .left_behind import leave_behind
 
 T = TypeVar("T")
 Connect = Callable[[], Awaitable[Client]]
@@ -49,6 +51,7 @@ class TemporalLink:
         self._connect: Connect | None = None if isinstance(client, Client) else client
         self._task_queue = task_queue
         self._call_seconds = call_seconds
+        self._worker: Worker | None = None
 
     @property
     def client(self) -> Client:
@@ -74,12 +77,18 @@ class TemporalLink:
                     self._client = self._prepare(await self._connect())
                 if self._task_queue is None:
                     return
-                await host_worker(self.client, task_queue=self._task_queue).run()
+                self._worker = host_worker(self.client, task_queue=self._task_queue)
+                await self._worker.run()
                 return
             except Exception as err:
                 logger.warning("Not connected to Temporal; trying again: %s", err)
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+
+    def leave_behind(self, task: asyncio.Task[None]) -> None:
+        """Wait no more for the task that :meth:`run` runs in, which does not end."""
+        if self._worker is not None:
+            leave_behind(self._worker, task)
 
     def disconnect(self) -> None:
         """Forget a client that was made here; the next one may be made on another event loop."""

@@ -20,8 +20,8 @@ there are more of them than that, each is looked for less often."""
 
 async def wait_for_workflow(
     client: Client, workflow_id: str, run_id: str | None, seconds: float
-) -> None:
-    """Return as soon as the workflow exists, closed or not.
+) -> bool:
+    """Return as soon as the workflow exists, closed or not; tell whether that had to be waited for.
 
     The server is asked at intervals that grow from 50 ms to 1 s, and a last time when the time is
     over. All who wait for the same workflow on one event loop and connection share these calls.
@@ -43,6 +43,7 @@ async def wait_for_workflow(
     arrival.waiting += 1
     try:
         await arrival.wait(seconds)
+        return arrival.was_missing
     finally:
         arrival.waiting -= 1
         if not arrival.waiting:
@@ -76,6 +77,11 @@ class _Arrival:
         self._begun = self._ended = 0
         self._missing: StreamNotFoundError | None = None
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def was_missing(self) -> bool:
+        """Whether the server has said that there is no such workflow."""
+        return self._missing is not None
 
     async def wait(self, seconds: float) -> None:
         """Wait until the workflow is there, or the time is over."""

@@ -376,6 +376,7 @@ class Chain:
         return Chunk(fold.own(len(entries)).offset, entries, size, time)
 
     async def _open(self, event: HistoryEvent, opening: Opening, taken: list[Entry]) -> None:
+        closing = opening.closed
         fold = Fold(
             opening.head,
             opening.base,
@@ -384,6 +385,7 @@ class Chain:
             closable=opening.rules is not None and opening.rules.closable,
             order=opening.order,
             written=opening.written,
+            closed_by=None if closing is None else (closing.publisher_id, closing.sequence),
         )
         rewind = None
         if self._restart is None:
@@ -396,7 +398,11 @@ class Chain:
         self._may_go_back = False
         # What a run takes over from a contrib's comes before all that is its own.
         chunk = self._own(fold, event, taken)
-        self._put(fold, event, rewind=rewind, chunk=chunk, opened=True)
+        end = None
+        if closing is not None:
+            # A closed stream goes on while it has forks or time to live, without any more items.
+            end = End("completed", fold.head, closing.run_id)
+        self._put(fold, event, rewind=rewind, chunk=chunk, opened=True, end=end)
         early, self._early = self._early, EarlySignals()
         if early:
             signals = early.events(self._client, self._workflow_id, self.run_id, event.event_id)

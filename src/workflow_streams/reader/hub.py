@@ -143,6 +143,11 @@ class Feed:
             self._shrink(self.ring.size)
 
     @property
+    def is_retained(self) -> bool:
+        """Whether somebody uses it now."""
+        return self._users > 0
+
+    @property
     def reads(self) -> bool:
         """Whether it follows the history now."""
         return self._task is not None and not self.done

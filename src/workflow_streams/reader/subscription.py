@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
 from ..errors import DecodeError
-from ..events import Gap, Item
+from ..events import Gap, Item, Last
 from .hub import Feed
 from .outage import bounded
 from .walk import Slice, Start, Step, Walk
@@ -32,10 +32,13 @@ class Subscription(Generic[T]):
         decode: Decode,
         *,
         items_only: bool,
-        arrival: Callable[[], Awaitable[None]] | None = None,
+        arrival: Callable[[], Awaitable[bool]] | None = None,
         max_outage: float | None = None,
     ) -> None:
-        """Prepare; the first step awaits ``arrival()`` and then attaches to ``feed()``."""
+        """Prepare; the first step awaits ``arrival()`` and then attaches to ``feed()``.
+
+        ``arrival()`` tells whether the workflow was not there at first.
+        """
         self._make_feed = feed
         self._walk: Walk | None = None
         self._topics = frozenset(topics)
@@ -83,8 +86,9 @@ class Subscription(Generic[T]):
         if self._closed:
             raise StopAsyncIteration
         if self._walk is None:
-            if self._arrival is not None:
-                await self._arrival()
+            waited = self._arrival is not None and await self._arrival()
+            if waited and isinstance(self._start, Last):
+                self._start = 0  # all that there is has come since it began to wait
             self._walk = Walk(self._make_feed(), self._start)
         if self._steps is None:
             self._steps = self._walk.steps()

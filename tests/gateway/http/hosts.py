@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import temporalio.contrib.workflow_streams as contrib
 from temporalio import activity, workflow
@@ -140,12 +141,14 @@ async def said(handle: WorkflowHandle[object, object], head: int) -> None:
 
 @asynccontextmanager
 async def hosting(
-    client: Client, kind: str, workflow_id: str, *arguments: object
+    client: Client, kind: str, workflow_id: str, *arguments: object, **start: Any
 ) -> AsyncIterator[WorkflowHandle[object, object]]:
     """Run a worker with one workflow of this kind."""
     queue = f"queue of {workflow_id}"
     async with Worker(client, task_queue=queue, workflows=HOSTS, activities=[stutter]):
-        handle = await client.start_workflow(kind, args=arguments, id=workflow_id, task_queue=queue)
+        handle = await client.start_workflow(
+            kind, args=arguments, id=workflow_id, task_queue=queue, **start
+        )
         try:
             yield handle
         finally:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,37 +19,78 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflow_streams import hosted_deletion
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
+from workflow_streams.gateway.sessions import Gateway
 from workflow_streams.gateway.writing.deleting import Deletion
 from workflow_streams.hosted import HostSetup, host_worker
 from workflow_streams.hosted_deletion import DELETION_WORKFLOW, Doomed, start_deletion
+from workflow_streams.testing.fixtures import _background_loop
 
 from ...reader.test_ends import DeletingServer
 from .hosts import hosting
-from .serving import HOST_QUEUE, GatewayProcess, running_gateway
+from .serving import HOST_QUEUE, GatewayProcess
 
 Unique = Callable[[str], str]
 
 TEXT = {"content-type": "text/plain"}
-RUNS = 4
+RUNS = 3
+WORKER = Path(__file__).with_name("deletion_worker.py")
 
 
 class RollingServer(DeletingServer):
     """Deletes runs at once, and has workflows continue as new soon."""
 
     def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        setting = "limit.historyCount.suggestContinueAsNew=20"
-        return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
+        command = super()._command(binary, port, ui_port)
+        for setting in (
+            "limit.historyCount.suggestContinueAsNew=20",
+            'history.workflowIdReuseMinimalInterval="1ms"',
+        ):
+            command += ["--dynamic-config-value", setting]
+        return command
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[EmbeddedServer]:
-    async with RollingServer() as server:
-        yield server
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedServer]:
+    # One for all of them; on an event loop that outlives those of the tests.
+    with _background_loop() as loop:
+        server = RollingServer()
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
 
 
 @pytest.fixture
 async def client(server: EmbeddedServer) -> Client:
     return await server.connect()
+
+
+class Served(httpx.AsyncClient):
+    """A client of a gateway in this process."""
+
+    gateway: Gateway
+
+
+@asynccontextmanager
+async def serving(server: EmbeddedServer, *, host_worker: bool = True) -> AsyncIterator[Served]:
+    """Run a gateway in this process, with a connection of its own; yield a client of it."""
+    settings = GatewaySettings(host_task_queue=HOST_QUEUE, host_worker=host_worker)
+    app = create_app(server.connect, settings)
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234))
+    url = "http://127.0.0.1"
+    async with (
+        app.router.lifespan_context(app),
+        Served(transport=transport, base_url=url, timeout=100) as http,
+    ):
+        http.gateway = app.state.gateway
+        while (await http.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
+        yield http
+
+
+def path_of(name: str) -> str:
+    return f"/v1/stream/{name}"
 
 
 async def rolled_over(
@@ -83,109 +127,107 @@ async def until_gone(client: Client, name: str, runs: list[str]) -> None:
 
 
 async def test_all_runs_of_a_deleted_stream_go_though_its_gateway_has_not_read_them(
+    server: EmbeddedServer, client: Client, unique: Unique
+) -> None:
+    name = unique("stream")
+    url = path_of(name)
+    async with serving(server) as http, serving(server, host_worker=False) as other:
+        runs = await rolled_over(client, http, url, name)
+        assert (await other.delete(url)).status_code == 204
+        assert (await other.get(url)).status_code == 404
+        assert (await http.get(url)).status_code == 404
+        await until_gone(client, name, runs)
+        assert (await http.get(url)).status_code == 404
+
+
+async def test_what_killed_gateways_were_to_delete_is_deleted_by_another_and_nothing_else(
     server: EmbeddedServer, client: Client, http: httpx.AsyncClient, unique: Unique
 ) -> None:
-    name = unique("stream")
-    with running_gateway(server.address) as gateway:
-        runs = await rolled_over(client, http, gateway.stream(name), name)
-        with running_gateway(server.address, host_worker=False) as other:
-            assert (await http.delete(other.stream(name))).status_code == 204
-            assert (await http.get(other.stream(name))).status_code == 404
-        assert (await http.get(gateway.stream(name))).status_code == 404
-        await until_gone(client, name, runs)
-        assert (await http.get(gateway.stream(name))).status_code == 404
-
-
-@pytest.mark.parametrize("again", [False, True], ids=["gone", "made again"])
-async def test_what_a_killed_gateway_was_to_delete_is_deleted_by_another_and_nothing_else(
-    server: EmbeddedServer, client: Client, http: httpx.AsyncClient, unique: Unique, again: bool
-) -> None:
-    name = unique("stream")
-    with running_gateway(server.address) as gateway:
-        runs = await rolled_over(client, http, gateway.stream(name), name)
+    """Two streams, of which one has been made again before its gateway was killed."""
+    gone, again = names = unique("gone"), unique("again")
+    async with serving(server) as working:
+        runs = {name: await rolled_over(client, working, path_of(name), name) for name in names}
     # It does no work for hosts, so what there is to do is still to be done when it is killed.
     killed = GatewayProcess(server.address, host_worker=False)
-    await asyncio.to_thread(killed.wait_ready)
-    url = killed.stream(name)
-    assert (await http.delete(url)).status_code == 204
-    assert (await http.get(url)).status_code == 404
-    if again:
-        assert (await http.put(url, headers=TEXT)).status_code == 201
-    await asyncio.to_thread(killed.end, signal.SIGKILL)
-    assert await standing(client, name, runs) == runs
-    with running_gateway(server.address) as gateway:
-        url = gateway.stream(name)
-        if again:
-            assert (await http.post(url, headers=TEXT, content="new")).status_code == 204
-        await until_gone(client, name, runs)
+    try:
+        await asyncio.to_thread(killed.wait_ready)
+        for name in names:
+            assert (await http.delete(killed.stream(name))).status_code == 204
+            assert (await http.get(killed.stream(name))).status_code == 404
+        assert (await http.put(killed.stream(again), headers=TEXT)).status_code == 201
+    finally:
+        await asyncio.to_thread(killed.end, signal.SIGKILL)
+    for name in names:
+        assert await standing(client, name, runs[name]) == runs[name]
+    async with serving(server) as working:
+        url = path_of(again)
+        assert (await working.post(url, headers=TEXT, content="new")).status_code == 204
+        for name in names:
+            await until_gone(client, name, runs[name])
         await ended(client)
-        if again:
-            assert (await http.get(url)).text == "new"
-            assert (await http.post(url, headers=TEXT, content="er")).status_code == 204
-            assert (await http.get(url)).text == "newer"
-        else:
-            assert (await http.get(url)).status_code == 404
-            await nothing_left(client, name)
+        assert (await working.get(path_of(gone))).status_code == 404
+        await nothing_left(client, gone)
+        assert (await working.get(url)).text == "new"
+        assert (await working.post(url, headers=TEXT, content="er")).status_code == 204
+        assert (await working.get(url)).text == "newer"
 
 
 async def test_a_worker_that_is_killed_in_the_middle_leaves_the_rest_to_another(
-    server: EmbeddedServer, client: Client, http: httpx.AsyncClient, unique: Unique
+    server: EmbeddedServer, client: Client, unique: Unique
 ) -> None:
-    name = unique("stream")
-    first = GatewayProcess(server.address)
-    await asyncio.to_thread(first.wait_ready)
-    runs = await rolled_over(client, http, first.stream(name), name, 3 * RUNS)
-    async with asyncio.TaskGroup() as group:
-        deleting = group.create_task(http.delete(first.stream(name)))
+    name, queue = unique("stream"), unique("queue")
+    async with (
+        host_worker(client, task_queue=HOST_QUEUE),
+        serving(server, host_worker=False) as http,
+    ):
+        runs = await rolled_over(client, http, path_of(name), name, 4 * RUNS)
+    worker = subprocess.Popen([sys.executable, WORKER, server.address, queue])
+    try:
+        await start_deletion(client, Doomed(name, runs[0]), task_queue=queue)
         while await stands(client, name, runs[0]):
+            assert worker.poll() is None
             await asyncio.sleep(0)
-        await asyncio.to_thread(first.end, signal.SIGKILL)
-        with suppress(httpx.TransportError):
-            assert (await deleting).status_code == 204
-    with running_gateway(server.address) as second:
+    finally:
+        worker.kill()
+        worker.wait()
+    assert await standing(client, name, runs)  # it was in the middle
+    async with host_worker(client, task_queue=queue):
         await until_gone(client, name, runs)
-        await ended(client)
-        assert (await http.get(second.stream(name))).status_code == 404
 
 
 async def test_a_deletion_that_broke_off_at_once_is_carried_out(
-    server: EmbeddedServer, client: Client, http: httpx.AsyncClient, unique: Unique
+    server: EmbeddedServer, client: Client, unique: Unique
 ) -> None:
     """As if its gateway had been killed right after it began."""
     name = unique("stream")
-    with running_gateway(server.address) as gateway:
-        runs = await rolled_over(client, http, gateway.stream(name), name)
+    async with serving(server) as http:
+        runs = await rolled_over(client, http, path_of(name), name)
         # It is said of an earlier run, as when the stream rolls over right then.
         await start_deletion(client, Doomed(name, runs[1]), task_queue=HOST_QUEUE)
         await until_gone(client, name, runs)
         await ended(client)
-        assert (await http.get(gateway.stream(name))).status_code == 404
+        assert (await http.get(path_of(name))).status_code == 404
         await nothing_left(client, name)
 
 
 async def test_the_runs_of_a_source_go_with_its_last_fork(
-    server: EmbeddedServer,
-    client: Client,
-    http: httpx.AsyncClient,
-    unique: Unique,
-    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedServer, client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosted_deletion, "_LOOK_AGAIN", timedelta(seconds=0.2))
     names = unique("source"), unique("fork")
-    with running_gateway(server.address, host_worker=False) as gateway:
-        source, fork = map(gateway.stream, names)
-        async with host_worker(client, task_queue=HOST_QUEUE):
-            runs = await rolled_over(client, http, source, names[0])
-            headers = {"stream-forked-from": httpx.URL(source).path}
-            assert (await http.put(fork, headers=headers)).status_code == 201
-            assert (await http.delete(source)).status_code == 204
-            assert (await http.get(source)).status_code == 410
-            assert set((await http.get(fork)).text) == {"x"}
-            assert await standing(client, names[0], runs) == runs
-            assert (await http.delete(fork)).status_code == 204
-            assert (await http.get(fork)).status_code == 404
-            await until_gone(client, names[0], runs)
-            assert (await http.get(source)).status_code == 404
+    source, fork = map(path_of, names)
+    async with serving(server) as http:
+        runs = await rolled_over(client, http, source, names[0])
+        made = await http.put(fork, headers={"stream-forked-from": source})
+        assert made.status_code == 201
+        assert (await http.delete(source)).status_code == 204
+        assert (await http.get(source)).status_code == 410
+        assert set((await http.get(fork)).text) == {"x"}
+        assert await standing(client, names[0], runs) == runs
+        assert (await http.delete(fork)).status_code == 204
+        assert (await http.get(fork)).status_code == 404
+        await until_gone(client, names[0], runs)
+        assert (await http.get(source)).status_code == 404
 
 
 async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alone(
@@ -193,15 +235,10 @@ async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alo
 ) -> None:
     """One that was looking at the stream when another one deleted it."""
     name = unique("stream")
-    app = create_app(client, GatewaySettings(host_task_queue=HOST_QUEUE))
-    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
-    ):
-        url = f"/v1/stream/{name}"
+    url = path_of(name)
+    async with serving(server) as http:
         runs = await rolled_over(client, http, url, name, 2)
-        late = Deletion(app.state.gateway, name, runs[-1], runs[0], HostSetup("text/plain"))
+        late = Deletion(http.gateway, name, runs[-1], runs[0], HostSetup("text/plain"))
         assert (await http.delete(url)).status_code == 204
         assert (await http.put(url, headers=TEXT, content="new")).status_code == 201
         await late.run()
@@ -212,24 +249,27 @@ async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alo
 
 
 async def test_only_streams_made_by_put_are_deleted(
-    server: EmbeddedServer, client: Client, http: httpx.AsyncClient, unique: Unique
+    server: EmbeddedServer, client: Client, unique: Unique
 ) -> None:
     name = unique("talks")
+    before = await deletions(client)
     async with hosting(client, "Talks", name) as handle:
-        with running_gateway(server.address) as gateway:
-            assert (await http.delete(gateway.stream(name))).status_code == 405
+        async with serving(server) as http:
+            assert (await http.delete(path_of(name))).status_code == 405
         assert (await handle.describe()).status == WorkflowExecutionStatus.RUNNING
-    listed = client.list_workflows(f'WorkflowType = "{DELETION_WORKFLOW}"')
-    assert [found async for found in listed] == []
+    assert await deletions(client) == before
+
+
+async def deletions(client: Client) -> dict[str, WorkflowExecutionStatus | None]:
+    """Return the deletions there have been on the gateways' task queue, and how far they are."""
+    query = f'WorkflowType = "{DELETION_WORKFLOW}" AND TaskQueue = "{HOST_QUEUE}"'
+    listed = client.list_workflows(query)
+    return {found.id: found.status async for found in listed}
 
 
 async def ended(client: Client) -> None:
     """Wait until all deletions have been carried out."""
-    query = f'WorkflowType = "{DELETION_WORKFLOW}"'
-    while True:
-        found = [found async for found in client.list_workflows(query)]
-        if found and {f.status for f in found} == {WorkflowExecutionStatus.COMPLETED}:
-            return
+    while set((await deletions(client)).values()) != {WorkflowExecutionStatus.COMPLETED}:
         await asyncio.sleep(0.05)
 
 

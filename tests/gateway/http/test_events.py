@@ -21,12 +21,9 @@ from workflow_streams.testing.fixtures import StreamServer
 from .events import Event, EventSource, data_of
 from .hosts import ended, hosting, said
 from .serving import GatewayProcess, running_gateway
+from .tokens import token
 
 Unique = Callable[[str], str]
-
-
-def token(offset: int) -> str:
-    return f"{offset:020d}"
 
 
 @asynccontextmanager

@@ -91,8 +91,8 @@ texts = st.text(st.sampled_from('a :{}"\n\r\x00é') | st.characters(codec="utf-8
 def test_no_text_can_pose_as_an_event(parts: list[str]) -> None:
     """Line ends are all alike to an event stream; all else arrives as it was."""
     contents = [raw(part.encode()) for part in parts]
-    sent = TEXT.event(TEXT.pieces(slice_of(*contents), None), 9)
-    sent += control_event({"upToDate": True}, 9)
+    sent = TEXT.event(TEXT.pieces(slice_of(*contents), None), "0" * 19 + "9")
+    sent += control_event({"upToDate": True}, "0" * 19 + "9")
     data, control = parse_events(sent)
     expected = "".join(parts).replace("\r\n", "\n").replace("\r", "\n")
     assert (data.kind, data.text, data.id) == ("data", expected, f"{9:020d}")
@@ -103,7 +103,7 @@ def test_no_text_can_pose_as_an_event(parts: list[str]) -> None:
 def test_bytes_go_as_base64(contents: list[bytes]) -> None:
     assert BINARY.base64_events
     part = slice_of(*map(raw, contents))
-    [event] = parse_events(BINARY.event(BINARY.pieces(part, None), 1))
+    [event] = parse_events(BINARY.event(BINARY.pieces(part, None), "1"))
     assert base64.b64decode(event.text, validate=True) == b"".join(contents)
     assert BINARY.body(BINARY.pieces(part, None)) == b"".join(contents)
 
@@ -119,9 +119,9 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_events_of_json_are_json(values: list[Any], indent: int | None, topic: str) -> None:
     payloads = [wire.json_payload(json.dumps(v, indent=indent).encode()) for v in values]
     part = slice_of(*payloads, topic=topic, offset=3)
-    [event] = parse_events(JSON.event(JSON.pieces(part, None), 4))
+    [event] = parse_events(JSON.event(JSON.pieces(part, None), "4"))
     assert json.loads(event.text) == values
-    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), 4))
+    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), "4"))
     items = json.loads(event.text)
     assert [i["data"] for i in items] == values
     assert {i["topic"] for i in items} == {topic}

@@ -17,15 +17,12 @@ from workflow_streams.gateway.writing import appends
 from ..security.wire import serving
 from .hosts import hosting
 from .serving import GatewayProcess
+from .tokens import token
 
 Unique = Callable[[str], str]
 JSON = {"content-type": "application/json"}
 BYTES = {"content-type": "application/octet-stream"}
 MEBIBYTE = 1024 * 1024
-
-
-def token(offset: int) -> str:
-    return f"{offset:020d}"
 
 
 async def signals(handle: WorkflowHandle[object, object]) -> int:

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.gateway.listing import parse_page, prefixes_of, query_of
+from workflow_streams.gateway.listing import prefixes_of, query_of
 from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.security import Grant
 from workflow_streams.gateway.security.claims import Rule
@@ -187,8 +187,3 @@ def test_a_type_cannot_change_the_query() -> None:
     for bad in ('a"', "a'", "a`", "a\\", "a\n", "a" * 201):
         with pytest.raises(InvalidRequestError):
             query_of("all", [bad])
-
-
-def test_a_page_is_read_back() -> None:
-    assert parse_page(None) is None
-    assert parse_page("-_8=") == b"\xfb\xff"

@@ -96,7 +96,7 @@ def test_a_place_that_is_none_is_refused(place: str) -> None:
 
 def told(shape_type: str | None, pieces: list[bytes], offset: int) -> list[Any]:
     shape = ENVELOPES if shape_type is None else shape_of(shape_type)
-    events = shape.event(pieces, offset) + KEEP_ALIVE
+    events = shape.event(pieces, token_of(offset)) + KEEP_ALIVE
     places = asked("other", "a\n", places=("now", "-1"))
     [event] = parse_events(places.told(events, 1, shape))
     assert event.kind == "data"
@@ -117,7 +117,9 @@ def test_items_come_in_an_object_that_names_their_stream() -> None:
 
 def test_control_events_keep_their_fields_and_the_last_tells_the_end() -> None:
     places = asked("a", "b")
-    events = control_event({"gap": {"start": "0"}}, 3) + control_event({"streamClosed": True}, 4)
+    events = control_event({"gap": {"start": "0"}}, token_of(3)) + control_event(
+        {"streamClosed": True}, token_of(4)
+    )
     first, second = parse_events(places.told(events, 0, ENVELOPES, over=True))
     assert first.json == {
         "index": 0, "stream": "a", "streamNextOffset": token_of(3), "gap": {"start": "0"},

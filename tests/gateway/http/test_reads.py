@@ -13,12 +13,9 @@ from temporalio.client import Client
 
 from .hosts import ended, hosting, said
 from .serving import GatewayProcess, metric
+from .tokens import token
 
 Unique = Callable[[str], str]
-
-
-def token(offset: int) -> str:
-    return f"{offset:020d}"
 
 
 async def test_a_workflows_items_come_in_envelopes_with_the_bytes_they_were_published_as(

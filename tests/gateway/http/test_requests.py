@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, QueryParams
 
 from workflow_streams import Last, errors, wire
 from workflow_streams.gateway.frames import shape_of
+from workflow_streams.gateway.paths import Target, parse_path, parse_target, path_of
 from workflow_streams.gateway.problems import (
     InternalError,
     InvalidRequestError,
@@ -23,15 +24,11 @@ from workflow_streams.gateway.problems import (
 from workflow_streams.gateway.reading.caching import accepts_gzip
 from workflow_streams.gateway.refusals import RefusedError
 from workflow_streams.gateway.requests import (
-    Target,
     is_closing,
     parse_fork,
     parse_lifetime,
-    parse_path,
     parse_producer_headers,
     parse_read,
-    parse_target,
-    path_of,
 )
 from workflow_streams.gateway.writing import appends
 from workflow_streams.gateway.writing.appends import Append, signals_of
@@ -140,7 +137,7 @@ def test_a_slash_in_an_id_may_be_sent_either_way_but_not_before_cancel() -> None
 
 def test_a_mounted_gateway_finds_the_id_behind_its_prefix() -> None:
     scope = {"raw_path": b"/gate/v1/stream/a%20b", "path": "/gate/v1/stream/a b"}
-    assert parse_target(scope) == Target("a b")
+    assert parse_target({**scope, "root_path": "/gate"}) == Target("a b")
     assert parse_target({"path": "/v1/stream/a b"}) == Target("a b")
 
 

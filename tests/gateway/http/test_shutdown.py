@@ -15,6 +15,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from .events import Event, data_of
 from .serving import metric, running_gateway
 from .test_events import follow
+from .tokens import number, token
 
 Unique = Callable[[str], str]
 
@@ -38,7 +39,7 @@ class Viewer:
                         self.seen += event.json
                     else:
                         offset = event.json["streamNextOffset"]
-                        assert int(offset) == len(self.seen)
+                        assert number(offset) == len(self.seen)
                         last = event.json
             if "streamClosed" in last:
                 return
@@ -134,10 +135,10 @@ async def test_on_sigterm_every_viewer_gets_a_place_to_resume_at(
         for story in await asyncio.wait_for(asyncio.gather(*viewers), 100):
             assert data_of(story) == [1, 2, 3]
             assert story[-1].json["closing"] == "shutdown"
-            assert story[-1].json["streamNextOffset"] == f"{3:020d}"
+            assert story[-1].json["streamNextOffset"] == token(3)
         for answer in await asyncio.wait_for(asyncio.gather(*polls), 100):
             assert answer.status_code == 204
-            assert answer.headers["stream-next-offset"] == f"{3:020d}"
+            assert answer.headers["stream-next-offset"] == token(3)
         log = await ending
         assert "Traceback" not in log
         assert gateway.process.returncode in (0, -signal.SIGTERM)

@@ -282,7 +282,7 @@ def test_no_bytes_leave_their_item_in_an_answer_or_an_event(datas: list[bytes | 
         else:
             assert item["data"] == json.loads(data)
     part = Slice(0, [entry(data) for data in sent], None)
-    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), len(sent)))
+    [event] = parse_events(ENVELOPES.event(ENVELOPES.pieces(part, None), str(len(sent))))
     assert (event.kind, strict(event.text)) == ("data", items)
 
 

@@ -25,14 +25,12 @@ from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting
 from .serving import HOST_QUEUE, GatewayProcess, running_gateway
+from .tokens import number as offset_in
+from .tokens import token
 
 Unique = Callable[[str], str]
 JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain"}
-
-
-def token(offset: int) -> str:
-    return f"{offset:020d}"
 
 
 async def test_json_is_published_to_a_topic_of_a_workflows_stream(
@@ -233,7 +231,7 @@ async def test_two_gateways_that_write_at_once_give_answers_that_agree_with_the_
     assert log[0] == log[1]
     for offsets in taken:
         for item, after in offsets.items():
-            assert log[0][int(after) - 1] == item
+            assert log[0][offset_in(after) - 1] == item
     assert sorted(log[0]) == sorted(
         [item for offsets in taken for item in offsets] + [f"key {key}" for key in range(8)]
     )
@@ -260,7 +258,7 @@ async def test_a_hosted_stream_rolls_over_with_nothing_lost_or_double(
         for number in numbers:
             answer = await http.post(url, json=[[number, filling]])
             assert answer.status_code == 204
-            offsets[number] = int(answer.headers["stream-next-offset"]) - 1
+            offsets[number] = offset_in(answer.headers["stream-next-offset"]) - 1
             runs.add((await handle.describe()).run_id)
             if len(runs) == 3:
                 return

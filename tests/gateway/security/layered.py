@@ -16,6 +16,7 @@ from workflow_streams.gateway.layers.access import AccessMiddleware
 from workflow_streams.gateway.layers.cors import CorsMiddleware
 from workflow_streams.gateway.layers.faults import FaultMiddleware
 from workflow_streams.gateway.layers.headers import SecurityHeaderMiddleware, as_page
+from workflow_streams.gateway.layers.incoming import BodyRoom
 from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware, LimitSettings
 from workflow_streams.gateway.security import Authority, SecuritySettings
 from workflow_streams.gateway.telemetry.metrics import Metrics, metrics_endpoint
@@ -31,6 +32,7 @@ class Layered:
     ) -> None:
         limits, security = limits or LimitSettings(), security or SecuritySettings()
         self.connections = ConnectionLimits(limits)
+        self.room = BodyRoom(limits.max_total_body_bytes)
         self.metrics = Metrics(readers=lambda: 3)
         self.release = asyncio.Event()
         self.bodies: list[int] = []
@@ -55,7 +57,7 @@ class Layered:
                     credentials=security.cors_credentials,
                 ),
                 Middleware(FaultMiddleware),
-                Middleware(LimitMiddleware, limits, self.connections),
+                Middleware(LimitMiddleware, limits, self.connections, self.room),
             ],
         )
         self.app.state.authority = Authority(security)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workflow_streams.gateway.refusals import ForbiddenError
 from workflow_streams.gateway.security import Grant
-from workflow_streams.gateway.security.claims import Action, decide, parse_rules
+from workflow_streams.gateway.security.claims import Action, decide, is_limited, parse_rules
 
 RULES = parse_rules(
     [
@@ -193,3 +193,20 @@ def test_a_grant_knows_how_long_it_holds() -> None:
     assert Grant(topics=None, expires_at=None).seconds_left(5.0) is None
     grant = Grant(topics=None, expires_at=100.0)
     assert [grant.seconds_left(now) for now in (90.0, 100.0, 110.0)] == [10.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("action", "workflow_id", "limited"),
+    [
+        ("read", "order-1", True),
+        ("read", "order-7", False),  # one of its two rules is for all topics
+        ("write", "order-7", False),
+        ("write", "order-8", True),
+        ("cancel", "chat-1", False),
+        ("list", "", False),
+    ],
+)
+def test_rules_limit_topics_if_none_of_them_is_for_all(
+    action: Action, workflow_id: str, limited: bool
+) -> None:
+    assert is_limited(RULES, action, workflow_id) is limited

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workflow_streams.gateway.paths import parse_path
 from workflow_streams.gateway.refusals import (
     AmbiguousCredentialsError,
     ExpiredCredentialsError,
@@ -21,7 +22,6 @@ from workflow_streams.gateway.refusals import (
     InvalidCredentialsError,
     RefusedError,
 )
-from workflow_streams.gateway.requests import parse_path
 from workflow_streams.gateway.security import Authority, Secret, sign_url
 from workflow_streams.gateway.security.claims import Action
 from workflow_streams.gateway.security.signed_urls import UrlVerifier

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import math
 import os
@@ -11,24 +10,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...errors import UsageError
 from ..environment import values_in
+from ..paths import is_literal
+from ..problems import NoStreamError
 from ..refusals import (
-    BodyTimeoutError,
     BodyTooLargeError,
     HeadersTooLargeError,
+    NoRoomForBodyError,
     OverloadedError,
     RefusedError,
     TooManyConnectionsError,
     UrlTooLongError,
 )
 from ..responses import Sending, refuse
+from .incoming import BodyRoom, IncomingBody, check_body_size
 
 # A gateway at its limit is not to be restarted for it, and shows what it is busy with.
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
-_DRAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +41,15 @@ class LimitSettings:
         max_header_bytes: Names and values of all header fields together. Over it: 431.
         max_headers: Number of header fields. Over it: 431.
         max_body_bytes: Body of a request. Over it: 413.
+        max_total_body_bytes: Bodies of all requests together, from their first bytes until the
+            requests are answered; the first 64 KiB of each do not count. Over it, a body that has
+            been arriving for more than 5 seconds gives way (408); if there is none: 503.
         head_seconds: Time for a request's line and header fields to arrive, also the first on a
             new connection. Over it, the connection is closed (see :mod:`..serving`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
+        body_seconds: Time for all of a body to arrive. Over it: 408.
+        max_unread_bytes: Answers of more than 64 KiB that their clients are still taking in, all
+            together. Over it, the one whose client has been waited for longest breaks off.
         max_connections: Requests in progress, live ones included. Over it: 503.
         max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
             ones of one token's subject. Over it: 429. Behind a proxy, let the server take the
@@ -56,8 +63,11 @@ class LimitSettings:
     max_header_bytes: int = 32 * 1024
     max_headers: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
+    max_total_body_bytes: int = 32 * 1024 * 1024
     head_seconds: float = 10.0
     body_idle_seconds: float = 30.0
+    body_seconds: float = 300.0
+    max_unread_bytes: int = 256 * 1024 * 1024
     max_connections: int = 10_000
     max_connections_per_client: int = 2_000
     max_requests_per_second: float | None = None
@@ -76,12 +86,15 @@ class LimitSettings:
         """Refuse limits that let nothing through.
 
         Raises:
-            UsageError: One of them is not over zero, or has no end.
+            UsageError: One of them is not over zero, or has no end, or the largest body has no
+                room.
         """
         for name in self.__slots__:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} must be over 0")
+        if self.max_total_body_bytes < self.max_body_bytes:
+            raise UsageError("max_total_body_bytes must be at least max_body_bytes")
 
 
 class ConnectionLimits:
@@ -166,6 +179,7 @@ def check_head(scope: Scope, settings: LimitSettings) -> None:
     """Refuse a request whose URL, header fields or announced body are over the limits.
 
     Raises:
+        NoStreamError: 404; its path means something only when it is decoded.
         UrlTooLongError: 414.
         HeadersTooLargeError: 431.
         BodyTooLargeError: 413.
@@ -173,6 +187,8 @@ def check_head(scope: Scope, settings: LimitSettings) -> None:
     path = scope.get("raw_path") or scope["path"].encode()
     if len(path) + len(scope["query_string"]) > settings.max_url_bytes:
         raise UrlTooLongError(f"Path and query have at most {settings.max_url_bytes:,} bytes.")
+    if not is_literal(scope):
+        raise NoStreamError("There is nothing at this path.")
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     size = sum(len(name) + len(value) for name, value in headers)
     if len(headers) > settings.max_headers or size > settings.max_header_bytes:
@@ -182,12 +198,7 @@ def check_head(scope: Scope, settings: LimitSettings) -> None:
         )
     for name, value in headers:
         if name == b"content-length" and value.isdigit():
-            _check_body(int(value[:20]), settings)
-
-
-def _check_body(size: int, settings: LimitSettings) -> None:
-    if size > settings.max_body_bytes:
-        raise BodyTooLargeError(f"A body has at most {settings.max_body_bytes:,} bytes.")
+            check_body_size(int(value[:20]), settings)
 
 
 def route_path(scope: Scope) -> str:
@@ -200,19 +211,24 @@ class LimitMiddleware:
     """Enforces the limits on every request."""
 
     def __init__(
-        self, app: ASGIApp, settings: LimitSettings, connections: ConnectionLimits
+        self,
+        app: ASGIApp,
+        settings: LimitSettings,
+        connections: ConnectionLimits,
+        room: BodyRoom | None = None,
     ) -> None:
-        """Wrap ``app``."""
+        """Wrap ``app``; without ``room`` it makes its own, as large as the settings say."""
         self._app = app
         self._settings = settings
         self._connections = connections
+        self._room = room or BodyRoom(settings.max_total_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with the limit that it is over."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._settings)
+        body = IncomingBody(receive, self._settings, self._room)
         sending = Sending(send)
         try:
             check_head(scope, self._settings)
@@ -225,46 +241,7 @@ class LimitMiddleware:
         except RefusedError as refusal:
             if sending.started:
                 raise
-            too_large = isinstance(refusal, BodyTooLargeError)
-            await refuse(refusal, scope, send, before_end=body.drain if too_large else None)
-
-
-class _Body:
-    """A request's body on its way in."""
-
-    def __init__(self, receive: Receive, settings: LimitSettings) -> None:
-        self._receive = receive
-        self._settings = settings
-        self._size = 0
-        self._complete = False
-
-    async def receive(self) -> Message:
-        """Receive the next message, within the limits on size and pauses."""
-        if self._complete:
-            return await self._receive()  # waits for the client to leave; for as long as it stays
-        try:
-            async with asyncio.timeout(self._settings.body_idle_seconds):
-                message = await self._receive()
-        except TimeoutError:
-            raise BodyTimeoutError(
-                f"Nothing came for {self._settings.body_idle_seconds:g} seconds."
-            ) from None
-        self._count(message)
-        _check_body(self._size, self._settings)
-        return message
-
-    async def drain(self) -> None:
-        """Take in what is still on its way, within bounds, so that the client reads the answer.
-
-        A connection that is closed while its client still sends is reset, answer included.
-        """
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while not self._complete and self._size < 2 * self._settings.max_body_bytes:
-                    self._count(await self._receive())
-        except TimeoutError:
-            pass  # it has had its time
-
-    def _count(self, message: Message) -> None:
-        self._size += len(message.get("body", b""))
-        self._complete = message["type"] != "http.request" or not message.get("more_body", False)
+            still_sent = isinstance(refusal, BodyTooLargeError | NoRoomForBodyError)
+            await refuse(refusal, scope, send, before_end=body.drain if still_sent else None)
+        finally:
+            body.close()

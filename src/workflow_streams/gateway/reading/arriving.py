@@ -68,12 +68,13 @@ async def _arrive(gateway: Gateway, workflow_id: str, grant: Grant, seconds: flo
         name="wait for the workflow",
     )
     try:
-        either: set[asyncio.Future[None]] = {arriving, gateway.closing}
+        either: set[asyncio.Future[bool] | asyncio.Future[None]] = {arriving, gateway.closing}
         # While Temporal is away, nobody learns whether the workflow is there.
         patience = seconds + gateway.settings.temporal_seconds
         await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if arriving.done():
-            return arriving.result()
+            arriving.result()
+            return
         if gateway.closing.done():
             raise UnavailableError("The gateway is about to end; another one goes on.")
         raise ServerUnavailableError("Temporal did not answer in time")

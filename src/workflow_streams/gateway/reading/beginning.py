@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from ...events import Gap, Last
+from ...positions import Position
 from ...reader.runs import first_run_of
 from ..problems import NotOpenedError
 from ..requests import ReadQuery
@@ -51,7 +52,7 @@ async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
     """
     part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
     if query.place != "now" and not isinstance(query.place, Last):
-        reading = Reading(stream.feed, query.start, part_bytes=part_bytes)
+        reading = Reading(stream.feed, stream.start_at(query.start), part_bytes=part_bytes)
         reading.begin()
         return reading
     async with stream.held():
@@ -84,7 +85,7 @@ def place_before_opening(stream: Stream, query: ReadQuery) -> str:
     published until the client comes again would lie before "now" by then.
     """
     is_first = first_run_of(stream.described) == stream.described.run_id
-    return "-1" if is_first and not isinstance(query.place, int) else query.asked
+    return "-1" if is_first and not isinstance(query.place, int | Position) else query.asked
 
 
 class Beginning:

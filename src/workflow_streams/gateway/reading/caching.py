@@ -37,7 +37,7 @@ def still_true(known: str, stream: Stream, query: ReadQuery, grant: Grant) -> st
     for tag in re.findall(r'"([^"]*)"', known):
         end = tag.split(":")[2] if tag.count(":") >= 2 else ""
         if end.isascii() and end.isdigit():
-            etag = etag_of(stream, query.start, int(end), grant.topics, closed=True)
+            etag = etag_of(stream, query.offset, int(end), grant.topics, closed=True)
             if etag == f'W/"{tag}"':
                 return etag
     return None

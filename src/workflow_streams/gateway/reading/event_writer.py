@@ -8,7 +8,7 @@ from typing import Any
 from ...events import Gap, Rewind
 from ...reader.walk import Slice
 from ..frames import KEEP_ALIVE, Shape, Topics, control_event, gap_fields, rewind_fields
-from ..offsets import next_cursor
+from ..offsets import next_cursor, token_of
 from ..telemetry.metrics import LeaveReason, Metrics
 from .parts import Part
 from .runs import RunNews
@@ -46,8 +46,8 @@ class EventWriter:
         self._bytes = metrics.bytes.labels("sse")
         self._runs = runs
         self._cursor = cursor
-        self._position = 0
-        self._told: tuple[int, bool] | None = None
+        self._token = token_of(0)
+        self._told: tuple[str, bool] | None = None
 
     def events(self, part: Part) -> bytes:
         """Return the events of a part; empty if it changes nothing for the client."""
@@ -61,7 +61,7 @@ class EventWriter:
 
     def still_there(self) -> bytes:
         """Return what breaks the silence: news besides items, or the place to resume at."""
-        is_old = self._told is not None and self._told[0] != self._position
+        is_old = self._told is not None and self._told[0] != self._token
         if self._told is None or not (is_old or self._runs.pending()):
             return KEEP_ALIVE
         return self._control({"upToDate": True} if self._told[1] else {})
@@ -80,25 +80,26 @@ class EventWriter:
 
     def _shared(self, part: Part, step: Any) -> bytes:
         last = step is part.steps[-1]
-        end = step.offset + len(step.entries)
+        token = _token_after(step)
         # The slice of a viewer that came in between begins later in the same list.
         kind = (self.shape, self._topics, last, step.offset, _interval())
-        frame = self._frames.get(step.entries, kind, lambda: self._frame(step, end, last=last))
-        self._position = end
+        frame = self._frames.get(step.entries, kind, lambda: self._frame(step, token, last=last))
+        self._token = token
         if frame.items:
-            self._told = (end, True)
+            self._told = (token, True)
             self._items.inc(frame.items)
             self._bytes.inc(len(frame.data))
         return frame.data
 
-    def _frame(self, step: Slice, end: int, *, last: bool) -> Frame:
+    def _frame(self, step: Slice, token: str, *, last: bool) -> Frame:
         pieces = self.shape.pieces(step, self._topics)
         if not pieces:
             return Frame(b"", 0)
         fields: dict[str, Any] = {"streamCursor": next_cursor(None, time.time())}
         if last:
             fields["upToDate"] = True
-        return Frame(self.shape.event(pieces, end) + control_event(fields, end), len(pieces))
+        events = self.shape.event(pieces, token) + control_event(fields, token)
+        return Frame(events, len(pieces))
 
     def _own(self, part: Part) -> list[bytes]:
         events: list[bytes] = []
@@ -106,13 +107,13 @@ class EventWriter:
         for step in part.steps:
             if isinstance(step, Slice):
                 pieces += self.shape.pieces(step, self._topics)
-                self._position = step.offset + len(step.entries)
+                self._token = _token_after(step)
             elif isinstance(step, Gap | Rewind):
                 if pieces:
                     events += [self._data(pieces), self._control({})]
                     pieces = []
                 events.append(self._notice(step))
-        self._position = part.position
+        self._token = part.token
         fields: dict[str, Any] = {"upToDate": True} if part.up_to_date else {}
         if part.end is not None:
             fields |= {"streamClosed": True, "outcome": part.end.outcome}
@@ -129,14 +130,14 @@ class EventWriter:
     def _notice(self, step: Gap | Rewind) -> bytes:
         if isinstance(step, Gap):
             self._metrics.gaps.labels(step.reason).inc()
-            self._position = step.end
+            self._token = step.position
             return self._control({"gap": gap_fields(step)})
         self._metrics.rewinds.labels(step.reason).inc()
-        self._position = step.next_offset
+        self._token = step.position
         return self._control({"rewind": rewind_fields(step)})
 
     def _data(self, pieces: list[bytes]) -> bytes:
-        event = self.shape.event(pieces, self._position)
+        event = self.shape.event(pieces, self._token)
         self._items.inc(len(pieces))
         self._bytes.inc(len(event))
         return event
@@ -146,8 +147,12 @@ class EventWriter:
         if "streamClosed" not in fields:
             cursor = next_cursor(self._cursor, time.time())
             fields = {"streamCursor": cursor, **fields}
-        self._told = (self._position, bool(fields.get("upToDate")))
-        return control_event(fields, self._position)
+        self._told = (self._token, bool(fields.get("upToDate")))
+        return control_event(fields, self._token)
+
+
+def _token_after(step: Slice) -> str:
+    return token_of(step.offset + len(step.entries), step.tag)
 
 
 def _interval() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
+from ...positions import Position, position_at
 from ...reader.hub import Feed
 from ...reader.walk import Slice, Step, Walk
 from ..streams import Tip, end_of
@@ -24,12 +25,14 @@ class Part:
     Attributes:
         steps: What came, in order.
         position: Offset to go on at.
+        token: The same as a position of the library, which clients are given.
         up_to_date: Whether that was the head when the part was made.
         end: How the stream ended, if it has.
     """
 
     steps: list[Step]
     position: int
+    token: str
     up_to_date: bool
     end: End | None
 
@@ -37,7 +40,7 @@ class Part:
 class Reading:
     """Takes a walk in parts; close it with ``aclose()``."""
 
-    def __init__(self, feed: Feed, start: int, *, part_bytes: int) -> None:
+    def __init__(self, feed: Feed, start: int | Position, *, part_bytes: int) -> None:
         """Prepare; nothing is read before :meth:`begin`.
 
         Args:
@@ -45,7 +48,7 @@ class Reading:
             start: Where to begin.
             part_bytes: About how much a part holds; always at least one step.
         """
-        self.start = start
+        self.start = start.offset if isinstance(start, Position) else start
         self._walk = Walk(feed, start)
         self._steps = self._walk.steps()
         self._part_bytes = part_bytes
@@ -66,7 +69,7 @@ class Reading:
     @property
     def caught_up(self) -> bool:
         """Whether nothing is known that has not been taken."""
-        return self.position >= self.feed.head
+        return self.position >= self.feed.head and not self._walk.astray
 
     async def first_part(self, tip: Tip) -> Part:
         """Return what is there, up to ``tip`` at least if it fits in; no steps if nothing is.
@@ -107,11 +110,12 @@ class Reading:
     def _part(self) -> Part:
         steps, self._taken = self._taken, []
         self._size = self._notices = 0
+        position, up_to_date, end = self.position, self.caught_up, None
         if not steps:
-            return Part([], max(self.start, self.feed.base), True, None)
-        if isinstance(last := steps[-1], End):
-            return Part(steps, max(self.position, last.offset), True, last)
-        return Part(steps, self.position, self.caught_up, None)
+            position, up_to_date = max(self.start, self.feed.base), True
+        elif isinstance(last := steps[-1], End):
+            position, up_to_date, end = max(self.position, last.offset), True, last
+        return Part(steps, position, position_at(position, self._walk.tag), up_to_date, end)
 
     async def _more_before(self, tip: Tip) -> bool:
         """Whether there is another step, once the feed has come by the tip."""
@@ -144,7 +148,10 @@ class Reading:
 
     def _is_behind(self) -> bool:
         """Whether something that the feed has read is still to be taken."""
-        feed, start = self.feed, self.start
+        if self._walk.astray:
+            return True
+        # What it asked for may have been replaced; then it has begun at another offset.
+        feed, start = self.feed, 0 if self._walk.started.is_set() else self.start
         lost = 0 < start < feed.base and not self._taken
         return lost or max(start, self.position, feed.base) < feed.head
 

@@ -159,7 +159,7 @@ async def _tail(stream: Stream) -> Response:
 def _tip_headers(stream: Stream) -> dict[str, str]:
     headers = {
         "content-type": stream.shape.content_type,
-        "stream-next-offset": token_of(stream.feed.head),
+        "stream-next-offset": token_of(stream.feed.head, stream.feed.tag),
     }
     if stream.end is not None:
         headers |= end_headers(stream.end)
@@ -221,6 +221,13 @@ class _Answer:
     def _check(self, part: Part) -> None:
         """Refuse to begin where what was asked for is gone."""
         first = part.steps[0] if part.steps else None
+        if isinstance(first, Rewind) and first.reason == "replaced":
+            # A client of the protocol would put the new stream's items after the old one's.
+            raise GoneError(
+                "That is an offset of another stream that had this name. This one begins at "
+                f"{first.position}.",
+                headers=(("stream-base-offset", first.position),),
+            )
         if isinstance(first, Gap) and first.start == self._reading.start and self._reading.start:
             raise GoneError(
                 f"What stood there is {first.reason}; the stream goes on at {token_of(first.end)}.",
@@ -256,7 +263,7 @@ class _Answer:
     def _headers(self, part: Part) -> dict[str, str]:
         headers = {
             "content-type": self._stream.shape.content_type,
-            "stream-next-offset": token_of(part.position),
+            "stream-next-offset": part.token,
         }
         if part.up_to_date:
             headers["stream-up-to-date"] = "true"

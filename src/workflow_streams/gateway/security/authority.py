@@ -18,9 +18,10 @@ from ..refusals import (
     ForbiddenError,
     RefusedError,
 )
-from .claims import EVERYTHING, Action, decide
+from .claims import EVERYTHING, WHOLE_STREAM, Action, decide, is_limited
 from .grants import Access, Grant
 from .local import check_local
+from .pages import PageTokens
 from .patterns import check_workflow_id
 from .secrets import Secret
 from .settings import MIN_SECRET_BYTES, SecuritySettings
@@ -31,7 +32,12 @@ logger = logging.getLogger("workflow_streams.gateway")
 
 
 class Authority:
-    """Who may do what, by one set of settings."""
+    """Who may do what, by one set of settings.
+
+    Attributes:
+        settings: Which.
+        pages: Tokens of a listing's pages.
+    """
 
     def __init__(self, settings: SecuritySettings) -> None:
         """Load the keys.
@@ -43,6 +49,7 @@ class Authority:
         keys = settings.url_signing_keys or (Secret(secrets.token_bytes(MIN_SECRET_BYTES)),)
         self._signing_key = keys[0]
         self._urls = UrlVerifier(keys)
+        self.pages = PageTokens.from_settings(settings)
         self._tokens = TokenVerifier.from_settings(settings) if settings.has_token_keys else None
 
     async def authorize(
@@ -89,6 +96,8 @@ class Authority:
             if checked is None:
                 raise ForbiddenError(cause_for_log="the check said no")
             grant = checked
+        if action == "write":
+            _check_topics(grant, topics)
         # Last, since a check may return a grant that it has made itself.
         return replace(grant, varies_on=self._varies_on(grant))
 
@@ -110,17 +119,20 @@ class Authority:
             if action != "read":
                 raise ForbiddenError("A signed URL allows reading only.")
             allowed = decide(claims.rules, action, workflow_id, topics)
-            return _grant(claims, allowed, from_url=True)
+            limited = is_limited(claims.rules, action, workflow_id)
+            return _grant(claims, allowed, limited=limited, from_url=True)
         if self._tokens is not None:
             token = bearer_token(request.scope["headers"])
             if token is None:
                 raise AuthenticationRequiredError
             claims = self._tokens.verify(token)
-            return _grant(claims, decide(claims.rules, action, workflow_id, topics), from_url=False)
+            allowed = decide(claims.rules, action, workflow_id, topics)
+            limited = is_limited(claims.rules, action, workflow_id)
+            return _grant(claims, allowed, limited=limited, from_url=False)
         if not self.settings.requires_login and not self.settings.allow_anonymous:
             check_local(request, self.settings)
         allowed = decide(EVERYTHING, action, workflow_id, topics)
-        return Grant(topics=allowed, expires_at=None, rules=EVERYTHING)
+        return Grant(topics=allowed, expires_at=None, rules=EVERYTHING, limited=False)
 
     def sign(
         self,
@@ -182,9 +194,26 @@ def _access_parameter(request: HTTPConnection) -> str | None:
     return values[0] if values else None
 
 
-def _grant(claims: Claims, topics: frozenset[str] | None, *, from_url: bool) -> Grant:
+def _check_topics(grant: Grant, topics: frozenset[str]) -> None:
+    """Refuse a write beyond the topics that a check has left.
+
+    Raises:
+        ForbiddenError: It is about other topics, or about the stream as a whole.
+    """
+    if grant.topics is None:
+        return
+    if not topics:
+        raise ForbiddenError(WHOLE_STREAM)
+    if not grant.topics.issuperset(topics):
+        raise ForbiddenError
+
+
+def _grant(
+    claims: Claims, topics: frozenset[str] | None, *, limited: bool, from_url: bool
+) -> Grant:
     return Grant(
         topics=topics,
+        limited=limited,
         expires_at=claims.expires_at,
         subject=claims.subject,
         source="signed-url" if from_url else "token",

@@ -15,6 +15,10 @@ Action = Literal["read", "write", "cancel", "list", "metrics"]
 Allowed = Literal["read", "write", "cancel", "metrics"]
 
 ALL_ACTIONS: frozenset[Allowed] = frozenset(get_args(Allowed))
+WHOLE_STREAM = (
+    "The credentials allow writing to certain topics only. This concerns the stream as a whole: "
+    "making, closing or deleting it, or Stream-Seq, which is compared over all its writers."
+)
 _RULE_FIELDS = frozenset({"ids", "topics", "actions"})
 
 
@@ -91,7 +95,8 @@ def decide(
     A read that names no topic gets those that the rules allow, so that a page need not know
     how far its token reaches; a read that names one that is not allowed is refused, since an
     answer without it would look like a topic without items. A write that names no topic is
-    about the stream as a whole (create, close, delete) and takes a rule for all topics.
+    about the stream as a whole (create, close, delete, put in order by ``Stream-Seq``) and takes a
+    rule for all topics.
     Topics do not bear on ``cancel`` and ``list``.
 
     Raises:
@@ -109,7 +114,15 @@ def decide(
         return frozenset(topics) or None
     allowed = frozenset[str]().union(*(rule.topics or () for rule in allowing))
     if not topics and action == "write":
-        raise ForbiddenError("The credentials allow writing to certain topics only; name one.")
+        raise ForbiddenError(WHOLE_STREAM)
     if not allowed or not allowed.issuperset(topics):
         raise ForbiddenError("The credentials do not allow all of these topics.")
     return frozenset(topics) or allowed
+
+
+def is_limited(rules: Iterable[Rule], action: Action, workflow_id: str) -> bool:
+    """Whether rules allow ``action`` on certain topics of this workflow only, if they allow it."""
+    if action not in ("read", "write"):
+        return False
+    allowing = (rule for rule in rules if rule.covers(action, workflow_id))
+    return all(rule.topics is not None for rule in allowing)

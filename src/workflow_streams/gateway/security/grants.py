@@ -31,6 +31,8 @@ class Grant:
         source: Where the permission comes from.
         rules: All that the credentials allow, for listings.
         visible: Which of the ids that the rules allow a listing shows.
+        limited: Whether the credentials allow these topics only, and not just the request names
+            them. A check that makes a grant of its own may leave it as it is.
         varies_on: Header fields of the request by which the login tells users apart; empty where
             there is no login, and the answer is the same for everybody. The gateway sets it.
     """
@@ -42,6 +44,12 @@ class Grant:
     rules: tuple[Rule, ...] = ()
     visible: Callable[[str], bool] = field(default=_everything, repr=False)
     varies_on: tuple[str, ...] = ()
+    limited: bool = True
+
+    @property
+    def may_touch_all(self) -> bool:
+        """Whether it is for all topics of a stream, whichever the request names."""
+        return self.topics is None or not self.limited
 
     @property
     def is_private(self) -> bool:
@@ -102,6 +110,7 @@ class Grant:
         return replace(
             self,
             topics=kept,
+            limited=self.limited or topics is not None,
             expires_at=min(ends) if ends else None,
             subject=self.subject if subject is None else subject,
             visible=before if visible is None else lambda i: before(i) and visible(i),

@@ -6,8 +6,8 @@ import re
 
 from ..refusals import InvalidWorkflowIdError
 
-MAX_ID_CHARACTERS = 1000
-"""Temporal's own default limit (``limit.maxIDLength``)."""
+MAX_ID_BYTES = 1000
+"""Temporal's own default limit (``limit.maxIDLength``), in UTF-8."""
 
 _PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
 # U+FFFD is what servers make of bytes that are not UTF-8, of all of them alike.
@@ -101,11 +101,11 @@ def check_workflow_id(workflow_id: str) -> None:
     """
     if not workflow_id:
         raise InvalidWorkflowIdError("The workflow id is empty.")
-    if len(workflow_id) > MAX_ID_CHARACTERS:
-        raise InvalidWorkflowIdError(
-            f"A workflow id has at most {MAX_ID_CHARACTERS} characters; this has more."
-        )
     if _UNFIT.search(workflow_id):
         raise InvalidWorkflowIdError("The workflow id is not UTF-8, or has control characters.")
+    if len(workflow_id.encode()) > MAX_ID_BYTES:
+        raise InvalidWorkflowIdError(
+            f"A workflow id has at most {MAX_ID_BYTES:,} bytes in UTF-8; this has more."
+        )
     if any(part in (".", "..") for part in re.split(r"[/\\]", workflow_id)):
         raise InvalidWorkflowIdError("No part of a workflow id may be '.' or '..'.")

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from ..offsets import parse_place
 from ..problems import InvalidRequestError
 from ..refusals import BodyTooLargeError
+from ..sessions import gateway_of
 from .authority import Authority
 
 _MAX_BYTES = 64 * 1024
@@ -59,6 +60,12 @@ async def sign_endpoint(request: Request) -> Response:
         base=request.scope.get("root_path", ""),
         query=wanted.query,
     )
+    most = gateway_of(request).settings.limits.max_url_bytes
+    if len(url) - 1 > most:  # the question mark does not count
+        raise InvalidRequestError(
+            f"The URL would be longer than the {most:,} bytes that this gateway takes; name fewer "
+            "topics. Each stands in it twice."
+        )
     answer = {"url": url, "expires_at": expires_at}
     return JSONResponse(answer, headers={"cache-control": "no-store"})
 
@@ -81,6 +88,8 @@ def parse_sign_request(body: bytes) -> SignRequest:
         raise InvalidRequestError("workflow_id is a string.")
     if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
         raise InvalidRequestError("topics is a list of strings.")
+    if not all(map(_is_unicode, topics)):
+        raise InvalidRequestError("A topic has half of a character.")
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if seconds is not None and not (is_number and 1 <= seconds < float("inf")):
         raise InvalidRequestError("seconds is a number, at least 1.")
@@ -106,3 +115,8 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MAX_BYTES:
             raise BodyTooLargeError(f"This body has at most {_MAX_BYTES:,} bytes.")
     return body
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be sent in a URL: JSON's escapes can make halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

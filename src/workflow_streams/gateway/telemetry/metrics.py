@@ -73,6 +73,9 @@ class Metrics:
         self.failing_appends = counter(
             "failing_host_appends", "Appends to streams whose workflow's task has failed"
         )
+        self.failed_touches = counter(
+            "failed_touches", "Times that a stream could not be told that it is read"
+        )
         self.refused = counter("requests_refused", "Requests refused", "reason")
         self.reader_retries = counter("reader_retries", "Reads of history made again", "code")
         self.http_requests = counter(

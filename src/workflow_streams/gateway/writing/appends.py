@@ -25,6 +25,7 @@ from ...fold import Closed, Torn, Verdict
 from ...pacing import check_room, pace_of
 from ...reader.hub import Feed
 from ...rpc import is_too_large
+from ..offsets import token_of
 from ..problems import TooLargeError
 from ..streams import Stream, end_of
 
@@ -63,10 +64,22 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of a batch, and the stream's head after it."""
+    """What became of a batch.
+
+    Attributes:
+        verdict: That.
+        head: The stream's head after it.
+        tag: Makes a position of the head.
+    """
 
     verdict: Verdict
     head: int
+    tag: str
+
+    @property
+    def token(self) -> str:
+        """The head as clients are given it."""
+        return token_of(self.head, self.tag)
 
 
 async def append(stream: Stream, batch: Append) -> Appended:
@@ -131,7 +144,7 @@ async def _try(stream: Stream, batch: Append) -> Appended:
             raise ServerUnavailableError("The batch did not come by in the history") from err
     finally:
         feed.tagged.pop(tag, None)
-    return Appended(*verdict.result()) if verdict.done() else _after_end(feed, batch)
+    return Appended(*verdict.result(), feed.tag) if verdict.done() else _after_end(feed, batch)
 
 
 async def _send(stream: Stream, payload: Payload) -> None:
@@ -199,5 +212,5 @@ def _after_end(feed: Feed, batch: Append) -> Appended:
         verdict = fold.batch(
             batch.publisher_id, batch.sequence, count, close=batch.close, order=batch.order
         )
-        return Appended(verdict, fold.head)
-    return Appended(Closed(by_this=False), feed.head)
+        return Appended(verdict, fold.head, feed.tag)
+    return Appended(Closed(by_this=False), feed.head, feed.tag)

@@ -6,7 +6,7 @@ any other. The source's host counts its forks; with forks left, a deleted source
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from ... import wire
 from ...codec import memo_value
-from ...errors import StreamClosedError, StreamNotFoundError
+from ...errors import RequestRejectedError, StreamClosedError, StreamNotFoundError
 from ...events import Gap
 from ...hosted import (
     DELETE_UPDATE,
@@ -24,10 +24,11 @@ from ...hosted import (
     TOO_MANY_FORKS,
     HostSetup,
 )
+from ...positions import chain_digest
 from ...reader.walk import Slice
 from ...wire import Entry
 from ..frames import media_type
-from ..problems import ConflictError, GoneError, InvalidRequestError
+from ..problems import ConflictError, GoneError, InvalidRequestError, TooLargeError
 from ..reading.parts import Reading
 from ..refusals import ForbiddenError
 from ..requests import ForkQuery
@@ -35,6 +36,27 @@ from ..security import authorize
 from ..sessions import Gateway
 from ..streams import Stream
 from .bodies import content_payload
+
+MAX_INHERITED_BYTES = 256 * 1024 * 1024
+"""What a fork can begin with, as JSON: each item takes a third more than it has, and some 60 bytes.
+
+It is copied in one request, a signal and a verdict for each 1.25 MB.
+"""
+
+# The server's words for an Update whose workflow task has failed, as one does that rolls over when
+# something more has come.
+_INTERRUPTED = "due to unexpected workflow task failure"
+_TRIES = 5
+
+_TOO_LARGE = (
+    "A fork holds a copy of what it begins with, and this would be more than "
+    f"{MAX_INHERITED_BYTES:,} bytes: each value takes a third more than it has, and some 60 bytes. "
+    "Fork the stream at a lower offset."
+)
+
+
+class NotForkedError(ConflictError):
+    """The source is there, but a fork of it cannot come about."""
 
 
 class Source:
@@ -47,40 +69,80 @@ class Source:
         self._fork = fork
         self.setup = setup
 
-    async def inherited(self) -> list[Entry]:
-        """Return the items that the fork begins with.
+    @property
+    def chains(self) -> str:
+        """What the fork's setup says of the streams that it comes from."""
+        own = chain_digest(self._stream.first_run_id).hex()
+        return ",".join(filter(None, [own, self.setup.sources]))
+
+    async def count(self) -> int:
+        """Return with how many items the fork begins, once it is clear that they can be copied.
 
         Raises:
             InvalidRequestError: The place lies past what is there.
             ConflictError: Items before it are not there any more.
+            TooLargeError: They are more than :data:`MAX_INHERITED_BYTES`.
         """
         stream, fork = self._stream, self._fork
         async with stream.held():
             head = await stream.now()
             at = head if fork.offset is None else fork.offset
+            if fork.position and not stream.knows(fork.position):
+                raise ConflictError("That offset is of another stream that had this name.")
             past = fork.sub_offset
             whole = at + past if stream.shape.json else at + bool(past)
             if at > head or whole > head:
                 raise InvalidRequestError("The fork's offset lies past what is there.")
-            entries = await _entries_up_to(stream, whole)
-        if past and not stream.shape.json:
-            entries[-1] = _cut(entries[-1], past)
-        return entries
+            size = 0
+            async with aclosing(self._items(whole)) as items:
+                async for item in items:
+                    size += wire.entry_bytes(*item)
+                    if size > MAX_INHERITED_BYTES:
+                        raise TooLargeError(_TOO_LARGE)
+        return whole
+
+    async def beginning_with(self, count: int, own: Iterable[str]) -> AsyncGenerator[str]:
+        """Yield the first items of the source, and then the fork's own, in JSON text.
+
+        Raises:
+            NotForkedError: Items of the source are not there any more.
+        """
+        async with self._stream.held(), aclosing(self._items(count)) as items:
+            async for item in items:
+                yield wire.entry_json(*item)
+        for entry in own:
+            yield entry
+
+    async def _items(self, count: int) -> AsyncGenerator[Entry]:
+        """Yield the first items; of the last one, as much as the fork's sub-offset says."""
+        stream = self._stream
+        past = 0 if stream.shape.json else self._fork.sub_offset
+        at = 0
+        reading = Reading(stream.feed, 0, part_bytes=stream.settings.page_bytes)
+        async with aclosing(reading):
+            while at < count:
+                part = await reading.next_part()
+                for step in part.steps:
+                    if at == count:
+                        return
+                    if isinstance(step, Gap) or (isinstance(step, Slice) and step.offset != at):
+                        raise NotForkedError("Not all that was before that offset is still there.")
+                    for item in step.entries[: count - at] if isinstance(step, Slice) else ():
+                        at += 1
+                        yield _cut(item, past) if past and at == count else item
 
     async def note(self, workflow_id: str) -> None:
         """Have the source know of the fork; a closed one that has ended needs not.
 
         Raises:
-            ConflictError: It has too many.
+            NotForkedError: It has too many.
         """
-        handle = self._gateway.link.client.get_workflow_handle(self._stream.workflow_id)
-        update = handle.execute_update(FORK_UPDATE, workflow_id, result_type=bool)
         try:
             with suppress(StreamClosedError, StreamNotFoundError):
-                await self._gateway.link.call(update, self._stream.workflow_id)
+                await _update(self._gateway, self._stream.workflow_id, FORK_UPDATE, workflow_id)
         except WorkflowUpdateFailedError as err:
             if getattr(err.cause, "type", None) == TOO_MANY_FORKS:
-                raise ConflictError("The stream has as many forks as it can have.") from err
+                raise NotForkedError("The stream has as many forks as it can have.") from err
 
 
 @asynccontextmanager
@@ -113,10 +175,8 @@ async def deleted_for_forks(gateway: Gateway, stream: Stream) -> bool:
     """Delete a stream if it has forks, so that its name stays taken; return whether it has."""
     if not stream.running or not await memo_value(stream.described, FORKS_MEMO_KEY, int):
         return False
-    handle = gateway.link.client.get_workflow_handle(stream.workflow_id)
-    update = handle.execute_update(DELETE_UPDATE, result_type=bool)
     try:
-        return await gateway.link.call(update, stream.workflow_id)
+        return await _update(gateway, stream.workflow_id, DELETE_UPDATE)
     except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
         return False  # its host has ended meanwhile
 
@@ -128,20 +188,17 @@ async def fork_is_gone(gateway: Gateway, workflow_id: str, source: str) -> None:
         await gateway.link.call(handle.signal(FORK_GONE_SIGNAL, workflow_id), source)
 
 
-async def _entries_up_to(stream: Stream, end: int) -> list[Entry]:
-    entries: list[Entry] = []
-    reading = Reading(stream.feed, 0, part_bytes=stream.settings.page_bytes)
-    async with aclosing(reading):
-        while len(entries) < end:
-            part = await reading.next_part()
-            for step in part.steps:
-                if isinstance(step, Gap) or (
-                    isinstance(step, Slice) and step.offset > len(entries)
-                ):
-                    raise ConflictError("Not all that was before that offset is still there.")
-                if isinstance(step, Slice):
-                    entries += step.entries
-    return entries[:end]
+async def _update(gateway: Gateway, workflow_id: str, update: str, *arguments: str) -> bool:
+    """Send a host an Update; another time if it came right when the host rolled over."""
+    handle = gateway.link.client.get_workflow_handle(workflow_id)
+    for tries_left in reversed(range(_TRIES)):
+        call = handle.execute_update(update, args=arguments, result_type=bool)
+        try:
+            return await gateway.link.call(call, workflow_id)
+        except RequestRejectedError as err:
+            if not tries_left or _INTERRUPTED not in str(err):
+                raise
+    raise AssertionError  # the last try returns or raises
 
 
 def _cut(entry: Entry, size: int) -> Entry:

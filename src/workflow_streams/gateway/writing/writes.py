@@ -16,7 +16,6 @@ from ...fold import (
     Verdict,
 )
 from ..frames import Shape, media_type
-from ..offsets import token_of
 from ..problems import (
     ConflictError,
     InternalError,
@@ -42,6 +41,12 @@ from .appends import Append, Appended, append, publish
 from .bodies import read_entries
 
 _CLOSED: Headers = (("stream-closed", "true"),)
+_MISSING = "Batches of this producer that come before this one are missing."
+_FORGOTTEN = (
+    "The stream knows no batch of this producer in this epoch: batches that come before this one "
+    "are missing, or the stream has forgotten the producer, since many others have written after "
+    "it. What it wrote stands. A new epoch goes on, with Producer-Seq 0."
+)
 
 
 async def post(request: Request, workflow_id: str) -> Response:
@@ -49,9 +54,13 @@ async def post(request: Request, workflow_id: str) -> Response:
     topic = parse_topic(request.query_params)
     closing = is_closing(request.headers)
     producer = parse_producer_headers(request.headers)
-    # Closing is about the stream as a whole, whatever topic a last item may have.
-    topics = () if closing else (topic or DEFAULT_TOPIC,)
-    await authorize(request, "write", workflow_id, topics)
+    order = parse_order(request.headers)
+    # Closing is about the stream as a whole, whatever topic a last item may have. So is the order
+    # of its writers: the key of one bears on all others.
+    topics = () if closing or order is not None else (topic or DEFAULT_TOPIC,)
+    grant = await authorize(request, "write", workflow_id, topics)
+    if producer is not None and not grant.may_touch_all:
+        producer = producer.of_topic(topic or DEFAULT_TOPIC)
     gateway = gateway_of(request)
     body = await request.body()
     if not body and not closing:
@@ -77,7 +86,7 @@ async def post(request: Request, workflow_id: str) -> Response:
             producer.producer.publisher_id if producer is not None else "",
             producer.sequence + 1 if producer is not None else 0,
             closing,
-            parse_order(request.headers),
+            order,
         )
         appended = await append(stream, batch)
     metrics: Metrics = request.app.state.metrics
@@ -128,7 +137,7 @@ def _answer(
     appended: Appended, batch: Append, producer: ProducerBatch | None, has_body: bool
 ) -> Response:
     """Return the protocol's answer to a verdict."""
-    headers = {"stream-next-offset": token_of(appended.head), "cache-control": "no-store"}
+    headers = {"stream-next-offset": appended.token, "cache-control": "no-store"}
     sent = producer.sequence if producer is not None else 0
     if producer is not None:
         headers |= {
@@ -152,7 +161,7 @@ def _answer(
             raise InvalidRequestError("A producer's new epoch begins with Producer-Seq 0.")
         case OutOfSequence(expected):
             raise ConflictError(
-                "A batch of this producer is missing.",
+                _FORGOTTEN if expected == 1 else _MISSING,
                 headers=(
                     ("producer-expected-seq", str(expected - 1)),
                     ("producer-received-seq", str(sent)),
@@ -166,7 +175,7 @@ def _answer(
 
 
 def _next(appended: Appended) -> tuple[str, str]:
-    return ("stream-next-offset", token_of(appended.head))
+    return ("stream-next-offset", appended.token)
 
 
 async def cancel(request: Request, workflow_id: str) -> Response:
