@@ -8,8 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -21,6 +19,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from .contrib_hosts import ContribHost, ContribInput
 from .hosts import Host, HostInput, hosting, worker
 from .story import Follower, following, items, next_run, roll_over, run_id_of, send, story, told
+from .test_ends import DeletingServer, delete
 from .test_restarts import NONE, SOON, publish_one_by_one, reset
 
 
@@ -190,10 +189,15 @@ async def test_a_workflow_that_took_the_id_is_another_stream(
     assert pinned[0] == ("rewind", [(0, 1)], "replaced", 0)
 
 
-async def test_a_run_that_has_been_deleted_since_is_taken_back_whole(
-    client: Client, stranger: Client, unique: Any
-) -> None:
-    name = unique("gone")
+@pytest.mark.processes
+async def test_a_run_that_has_been_deleted_since_is_taken_back_whole(unique: Any) -> None:
+    async with DeletingServer() as server:
+        await taken_back_after_deletion(
+            await server.connect(), await server.connect(), unique("gone")
+        )
+
+
+async def taken_back_after_deletion(client: Client, stranger: Client, name: str) -> None:
     async with hosting(client, name, retry_policy=SOON) as handle:
         first = await run_id_of(handle)
         await send(client, name, "a", "b")
@@ -223,24 +227,6 @@ def parse_run(text: str) -> str:
     position = parse_position(text)
     assert isinstance(position, Position)
     return position.run_id
-
-
-async def delete(client: Client, name: str, run_id: str) -> None:
-    """Have a closed run deleted, as the namespace's retention does."""
-    request = DeleteWorkflowExecutionRequest(
-        namespace=client.namespace,
-        workflow_execution=WorkflowExecution(workflow_id=name, run_id=run_id),
-    )
-    await client.workflow_service.delete_workflow_execution(request)
-    handle = client.get_workflow_handle(name, run_id=run_id)
-    async with asyncio.timeout(100):
-        while True:
-            try:
-                async for _ in handle.fetch_history_events(page_size=1):
-                    break
-            except Exception:
-                return
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("order", ["roll", "fail"])

@@ -13,6 +13,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,6 +39,18 @@ def settings_of(told: dict[str, Any]) -> GatewaySettings:
     )
 
 
+def end_with_the_tests() -> None:
+    """Leave when whoever started this process is gone, however it went."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch the tests").start()
+
+
 def tell_objects() -> None:
     gc.collect()
     print(len(gc.get_objects()), flush=True)
@@ -53,4 +67,5 @@ async def main(address: str, told: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with_the_tests()
     asyncio.run(main(*sys.argv[1:]))
