@@ -192,6 +192,23 @@ async def test_a_server_that_ends_at_once_tells_why(tmp_path: Path) -> None:
     assert "unable to open database file" in caught.value.output
 
 
+async def test_of_a_server_that_says_much_the_first_and_the_last_words_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panic says what is the matter first, such as a port in use, and then shows where."""
+    talker = tmp_path / "temporal"
+    talker.write_text("#!/bin/sh\necho panic: why\nseq 100000\necho last words\nexit 2\n")
+    talker.chmod(0o755)
+    monkeypatch.setattr(server, "find_binary", lambda: str(talker))
+    with pytest.raises(ServerStartError, match="ended at once") as caught:
+        await EmbeddedServer().start()
+    output = caught.value.output
+    assert output.startswith("panic: why\n1\n2\n")
+    assert output.endswith("\n99999\n100000\nlast words")
+    assert "\n...\n" in output
+    assert len(output) < 13_000
+
+
 async def test_a_server_that_does_not_serve_in_time_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,9 +249,12 @@ async def test_what_is_not_delivered_is_told_at_flush_and_at_the_next_publish_an
 
 
 async def refused(handle: WorkflowHandle[Any, Any]) -> None:
-    """Wait until a signal was refused."""
+    """Wait until a signal was refused, and the workflow has been told so in a task of its own."""
+    was_refused = False
     async for event in handle.fetch_history_events(wait_new_event=True):
         if event.HasField("signal_external_workflow_execution_failed_event_attributes"):
+            was_refused = True
+        if was_refused and event.HasField("workflow_task_completed_event_attributes"):
             return
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from ._supervisor import GRACE_SECONDS, KILL
 
 _SUPERVISOR = Path(__file__).with_name("_supervisor.py")
+# Of what it writes, both ends are kept: a panic says what is the matter before it shows where.
+_HEAD_BYTES = 4096
 _TAIL_BYTES = 8192
 
 
@@ -22,7 +24,8 @@ class ServerProcess:
     def __init__(self, supervisor: asyncio.subprocess.Process) -> None:
         """Wrap a supervisor that has been started."""
         self._supervisor = supervisor
-        self._tail = b""
+        self._head = self._tail = b""
+        self._left_out = False
         assert supervisor.stdout is not None
         self._reading = asyncio.create_task(
             self._read(supervisor.stdout), name="embedded server's output"
@@ -54,18 +57,19 @@ class ServerProcess:
 
     @property
     def output(self) -> str:
-        """The tail of what it has written so far."""
-        return self._tail.decode(errors="replace").strip()
+        """What it has written so far: the beginning and the end, if it is long."""
+        between = b"\n...\n" if self._left_out else b""
+        return (self._head + between + self._tail).decode(errors="replace").strip()
 
     async def wait(self) -> str:
-        """Wait until the process is gone; return the tail of its output."""
+        """Wait until the process is gone; return its output, as :attr:`output` has it."""
         # Shielded: one waiter that is cancelled must not take the reading from the others.
         await asyncio.shield(self._reading)
         await self._supervisor.wait()
         return self.output
 
     async def end(self, *, at_once: bool = False) -> str:
-        """End the process and wait until it is gone; return the tail of its output.
+        """End the process and wait until it is gone; return its output.
 
         Args:
             at_once: Kill it, as a crash would.
@@ -88,4 +92,8 @@ class ServerProcess:
 
     async def _read(self, output: asyncio.StreamReader) -> None:
         while chunk := await output.read(4096):
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+            room = _HEAD_BYTES - len(self._head)
+            self._head += chunk[:room]
+            tail = self._tail + chunk[room:]
+            self._left_out = self._left_out or len(tail) > _TAIL_BYTES
+            self._tail = tail[-_TAIL_BYTES:]

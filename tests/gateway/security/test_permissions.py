@@ -41,19 +41,19 @@ async def test_without_a_token_nothing_is_told_not_even_what_there_is(
 async def test_a_token_for_other_streams_learns_nothing_of_this_one(
     gateway: GatewayProcess, http: httpx.AsyncClient, stream: str
 ) -> None:
-    other = reader_of("elsewhere-*")
+    other = reader_of("nobodys-own-*")
     for workflow_id in (
         stream,
         "not-" + stream,
-        "elsewhere-*/../" + stream,
-        "elsewhere-1/%2e%2e/" + stream,
+        "nobodys-own-*/../" + stream,
+        "nobodys-own-1/%2e%2e/" + stream,
     ):
         url = gateway.stream(workflow_id.replace("..", "%2e%2e"))
         answer = await http.get(url, headers=other)
         assert answer.status_code in (400, 403), answer.text
         assert "x" not in answer.headers.get("stream-next-offset", "")
     problem(await http.get(gateway.stream(stream), headers=other), 403, "forbidden")
-    problem(await http.get(gateway.stream("elsewhere-1"), headers=other), 404, "stream-not-found")
+    problem(await http.get(gateway.stream("nobodys-own-1"), headers=other), 404, "stream-not-found")
     listed = (await http.get(f"{gateway.url}/v1/streams", headers=other)).json()["streams"]
     assert listed == []
 

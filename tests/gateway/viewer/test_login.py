@@ -103,7 +103,7 @@ async def test_what_a_token_does_not_allow_is_said(
     looker = await new_looker(closed_gateway.url)
     await looker.open(stream)
     dialog = looker.page.get_by_role("dialog", name="Token")
-    await dialog.get_by_label("Bearer token").fill(token(60, ids="mine-*"))
+    await dialog.get_by_label("Bearer token").fill(token(60, ids="nobodys-own-*"))
     await dialog.get_by_role("button", name="Use it").click()
     await expect(looker.at("#note")).to_have_text("The credentials do not allow this.")
     await expect(looker.at("#list-status")).to_have_text("0 streams")
