@@ -89,7 +89,8 @@ class HostSetup:
         inherits: How many items of that stream it begins with.
         deleted: It has been deleted; this run only says so.
         sources: Of the streams that it comes from by forks, the digests of their chains, in
-            hexadecimal with commas: their positions count here, too.
+            hexadecimal with commas: their positions count here, too. An ``@`` and a number say up
+            to where, if that is not all that it began with.
     """
 
     content_type: str

@@ -8,7 +8,8 @@ readers keep to resume at is a position, such as::
 
 The offset comes first, padded with zeros, so that the positions of one run sort as strings. After
 the underscore stands a tag: the run id (a UUID, 16 bytes) and a digest of the id of the chain's
-first run (4 bytes), in URL-safe base64. Only this module reads it.
+first run (4 bytes), in URL-safe base64. A ``~`` and a number follow where activities have been
+retried right there, and so many of the rewinds have been told. Only this module reads all that.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LARGEST_OFFSET = 2**63 - 1
 
 _CHAIN_BYTES = 4
 _UUID_BYTES = 16
-_POSITION = re.compile(r"([0-9]{1,20})(?:_([A-Za-z0-9_-]{27}))?", re.ASCII)
+_POSITION = re.compile(r"([0-9]{1,20})(?:_([A-Za-z0-9_-]{27})(?:~([0-9]{1,6}))?)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,14 @@ class Position:
         offset: Offset of the next item.
         run_id: Run that what comes before it was read in.
         chain: Digest of the first run of that run's chain; see :func:`chain_digest`.
+        rewinds: How many rewinds of retried activities that stand at this offset, in this run,
+            have been told.
     """
 
     offset: int
     run_id: str
     chain: bytes
+    rewinds: int = 0
 
 
 def chain_digest(first_run_id: str) -> bytes:
@@ -65,9 +69,10 @@ def tag_of(first_run_id: str, run_id: str) -> str:
     return "_" + urlsafe_b64encode(run + chain_digest(first_run_id)).rstrip(b"=").decode()
 
 
-def position_at(offset: int, tag: str = "") -> str:
+def position_at(offset: int, tag: str = "", rewinds: int = 0) -> str:
     """Return the position at ``offset``; without a tag, it is no more than that number."""
-    return f"{offset:0{DIGITS}d}{tag}"
+    told = f"~{rewinds}" if tag and rewinds else ""
+    return f"{offset:0{DIGITS}d}{tag}{told}"
 
 
 def parse_position(text: str) -> Position | int:
@@ -83,4 +88,5 @@ def parse_position(text: str) -> Position | int:
     if tag is None:
         return offset
     data = urlsafe_b64decode(tag + "=")
-    return Position(offset, str(UUID(bytes=data[:_UUID_BYTES])), data[_UUID_BYTES:])
+    run_id, chain = str(UUID(bytes=data[:_UUID_BYTES])), data[_UUID_BYTES:]
+    return Position(offset, run_id, chain, int(match[3] or 0))

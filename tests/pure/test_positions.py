@@ -23,11 +23,12 @@ offsets = st.integers(0, LARGEST_OFFSET)
 runs = st.uuids().map(str)
 
 
-@given(offsets, runs, runs)
-def test_what_is_written_is_read(offset: int, first: str, run: str) -> None:
-    text = position_at(offset, tag_of(first, run))
-    assert parse_position(text) == Position(offset, run, chain_digest(first))
-    assert len(text) == 48
+@given(offsets, runs, runs, st.integers(0, 999_999))
+def test_what_is_written_is_read(offset: int, first: str, run: str, rewinds: int) -> None:
+    text = position_at(offset, tag_of(first, run), rewinds)
+    assert parse_position(text) == Position(offset, run, chain_digest(first), rewinds)
+    assert len(text) == 48 + (1 + len(str(rewinds)) if rewinds else 0)
+    assert position_at(offset, "", rewinds) == f"{offset:020d}"
     assert text.isascii()
     # Fit for URLs and header fields as they are.
     assert not set(text) & set(" ,;&=?/%+#\"'")
@@ -63,6 +64,9 @@ def test_without_a_run_there_is_no_tag(run: str) -> None:
         "1\n",
         "1_",
         "1_" + "a" * 26,
+        "1~1",
+        "1_" + "a" * 27 + "~",
+        "1_" + "a" * 27 + "~x",
         "1_" + "é" * 27,
         "\u0661",
         "9" * 20,

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.worker import Worker
 
-from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient
+from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient, wire
 from workflow_streams.errors import InvalidOffsetError, StreamNotFoundError, UsageError
 from workflow_streams.positions import Position, parse_position
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.testing.fixtures import StreamServer
 
 from .contrib_hosts import ContribHost, ContribInput
@@ -337,3 +339,47 @@ async def test_a_workflow_that_is_not_there_yet_is_waited_for(client: Client, un
         assert await later.end() == whole[2:]
     async with following(client, name, wait=patience, from_offset=LATEST) as after:
         assert await after.end() == whole[3:]
+
+
+async def test_a_rewind_is_told_once_to_who_resumes_at_its_position(
+    client: Client, stranger: Client, unique: Any
+) -> None:
+    """However many attempts begin at one offset, and whatever comes after them."""
+    name = unique("attempts")
+
+    async def attempt(number: int, *values: str) -> None:
+        publisher = ActivityPublisher("run", "act", Attempt(number, number)).publisher_id("x")
+        entries = [
+            wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
+            for value in values
+        ]
+        batch = RawValue(wire.batch_payload(entries, publisher, 1))
+        await client.get_workflow_handle(name).signal(wire.PUBLISH_SIGNAL, batch)
+
+    async with hosting(client, name) as handle:
+        await attempt(1, "a1")
+        for number in range(2, 6):
+            await attempt(number)
+        await had(client, name, 5)
+        second = await roll_over(handle)
+        for number in range(6, 9):
+            await attempt(number)
+        await attempt(9, "b9")
+        await send(client, name, "c")
+        await handle.signal(Host.order, "finish")
+        await handle.result()
+    stream = WorkflowStreamClient.create(client, name)
+    events = [event async for event in stream.follow()]
+    whole = [told(event) for event in events]
+    assert whole == [
+        (0, "a1"),
+        ("rewind", [(0, 1)], "attempt", 1),
+        *[("rewind", [], "attempt", 1)] * 7,
+        *items("b9", "c", start=1),
+        ("end", "completed", 3),
+    ]
+    assert parse_run(events[-1].position) == second
+    for reader in (client, stranger):
+        for count, event in enumerate(events, 1):
+            rest = await story(reader, name, from_position=event.position)
+            assert rest == (whole[count:] or whole[-1:]), count

@@ -27,6 +27,19 @@ from .temporal import TemporalLink
 _PATIENCE_SECONDS = 0.1
 
 
+def shared_with(setup: HostSetup) -> dict[str, int]:
+    """Return up to which offset a stream has the items of those that it comes from by forks.
+
+    They are named by the digests of their chains.
+    """
+    most = setup.inherits or 0
+    shared: dict[str, int] = {}
+    for source in filter(None, setup.sources.split(",")):
+        chain, _, own = source.partition("@")
+        shared[chain] = min(most, int(own)) if own.isdigit() else most
+    return shared
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A stream, as the server described it when the request came.
@@ -67,8 +80,11 @@ class Stream:
         return place.offset if isinstance(place, Position) and is_forked else place
 
     def _is_forked_at(self, position: Position) -> bool:
-        sources = self.setup.sources.split(",") if self.setup is not None else []
-        return position.chain.hex() in sources
+        """Whether what comes before a position is what the fork began with, too."""
+        if self.setup is None:
+            return False
+        shared = shared_with(self.setup).get(position.chain.hex())
+        return shared is not None and position.offset <= shared
 
     @property
     def task_headers(self) -> dict[str, str]:

@@ -58,6 +58,10 @@ class Walk:
         self._from = start.offset if isinstance(start, Position) else start
         # Who asked for no certain offset has lost nothing before the first item.
         self._expects = isinstance(self._from, int) and self._from > 0
+        # Rewinds of retried activities: how many have been told at which offset of this run, and
+        # how many are not told again to who resumes.
+        self._rewinds = (-1, 0)
+        self._known = 0 if self._resumed is None else self._resumed.rewinds
         self._forgiven = 0
         self._steps: deque[Step] = deque()
         self._ended = False
@@ -112,8 +116,14 @@ class Walk:
         """What makes a position of the offset that it has come to; empty before it has begun."""
         return "" if self._place is None else tag_of(self._first_run_id, self._place[0])
 
+    @property
+    def here(self) -> str:
+        """The position that it has come to."""
+        return self._position_at(self.position)
+
     def _position_at(self, offset: int) -> str:
-        return position_at(offset, self.tag)
+        at, rewinds = self._rewinds
+        return position_at(offset, self.tag, rewinds if offset == at else 0)
 
     async def _attach(self) -> None:
         """Find the way to the next moment, through the feed or apart from it."""
@@ -160,9 +170,13 @@ class Walk:
             await feed.learn_base(since)
         base, floor = feed.base, feed.floor or 0
         runs, gap = runs_of(feed), None
-        if max(start, base) < floor:
+        if max(start, base) < floor or self._begins_before(feed, floor):
             feed.detach(self._cursor)
             runs, run_id, gap = await find_run(feed, max(start, base))
+            resumed = self._resumed
+            if fate == "stands" and resumed is not None and gap is None:
+                # Rewinds at that very offset may stand at the end of that run.
+                run_id = next((r.run_id for r in runs if r.run_id == resumed.run_id), run_id)
             place = run_id, BEFORE_ALL
         else:
             place = feed.ring.place_before(max(feed.join_index, feed.ring.start))
@@ -177,6 +191,13 @@ class Walk:
         if gap is not None:
             self._miss(gap.end, gap.reason)
         self._go_on(feed, runs, *place)
+
+    def _begins_before(self, feed: Feed, floor: int) -> bool:
+        """Whether the ring may lack rewinds that stand where it resumes."""
+        resumed = self._resumed
+        if resumed is None or not 0 < resumed.offset == floor:
+            return False
+        return feed.ring.start > 0 or feed.ring[0].run_id != resumed.run_id
 
     async def _fate(self, feed: Feed, resumed: Position) -> Fate:
         """Return what has become of what it had when it left."""
@@ -258,6 +279,8 @@ class Walk:
             await history.aclose()
 
     def _deliver(self, moment: Moment) -> None:
+        if self._place is not None and self._place[0] != moment.run_id:
+            self._rewinds = (-1, 0)
         self._place = moment.run_id, moment.place
         if moment.gap is not None:
             self._miss(moment.gap.end, moment.gap.reason)
@@ -283,12 +306,12 @@ class Walk:
 
     def _rewind(self, rewind: Rewind) -> None:
         """Pass on a rewind, unless all that it concerns lies away from the position."""
-        rewind = replace(rewind, position=self._position_at(rewind.next_offset))
         if rewind.reason == "attempt":
             # Who is past it had it, or started behind it.
             if rewind.next_offset >= self.position:
-                self._steps.append(rewind)
+                self._rewind_attempt(rewind)
             return
+        rewind = replace(rewind, position=self._position_at(rewind.next_offset))
         self._forgiven = min(self._forgiven, self.feed.base)
         head = rewind.ranges[-1].stop if rewind.ranges else rewind.next_offset
         # Who waits for an offset that the stream had not come to waits on.
@@ -297,6 +320,17 @@ class Walk:
             # Never past what it has not had, so that a hole would show.
             self.position = min(self.position, rewind.next_offset)
             self._expects = True
+
+    def _rewind_attempt(self, rewind: Rewind) -> None:
+        offset = rewind.next_offset
+        at, rewinds = self._rewinds
+        self._rewinds = offset, (rewinds if at == offset else 0) + 1
+        resumed, place = self._resumed, self._place
+        is_there = resumed is not None and place is not None and place[0] == resumed.run_id
+        if resumed is not None and is_there and self._known and offset == resumed.offset:
+            self._known -= 1
+        else:
+            self._steps.append(replace(rewind, position=self._position_at(offset)))
 
     def _slice(self, chunk: Chunk) -> None:
         self._miss(max(chunk.offset, self.base), "truncated")

@@ -10,7 +10,10 @@ from typing import Any
 
 import httpx
 from temporalio.client import Client
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
+
+from workflow_streams import wire
+from workflow_streams.publisher_ids import ActivityPublisher, Attempt
 
 from .events import Event
 from .hosts import ended, hosting, said
@@ -132,6 +135,42 @@ async def test_a_retry_while_a_client_was_away_is_told_in_every_way_to_read(
         await ended(talks)
 
 
+async def test_many_rewinds_at_one_offset_are_told_page_by_page_and_none_twice(
+    gateway: GatewayProcess, http: httpx.AsyncClient, client: Client, unique: Unique
+) -> None:
+    """As of an activity that is tried again and again before it writes anything."""
+    name = unique("talks")
+    url = gateway.stream(name)
+    async with hosting(client, "Talks", name) as talks:
+        await talks.signal("say", args=["t", '"first"'])
+        for count in range(1, 51):
+            attempt = ActivityPublisher("run", "act", Attempt(count, count)).publisher_id("x")
+            await talks.signal(wire.PUBLISH_SIGNAL, RawValue(wire.batch_payload([], attempt, 1)))
+        await talks.signal("say", args=["t", '"last"'])
+        await said(talks, 2)
+        for live in ({}, {"live": "long-poll"}):
+            items, rewinds, answers = list[str](), list[int](), 0
+            place, is_level = "-1", False
+            while not is_level:
+                answer = await http.get(url, params={"offset": place, **live})
+                assert answer.status_code == 200
+                items += [item["data"] for item in answer.json()]
+                told_now = json.loads(answer.headers.get("stream-rewinds", "[]"))
+                rewinds += [rewind["attempt"] for rewind in told_now]
+                place, answers = answer.headers["stream-next-offset"], answers + 1
+                is_level = "stream-up-to-date" in answer.headers
+                assert answers < 10
+            assert items == ["first", "last"]
+            assert rewinds == list(range(2, 51))
+        async with follow(http, url) as source:
+            events = await source.until("upToDate")
+        ids = [event.id for event in events if told([event]) and event.kind == "control"]
+        assert len(set(ids)) == len(ids) == 49
+        async with follow(http, url, "-1", headers={"last-event-id": ids[30]}) as source:
+            rest = await source.until("upToDate")
+        assert told(rest) == [*[("attempt", [], 1)] * 18, "last"]
+
+
 async def test_a_fork_is_read_on_at_offsets_of_its_source(
     gateway: GatewayProcess, http: httpx.AsyncClient, new_stream: Callable[[], str]
 ) -> None:
@@ -147,6 +186,14 @@ async def test_a_fork_is_read_on_at_offsets_of_its_source(
     headers = {"stream-forked-from": httpx.URL(fork).path}
     assert (await http.put(twice, headers=headers)).status_code == 201
     assert (await http.get(twice, params={"offset": place})).json() == ["c"]
+    # Past the fork, the two have nothing in common.
+    past = (await http.post(source, headers=JSON, json=["d"])).headers["stream-next-offset"]
+    for forked in (fork, twice):
+        assert (await http.get(forked, params={"offset": past})).status_code == 410
+        async with follow(http, forked, past) as events:
+            assert told(await events.until("upToDate")) == [
+                ("replaced", [(0, 3)], 0), "a", "b", "c"
+            ]  # fmt: skip
     # But a place in another stream is none in this one.
     elsewhere = (await http.put(other, headers=JSON, json=["x"])).headers["stream-next-offset"]
     assert (await http.get(fork, params={"offset": elsewhere})).status_code == 410

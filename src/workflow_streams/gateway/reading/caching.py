@@ -18,12 +18,21 @@ _COMPRESSION_LEVEL = 5
 
 
 def etag_of(
-    stream: Stream, start: int, end: int, topics: frozenset[str] | None, *, closed: bool
+    stream: Stream,
+    start: int,
+    end: int,
+    topics: frozenset[str] | None,
+    *,
+    closed: bool,
+    notices: int = 0,
 ) -> str:
-    """Return the tag of an answer; weak, since the same content may be compressed or not."""
+    """Return the tag of an answer; weak, since the same content may be compressed or not.
+
+    ``notices`` counts its gaps and rewinds.
+    """
     # The same URL shows another content to one who may read other topics.
     seen = "" if topics is None else f":{_digest(topics)}"
-    mark = ":c" if closed else ""
+    mark = (f":n{notices}" if notices else "") + (":c" if closed else "")
     return f'W/"{stream.described.run_id}:{start}:{end}{seen}{mark}"'
 
 

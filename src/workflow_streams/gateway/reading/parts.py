@@ -77,10 +77,11 @@ class Reading:
         Raises:
             WorkflowStreamError: The stream cannot be read.
         """
-        while self._size < self._part_bytes and await self._more_before(tip):
-            if await self._take() or self._notices >= _MOST_NOTICES:
-                break
-        return self._part()
+        while self._size < self._part_bytes and self._notices < _MOST_NOTICES:
+            if not await self._more_before(tip) or await self._take():
+                return self._part()
+        # The feed may not have come by the tip yet, so that its head tells nothing.
+        return self._part(cut=True)
 
     async def next_part(self) -> Part:
         """Wait for something, and return it with all else that is there.
@@ -107,15 +108,17 @@ class Reading:
             self._size += sum(len(topic) + len(data) for topic, data in step.entries)
         return isinstance(step, End)
 
-    def _part(self) -> Part:
+    def _part(self, *, cut: bool = False) -> Part:
         steps, self._taken = self._taken, []
         self._size = self._notices = 0
-        position, up_to_date, end = self.position, self.caught_up, None
+        position, up_to_date, end = self.position, self.caught_up and not cut, None
         if not steps:
             position, up_to_date = max(self.start, self.feed.base), True
         elif isinstance(last := steps[-1], End):
             position, up_to_date, end = max(self.position, last.offset), True, last
-        return Part(steps, position, position_at(position, self._walk.tag), up_to_date, end)
+        walk = self._walk
+        token = walk.here if position == walk.position else position_at(position, walk.tag)
+        return Part(steps, position, token, up_to_date, end)
 
     async def _more_before(self, tip: Tip) -> bool:
         """Whether there is another step, once the feed has come by the tip."""

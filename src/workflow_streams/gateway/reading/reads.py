@@ -276,7 +276,12 @@ class _Answer:
 
     def _etag(self, part: Part) -> str:
         return etag_of(
-            self._stream, self._reading.start, part.position, self._topics, closed=bool(part.end)
+            self._stream,
+            self._reading.start,
+            part.position,
+            self._topics,
+            closed=bool(part.end),
+            notices=sum(isinstance(step, Gap | Rewind) for step in part.steps),
         )
 
     async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:

@@ -34,7 +34,7 @@ from ..refusals import ForbiddenError
 from ..requests import ForkQuery
 from ..security import authorize
 from ..sessions import Gateway
-from ..streams import Stream
+from ..streams import Stream, shared_with
 from .bodies import content_payload
 
 MAX_INHERITED_BYTES = 256 * 1024 * 1024
@@ -73,7 +73,7 @@ class Source:
     def chains(self) -> str:
         """What the fork's setup says of the streams that it comes from."""
         own = chain_digest(self._stream.first_run_id).hex()
-        return ",".join(filter(None, [own, self.setup.sources]))
+        return ",".join([own, *(f"{c}@{most}" for c, most in shared_with(self.setup).items())])
 
     async def count(self) -> int:
         """Return with how many items the fork begins, once it is clear that they can be copied.
