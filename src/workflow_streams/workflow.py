@@ -485,12 +485,17 @@ class WorkflowStream:
             for name, payload in workflow.info().raw_memo.items()
             if name != wire.MEMO_KEY
         )
-        largest = max((wire.entry_bytes(*entry) for entry in entries), default=0)
-        if own and own + largest > wire.MAX_ITEM_BYTES:
+        if not own:
+            return
+        sizes = [wire.entry_bytes(*entry) for entry in entries]
+        # A record holds one item, or as many as fit into a batch.
+        record = max(max(sizes, default=0), min(sum(sizes), wire.MAX_BATCH_BYTES))
+        if own + record > wire.MAX_ITEM_BYTES:
             raise ApplicationError(
-                f"An item of {largest:,} bytes does not fit beside the {own:,} bytes of this "
-                f"workflow's own memo: together they may have {wire.MAX_ITEM_BYTES:,}. Publish it "
-                "from an activity, or store it elsewhere and publish a reference",
+                f"An item of {max(sizes):,} bytes, or several of {sum(sizes):,}, do not fit beside "
+                f"the {own:,} bytes of this workflow's own memo: together they may have "
+                f"{wire.MAX_ITEM_BYTES:,}. Publish from an activity, or store what is large "
+                "elsewhere and publish a reference",
                 type="MemoFullError",
                 non_retryable=True,
             )

@@ -145,6 +145,11 @@ class Large:
         except ApplicationError as err:
             assert err.type == "MemoFullError"
             topic.publish(f"too large: {err.message[:10]}")
+            if workflow.memo_value("mine", type_hint=str)[0] == "z":
+                try:
+                    topic.publish_many(["x" * 20_000] * 10)
+                except ApplicationError as several:
+                    return several.type or ""
         await workflow.sleep(0.001)
         topic.publish("x" * 300_000)
         return "done"
@@ -161,6 +166,9 @@ async def test_an_item_that_does_not_fit_beside_the_workflows_own_memo_is_refuse
         assert await handle.result() == "done"
         plain = await client.start_workflow(Large.run, id=f"{name}-2", task_queue=name)
         assert await plain.result() == "done"
+        memo = {"mine": "z" * 1_850_000}
+        fuller = await client.start_workflow(Large.run, id=f"{name}-3", task_queue=name, memo=memo)
+        assert await fuller.result() == "MemoFullError"
     told = [line[1] for line in await story(client, name)][:-1]
     assert [told[0], told[1], len(told[2])] == ["first", "too large: An item of", 300_000]
     told = [line[1] for line in await story(client, f"{name}-2")][:-1]

@@ -139,7 +139,9 @@ def _lines(data: bytes) -> bytes:
     if b"\n" not in data and b"\r" not in data:
         return _line(data)
     text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return b"\n".join(map(_line, text.split(b"\n")))
+    # As a whole, since there may be millions of lines.
+    lines = text.replace(b"\n", b"\ndata:").replace(b"\ndata: ", b"\ndata:  ")
+    return _line(lines)
 
 
 def _line(data: bytes) -> bytes:
