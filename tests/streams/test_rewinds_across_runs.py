@@ -135,6 +135,8 @@ async def test_what_was_truncated_is_not_carried_along(
         await other.begin()
         await activity.publish("a", "b")
         await other.publish("c", "d")
+        # In a run's first task, a handler would not see them yet.
+        assert await handle.query(wire.OFFSET_QUERY, result_type=int) == 4
         await handle.signal(Host.truncate, 3)
         await send(client, name, "e")
         run = await roll_over(handle)

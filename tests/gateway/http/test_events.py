@@ -75,6 +75,19 @@ async def test_headers_keep_proxies_from_holding_events_back(
         assert b"retry:" in source.raw
 
 
+async def test_who_has_had_all_in_one_large_event_is_told_to_be_up_to_date(
+    gateway: GatewayProcess, http: httpx.AsyncClient, new_stream: Callable[[], str]
+) -> None:
+    url = new_stream()
+    values = [f"{number} {'x' * 1000}" for number in range(600)]
+    await http.put(url, json=values)
+    async with asyncio.timeout(100), follow(http, url) as source:
+        assert data_of(await source.until("upToDate")) == values
+    page = await http.get(url)
+    assert page.json() == values
+    assert page.headers["stream-up-to-date"] == "true"
+
+
 async def test_events_tell_the_whole_story_up_to_the_outcome(
     gateway: GatewayProcess, http: httpx.AsyncClient, client: Client, unique: Unique
 ) -> None:

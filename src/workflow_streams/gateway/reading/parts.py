@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import StreamNotFoundError
@@ -80,8 +80,11 @@ class Reading:
         while self._size < self._part_bytes and self._notices < _MOST_NOTICES:
             if not await self._more_before(tip) or await self._take():
                 return self._part()
-        # The feed may not have come by the tip yet, so that its head tells nothing.
-        return self._part(cut=True)
+        # Before the feed has come by the tip, its head does not tell whether this was all. To ask
+        # for more moves the walk on, so that the part is made first.
+        part = self._part(cut=True)
+        more = await self._more_before(tip)
+        return part if more else replace(part, up_to_date=part.position >= self.feed.head)
 
     async def next_part(self) -> Part:
         """Wait for something, and return it with all else that is there.
