@@ -48,7 +48,9 @@ class ShownHost:
         self.order = order
 
     @workflow.signal
-    def truncate(self, up_to: int) -> None:
+    async def truncate(self, up_to: int) -> None:
+        # In a run's first task, it does not see yet what has come with it.
+        await workflow.wait_condition(lambda: self.stream.head >= up_to)
         self.stream.truncate(up_to)
 
 
