@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 import typer
 from temporalio.client import Client
 
-from workflow_streams import Last, WorkflowStreamClient
+from workflow_streams import LATEST, Last, WorkflowStreamClient
+from workflow_streams.cli.actions.tail import Tail, tail
 from workflow_streams.cli.tail import start_of
+from workflow_streams.errors import StreamNotFoundError
 from workflow_streams.positions import Position, parse_position
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.reader import arrival
 
 from .command import Cli, Done
 from .hosts import Streams, batch, json_item, payload
@@ -271,6 +275,49 @@ async def test_it_waits_for_a_workflow_that_is_not_there_yet(cli: Cli, streams: 
         b"     0  own       a\n-- end: completed, head 1\n",
         b"",
     )
+
+
+async def test_of_a_workflow_that_it_has_waited_for_it_shows_all(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also with --from latest: whatever there is has come since. Within this process, since nothing
+    outside of it tells when it has begun to wait."""
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        monkeypatch.delenv(name)
+    address = streams.client.service_client.config.target_host
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", address)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", streams.client.namespace)
+    waits = asyncio.Event()
+    ask = arrival.describe
+
+    async def describe(*of: Any) -> Any:
+        try:
+            return await ask(*of)
+        except StreamNotFoundError:
+            waits.set()
+            raise
+
+    monkeypatch.setattr(arrival, "describe", describe)
+    wanted = Tail(
+        workflow_id=f"{streams.queue}-late",
+        run_id=None,
+        topics=[],
+        start=LATEST,
+        follow=True,
+        wait_seconds=100,
+        as_json=False,
+        timestamps=False,
+    )
+    tailing = asyncio.create_task(tail(wanted))
+    waiting = asyncio.create_task(waits.wait())
+    await asyncio.wait({waiting, tailing}, timeout=100, return_when=asyncio.FIRST_COMPLETED)
+    assert waits.is_set()
+    host = await streams.start("late", "a", "b")
+    assert host.id == wanted.workflow_id
+    assert await asyncio.wait_for(tailing, 100) == 0
+    out = capfd.readouterr().out
+    assert out == "     0  own       a\n     1  own       b\n-- end: completed, head 2\n"
 
 
 async def test_it_follows_over_a_rollover_and_shows_what_comes_as_it_comes(

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, Generic, TypeVar, cast
 
 from ..errors import DecodeError
-from ..events import Gap, Item, Last
+from ..events import Gap, Item
 from .hub import Feed
 from .outage import bounded
-from .walk import Slice, Start, Step, Walk
+from .walk import Slice, Start, Step, Walk, start_after_waiting
 
 T = TypeVar("T")
 Decode = Callable[[str, str], Any]
@@ -86,9 +86,8 @@ class Subscription(Generic[T]):
         if self._closed:
             raise StopAsyncIteration
         if self._walk is None:
-            waited = self._arrival is not None and await self._arrival()
-            if waited and isinstance(self._start, Last):
-                self._start = 0  # all that there is has come since it began to wait
+            if self._arrival is not None and await self._arrival():
+                self._start = start_after_waiting(self._start)
             self._walk = Walk(self._make_feed(), self._start)
         if self._steps is None:
             self._steps = self._walk.steps()

@@ -58,8 +58,8 @@ class Walk:
         self._from = start.offset if isinstance(start, Position) else start
         # Who asked for no certain offset has lost nothing before the first item.
         self._expects = isinstance(self._from, int) and self._from > 0
-        # Rewinds of retried activities: how many have been told at which offset of this run, and
-        # how many are not told again to who resumes.
+        # Rewinds of retried activities: the offset in this run that the last ones stand at, with
+        # how many of them have been read, and how many a reader that resumes has been told before.
         self._rewinds = (-1, 0)
         self._known = 0 if self._resumed is None else self._resumed.rewinds
         self._forgiven = 0
@@ -322,12 +322,13 @@ class Walk:
             self._expects = True
 
     def _rewind_attempt(self, rewind: Rewind) -> None:
-        offset = rewind.next_offset
+        """Pass it on, unless it was told before the reader went away."""
+        assert self._place is not None
+        offset, resumed = rewind.next_offset, self._resumed
         at, rewinds = self._rewinds
         self._rewinds = offset, (rewinds if at == offset else 0) + 1
-        resumed, place = self._resumed, self._place
-        is_there = resumed is not None and place is not None and place[0] == resumed.run_id
-        if resumed is not None and is_there and self._known and offset == resumed.offset:
+        here = self._place[0], offset
+        if self._known and resumed is not None and here == (resumed.run_id, resumed.offset):
             self._known -= 1
         else:
             self._steps.append(replace(rewind, position=self._position_at(offset)))
@@ -340,6 +341,14 @@ class Walk:
             self._steps.append(Slice(self.position, entries, chunk.time, self.tag))
             self.position = chunk.end
             self._expects = True
+
+
+def start_after_waiting(start: Start) -> Start:
+    """Return where to start in a workflow that has been waited for.
+
+    Whatever it holds has come since, so that ``LATEST`` and ``Last(n)`` mean all of it.
+    """
+    return 0 if isinstance(start, Last) else start
 
 
 def start_at(offset: int | Last, position: str | None = None) -> Start:

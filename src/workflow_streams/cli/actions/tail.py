@@ -11,7 +11,7 @@ from ...events import End
 from ...reader.arrival import wait_for_workflow
 from ...reader.hub import Feed, feed_of
 from ...reader.tip import wait_for_tip
-from ...reader.walk import Start, Step, Walk
+from ...reader.walk import Start, Step, Walk, start_after_waiting
 from ..exits import Exit
 from ..output import Output, say
 from .connection import open_client
@@ -44,10 +44,10 @@ async def tail(wanted: Tail) -> int:
         else AsText(wanted.topics, output.style, timestamps=wanted.timestamps)
     )
     client = await open_client()
-    if wanted.wait_seconds:
-        seconds = wanted.wait_seconds
-        await wait_for_workflow(client, wanted.workflow_id, wanted.run_id, seconds)
-    walk = Walk(feed_of(client, wanted.workflow_id, wanted.run_id), wanted.start)
+    start, workflow = wanted.start, (wanted.workflow_id, wanted.run_id)
+    if wanted.wait_seconds and await wait_for_workflow(client, *workflow, wanted.wait_seconds):
+        start = start_after_waiting(start)
+    walk = Walk(feed_of(client, *workflow), start)
     steps = walk.steps() if wanted.follow else _to_head(walk)
     catch_up = CatchUp(walk, beside_items=not output.apart)
     with output.watched():
