@@ -34,7 +34,7 @@ OTHERS = {
     "gateway.layers.cors._MAX_AGE_SECONDS",
     "gateway.reading.shared_frames._FRAME_BYTES",
     "gateway.security.settings.MIN_SECRET_BYTES",
-    "gateway.security.signing._MOST_SECONDS",
+    "gateway.security.signing.MOST_SECONDS",
     "gateway.settings.GatewaySettings.compress_from_bytes",
     "gateway.writing.bodies._LARGE_BYTES",
     "gateway.writing.bodies._MOST_AT_ONCE",

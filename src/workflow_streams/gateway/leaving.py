@@ -1,7 +1,7 @@
 """Notices that the server of the application is about to end, whichever server that is.
 
 A server runs the end of the application's lifespan only when all connections have ended, and an
-event stream does not end by itself for a minute. So viewers have to be sent away before.
+event stream does not end by itself for an hour. So viewers have to be sent away before.
 """
 
 from __future__ import annotations

@@ -14,13 +14,14 @@ from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 from .. import wire
 from ..codec import memo_value
 from ..errors import CodecError, StreamNotFoundError
-from ..hosted import EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
+from ..hosted import SETUP_MEMO_KEY, HostSetup
 from .paths import path_of
 from .problems import InvalidRequestError
 from .requests import parse_integer, single
 from .security import Authority, Grant, authorize
 from .security.patterns import MAX_ID_BYTES
 from .sessions import Gateway, gateway_of
+from .streams import is_gone
 
 _MOST = 1000
 _USUAL = 100
@@ -154,7 +155,7 @@ async def _entry(
 
 async def _is_gone(gateway: Gateway, execution: WorkflowExecution, setup: HostSetup) -> bool:
     """Whether a stream that was made by PUT is no more, though its runs still stand."""
-    if setup.deleted or await memo_value(execution, EXPIRED_MEMO_KEY, bool):
+    if await is_gone(execution, setup):
         return True
     if execution.status != WorkflowExecutionStatus.TERMINATED:
         return False

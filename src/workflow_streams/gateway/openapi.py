@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .reading.places import MOST_STREAMS
+from .security.signing import MOST_SECONDS
 
 Json = dict[str, Any]
 
@@ -342,8 +343,9 @@ def _sign() -> Json:
         "properties": {
             "workflow_id": {"type": "string"},
             "topics": {"type": "array", "items": {"type": "string"}},
-            "seconds": {"type": "number", "minimum": 1},
+            "seconds": {"type": "number", "minimum": 1, "maximum": MOST_SECONDS},
             "live": {"enum": ["sse", "long-poll"]},
+            "offset": {"type": "string", "description": _OFFSET},
         },
     }
     signed = {

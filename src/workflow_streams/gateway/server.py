@@ -31,7 +31,7 @@ class GatewayServer(uvicorn.Server):
     """A uvicorn server that sends viewers away before it waits for them to go.
 
     uvicorn ends the application only when all connections have ended, and an event stream does
-    not end by itself for a minute.
+    not end by itself for an hour.
     """
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:

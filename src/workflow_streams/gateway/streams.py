@@ -8,7 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
 
 from ..codec import memo_value
 from ..events import End
@@ -123,7 +127,7 @@ class Stream:
     @property
     def end(self) -> End | None:
         """How it ended, as far as the feed has come."""
-        return end_of(self.feed)
+        return self.feed.end
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -243,11 +247,6 @@ async def found(
         yield Stream(feed, setup, described, settings, link)
 
 
-def end_of(feed: Feed) -> End | None:
-    """Return how a stream ended, once its feed has read that; it stops only a moment later."""
-    return feed.end
-
-
 async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
     """Return what a stream was made with by PUT; None for a workflow of the user's.
 
@@ -257,7 +256,7 @@ async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
     return await memo_value(described, SETUP_MEMO_KEY, HostSetup)
 
 
-async def is_gone(described: WorkflowExecutionDescription, setup: HostSetup) -> bool:
+async def is_gone(described: WorkflowExecution, setup: HostSetup) -> bool:
     """Whether a stream made by PUT has been deleted or has expired."""
     if setup.deleted or await memo_value(described, EXPIRED_MEMO_KEY, bool):
         return True

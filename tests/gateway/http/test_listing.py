@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.security import Grant
 from workflow_streams.gateway.security.claims import Rule
 from workflow_streams.gateway.security.patterns import Pattern
+from workflow_streams.hosted import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting
@@ -91,6 +93,25 @@ async def test_streams_are_listed_with_their_state_and_nothing_else_is(
         assert contrib.keys() == {*running, names["ContribTalks"]}
         for entry in entries.values():
             assert (await http.get(gateway.url + entry["url"])).status_code == 200
+
+
+async def test_what_has_expired_is_not_listed_although_no_worker_has_ended_it(
+    stream_server: StreamServer, http: httpx.AsyncClient, client: Client, unique: Unique
+) -> None:
+    """A URL that answers 404 is none to be shown."""
+    name = unique("expiring")
+    how = {"host_worker": False, "host_task_queue": name}
+    with running_gateway(stream_server.address, **how) as nobody:
+        async with host_worker(client, task_queue=name):
+            soon = datetime.now(timezone.utc) + timedelta(seconds=5)
+            headers = {"stream-expires-at": soon.isoformat()}
+            assert (await http.put(nobody.stream(f"{name}-1"), headers=headers)).status_code == 201
+            assert (await http.put(nobody.stream(f"{name}-2"))).status_code == 201
+            while f"{name}-2" not in await listed(http, nobody, prefix=name):
+                await asyncio.sleep(0.05)
+        while (await http.get(nobody.stream(f"{name}-1"))).status_code != 404:
+            await asyncio.sleep(0.05)
+        assert (await listed(http, nobody, prefix=name)).keys() == {f"{name}-2"}
 
 
 async def test_ids_are_found_by_their_prefix_whatever_stands_in_it(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_streams.gateway.paths import parse_path
+from workflow_streams.gateway.paths import Target, parse_path
 from workflow_streams.gateway.refusals import (
     AmbiguousCredentialsError,
     ExpiredCredentialsError,
@@ -58,11 +58,17 @@ async def test_a_signed_url_reads_its_stream_without_a_header() -> None:
 
 
 def test_an_id_that_ends_like_a_command_is_still_an_id() -> None:
-    for workflow_id, path in [("a/b", "a/b"), ("a/cancel", "a%2Fcancel"), ("a/b?c", "a/b%3Fc")]:
+    for workflow_id, path in [
+        ("a/b", "a/b"),
+        ("a/cancel", "a%2Fcancel"),
+        ("a/b?c", "a/b%3Fc"),
+        ("__ds", "%5F%5Fds"),
+        ("__ds/x", "%5F%5Fds%2Fx"),
+    ]:
         url = sign_url(workflow_id, key=KEY, expires_at=LATER)
         assert urlsplit(url).path == f"/v1/stream/{path}"
         assert parse_path(path).workflow_id == workflow_id
-        assert not parse_path(path).cancel
+        assert parse_path(path) == Target(workflow_id)
 
 
 async def test_it_reads_on_from_any_place_of_the_stream() -> None:

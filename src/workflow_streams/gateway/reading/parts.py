@@ -12,7 +12,7 @@ from ...events import End, Gap, Rewind
 from ...positions import Position, position_at
 from ...reader.hub import Feed
 from ...reader.walk import Slice, Step, Walk
-from ..streams import Tip, end_of
+from ..streams import Tip
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20
@@ -191,7 +191,7 @@ class Reading:
 
     def _is_over(self) -> bool:
         """Whether an end, or what stopped the feed, is still to be taken."""
-        return self.feed.done or end_of(self.feed) is not None
+        return self.feed.done or self.feed.end is not None
 
 
 class Waiting:

@@ -10,10 +10,11 @@ and spelling of the same id, and with no other id, no further topic, and nothing
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import jwt
 
+from ..paths import path_of
 from .keys import shared_secret
 from .patterns import exactly
 from .secrets import Secret
@@ -24,7 +25,6 @@ ACCESS_PARAMETER = "access"
 
 _AUDIENCE = "workflow-streams-gateway"
 _CLAIM = "streams"
-_STREAM_PATH = "/v1/stream/"
 _MAX_BYTES = 8192
 
 
@@ -58,9 +58,7 @@ def sign_url(
         payload["sub"] = subject
     token = jwt.encode(payload, key.reveal(), "HS256", headers={"typ": SIGNED_URL_TYPE})
     parameters = urlencode([*query, (ACCESS_PARAMETER, token)])
-    # Proxies like plain slashes better, but a path that ends with /cancel means something else.
-    kept = "" if workflow_id.endswith("/cancel") else "/"
-    return f"{base}{_STREAM_PATH}{quote(workflow_id, safe=kept)}?{parameters}"
+    return f"{base}{path_of(workflow_id)}?{parameters}"
 
 
 class UrlVerifier:

@@ -17,7 +17,7 @@ from .authority import Authority
 
 _MAX_BYTES = 64 * 1024
 # A century: more than that, and no number that has no end.
-_MOST_SECONDS = 100 * 365 * 24 * 3600
+MOST_SECONDS = 100 * 365 * 24 * 3600
 _FIELDS = frozenset({"workflow_id", "topics", "seconds", "live", "offset"})
 
 
@@ -93,7 +93,7 @@ def parse_sign_request(body: bytes) -> SignRequest:
     if not all(map(_is_unicode, topics)):
         raise InvalidRequestError("A topic has half of a character.")
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and 1 <= seconds <= _MOST_SECONDS):
+    if seconds is not None and not (is_number and 1 <= seconds <= MOST_SECONDS):
         raise InvalidRequestError("seconds is a number, from 1 to a century.")
     if live not in (None, "sse", "long-poll"):
         raise InvalidRequestError("live is 'sse' or 'long-poll'.")

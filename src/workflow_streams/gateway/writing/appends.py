@@ -27,7 +27,7 @@ from ...reader.hub import Feed
 from ...rpc import is_too_large
 from ..offsets import token_of
 from ..problems import TooLargeError
-from ..streams import Stream, end_of
+from ..streams import Stream
 
 MAX_BATCH_BYTES = 24 * 1024 * 1024
 """A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
@@ -130,7 +130,7 @@ async def publish(stream: Stream, batch: Append) -> None:
 
 async def _try(stream: Stream, batch: Append) -> Appended:
     feed = stream.feed
-    if feed.done or end_of(feed) is not None:
+    if feed.done or feed.end is not None:
         return _after_end(feed, batch)
     tag = uuid.uuid4().hex
     verdict: asyncio.Future[tuple[Verdict, int]] = asyncio.get_running_loop().create_future()
@@ -203,7 +203,7 @@ def _after_end(feed: Feed, batch: Append) -> Appended:
     """Return the verdict on a batch that came after the end."""
     if feed.error is not None:
         raise feed.error.with_traceback(None)
-    if end_of(feed) is None:
+    if feed.end is None:
         raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
     fold = feed.chain.fold if feed.chain is not None else None
     if fold is not None and fold.closed:
