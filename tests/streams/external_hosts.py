@@ -187,8 +187,8 @@ class ContribHost:
         self.stream = contrib.WorkflowStream()
 
     @workflow.run
-    async def run(self, count: int) -> list[str]:
+    async def run(self, count: int) -> list[tuple[str, str]]:
         await workflow.wait_condition(lambda: self.stream._on_offset() >= count)
         state = self.stream.get_state()
         self.stream.detach_pollers()
-        return [item.topic for item in state.log]
+        return [(item.topic, item.data) for item in state.log]

@@ -30,7 +30,9 @@ _parse = Decoder(Raw).decode
 
 # The escape of half a character, from its first hexadecimal digit on: \ud800 to \udfff.
 _HALF = re.compile(rb"((?<!\\)(?:\\\\)*\\u)[dD]([89a-fA-F])")
-_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+"""A text in JSON that is known to be such, as a regular expression, for DOTALL."""
+_TEXT = re.compile(TEXT, re.DOTALL)
 _BRACKETS = b"[]{}"
 _ALL_ELSE = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
@@ -43,7 +45,7 @@ def is_json_value(data: bytes) -> bool:
     it of a text that is cut within one) are JSON. A byte order mark, NaN and Infinity, control
     characters in texts, and anything after the value are not.
     """
-    return is_json(data) and (len(data) <= _SHALLOW_BYTES or is_shallow(data))
+    return is_json(data) and is_shallow(data)
 
 
 def is_json(data: bytes) -> bool:

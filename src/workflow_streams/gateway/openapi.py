@@ -113,7 +113,8 @@ _REFUSALS = {
     "405": "This stream does not take that.",
     "408": "The body did not arrive in time.",
     "409": "The stream is closed, of another type, or the request is out of order.",
-    "410": "The offset lies before what is retained; `Stream-Base-Offset` says where to go on.",
+    "410": "The offset lies before what is retained, or is of another stream that had this name: "
+    "`Stream-Base-Offset` says where to go on. Or the stream has been deleted, and has forks.",
     "413": "The body is too large.",
     "414": "The URL is too long.",
     "429": "Too many connections or requests from one client.",

@@ -6,9 +6,11 @@ Beside the refusals of :mod:`.refusals`:
     ├── InvalidRequestError           400  malformed parameter, header or body
     ├── NoStreamError                 404  no such stream, or not a stream
     │   └── NotStartedError                its workflow has not been started yet
+    ├── StaleProducerError            403  a newer session of the producer writes
     ├── NotOfferedError               405  this stream does not take that
     ├── ConflictError                 409  closed, other type, or out of order
-    ├── GoneError                     410  the offset lies before what is retained
+    ├── GoneError                     410  the offset is not one of this stream any more, or the
+    │                                      stream is deleted and has forks
     ├── TooLargeError                 413  more than one batch can hold
     ├── InternalError                 500  a fault of the gateway's own
     ├── UnsupportedError              501  not with streams hosted by the contrib

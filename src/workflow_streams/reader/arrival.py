@@ -8,6 +8,7 @@ from contextlib import suppress
 from temporalio.client import Client
 
 from ..errors import StreamNotFoundError
+from .polling import ended
 from .registry import Registry, key_of
 from .runs import describe
 
@@ -106,10 +107,7 @@ class _Arrival:
     async def aclose(self) -> None:
         """Stop looking."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            if not self._task.cancelled():
-                self._task.exception()
+            await ended(self._task)
 
     async def _look_until_there(self) -> None:
         looks = 0

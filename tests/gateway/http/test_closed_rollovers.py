@@ -18,6 +18,8 @@ from .serving import HOST_QUEUE
 from .test_deletion import RollingServer, path_of, serving
 from .test_writes import TEXT, replay, token
 
+pytestmark = pytest.mark.processes
+
 RUNS = 3
 
 

@@ -29,6 +29,8 @@ from ...reader.test_ends import DeletingServer
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
 
+pytestmark = pytest.mark.processes
+
 Unique = Callable[[str], str]
 
 TEXT = {"content-type": "text/plain"}

@@ -200,7 +200,6 @@ async def test_what_is_no_stream_and_what_is_not_permitted_ends_it(
     assert answer.status_code == 404
 
 
-@pytest.mark.processes
 async def test_what_was_there_and_has_been_deleted_ends_it(
     gateway: GatewayProcess, http: httpx.AsyncClient, unique: Unique
 ) -> None:
@@ -214,6 +213,7 @@ async def test_what_was_there_and_has_been_deleted_ends_it(
         assert (await http.get(url, params=SSE, headers=ends)).status_code == 404
 
 
+@pytest.mark.processes
 async def test_without_temporal_it_is_told_to_come_back(http: httpx.AsyncClient) -> None:
     gateway = GatewayProcess(f"127.0.0.1:{free_port()}")
     try:

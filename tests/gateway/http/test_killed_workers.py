@@ -16,6 +16,8 @@ from workflow_streams.hosted import HOST_TASK_TIMEOUT
 from .serving import GatewayProcess, running_gateway
 from .test_deletion import TEXT, RollingServer, rolled_over
 
+pytestmark = pytest.mark.processes
+
 Unique = Callable[[str], str]
 
 KILLS = 3

@@ -152,6 +152,8 @@ async def test_a_stream_that_is_not_there_yet_is_told_and_comes_when_it_is(
         [told] = of(seen, later)
         assert told["problem"]["status"] == 404
         assert told["problem"]["type"] == "urn:workflow-streams:stream-not-found"
+        # By which the log can be searched, as of any other problem.
+        assert told["problem"]["request_id"] == source.response.headers["x-request-id"]
         await http.post(gateway.stream(there), json=["b"])
         await read(lambda: items_by_stream(seen).get(there, [])[-1:] == ["b"])
         await http.put(gateway.stream(later), json=["first"])
@@ -242,8 +244,11 @@ async def test_topics_are_filtered_and_the_places_move_on_all_the_same(
             } == {"4"}  # fmt: skip
 
         await until(source, seen, level)
-    for items in items_by_stream(seen).values():
-        assert [(item["offset"], item["data"]) for item in items] == [(0, "a"), (2, "a")]
+    got = {
+        stream: [(item["offset"], item["data"]) for item in items]
+        for stream, items in items_by_stream(seen).items()
+    }
+    assert got == {name: [(0, "a"), (2, "a")] for name in names}
 
 
 async def test_a_connection_ends_after_its_time_with_places_to_resume_at(

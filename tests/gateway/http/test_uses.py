@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import httpx
+import pytest
 from temporalio.client import Client
 
 from workflow_streams.embedded import EmbeddedServer
@@ -80,6 +81,7 @@ async def test_a_stream_does_not_expire_under_those_who_follow_it_and_does_when_
                 await asyncio.sleep(0.2)
 
 
+@pytest.mark.processes
 async def test_a_read_goes_on_if_its_stream_cannot_be_told_of_it(
     http: httpx.AsyncClient, unique: Unique
 ) -> None:

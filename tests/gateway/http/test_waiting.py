@@ -190,6 +190,7 @@ async def test_an_event_stream_opens_before_a_worker_is_there(
         told = await anext(events)
         assert told.kind == "control"
         assert told.json["problem"]["status"] == 503
+        assert told.json["problem"]["request_id"]
         assert "upToDate" not in told.json
         # Nothing has an offset yet, so that a client who comes back begins at the start.
         assert told.json["streamNextOffset"] == told.id == "-1"

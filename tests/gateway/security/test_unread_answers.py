@@ -44,11 +44,13 @@ class Answering:
         self.connections = ConnectionLimits(settings)
         self.unread = UnreadAnswers(most_unread)
         self.refused: list[str] = []
+        self.some_calls = 0
         self.app = Starlette(
             routes=[
                 Route("/large", self.large),
                 Route("/parts", self.parts),
                 Route("/small", self.small),
+                Route("/some", self.some),
             ],
             middleware=[
                 Middleware(LimitMiddleware, settings, self.connections),
@@ -71,6 +73,10 @@ class Answering:
 
     async def small(self, _request: Request) -> Response:
         return Response(b"small")
+
+    async def some(self, _request: Request) -> Response:
+        self.some_calls += 1
+        return Response(b"x" * 65536)
 
     async def parts(self, _request: Request) -> Response:
         async def parts() -> AsyncIterator[bytes]:
@@ -107,24 +113,31 @@ async def until(met: Callable[[], bool]) -> None:
 class Client:
     """A client that reads only what it is told to."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, *, stays: bool = False) -> None:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setblocking(False)
-        self.socket.send(get(path))
+        self.socket.send(staying(path) if stays else get(path))
 
     async def read(self, most: int = LARGE * 2) -> bytes:
         """Read so much, or to the end, or until the connection is reset."""
         loop = asyncio.get_running_loop()
         received = b""
         with suppress(ConnectionResetError):
-            while len(received) < most and (part := await loop.sock_recv(self.socket, 65536)):
+            while (wanted := min(65536, most - len(received))) and (
+                part := await loop.sock_recv(self.socket, wanted)
+            ):
                 received += part
         return received
 
     async def answer(self) -> Answer:
         return parse(await self.read())
+
+
+def staying(path: str) -> bytes:
+    """A request of one who asks for more on the same connection."""
+    return get(path).replace(b"connection: close\r\n", b"")
 
 
 KINDS = ["h11", "httptools", "own"]
@@ -134,8 +147,8 @@ KINDS = ["h11", "httptools", "own"]
 def client() -> Any:
     made: list[Client] = []
 
-    def make(port: int, path: str = "/large") -> Client:
-        made.append(Client(port, path))
+    def make(port: int, path: str = "/large", **how: bool) -> Client:
+        made.append(Client(port, path, **how))
         return made[-1]
 
     yield make
@@ -231,12 +244,12 @@ async def test_many_answers_on_one_connection_are_one_connection(client: Make) -
     """Small ones, asked for one after the other, of which none is read."""
     gate = Answering(write_seconds=0.3)
     async with gate.serving(**gate.options("own")) as port:
-        greedy = client(port, "/parts")
-        greedy.socket.setblocking(True)
+        greedy = client(port, "/some", stays=True)
         with suppress(ConnectionError):
-            for _ in range(50):
-                greedy.socket.send(get("/large").replace(b"connection: close\r\n", b""))
+            for _ in range(400):
+                await asyncio.get_running_loop().sock_sendall(greedy.socket, staying("/some"))
         await until(lambda: gate.refused == ["slow-client"])
+        assert 1 < gate.some_calls < 400
         await until(lambda: not gate.server.server_state.connections)
         assert gate.connections.open == 0
 

@@ -120,7 +120,7 @@ class ConnectionLimits:
         """
         if self.open >= self._settings.max_connections:
             raise OverloadedError("The gateway has as many connections as it takes; try later.")
-        with self.of_client(f"address {network_of(address)}" if address else ""):
+        with self.of_client(client_at(address)):
             self.open += 1
             try:
                 yield
@@ -160,6 +160,11 @@ class ConnectionLimits:
     def count_of(self, client: str) -> int:
         """Return how many connections a client has."""
         return self._by_client.get(client, 0)
+
+
+def client_at(address: str | None) -> str:
+    """Return what an address is counted as; empty, for nobody, if there is none."""
+    return f"address {network_of(address)}" if address else ""
 
 
 def network_of(address: str) -> str:

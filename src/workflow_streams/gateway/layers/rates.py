@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..refusals import TooManyRequestsError
 from ..responses import refuse
-from .limits import LimitSettings, network_of, route_path
+from .limits import LimitSettings, client_at, route_path
 
 MOST_CLIENTS = 10_000
 """Of so many clients it is known how often they have asked. Beyond, the one that has been silent
@@ -119,7 +119,7 @@ class RateMiddleware:
             return
         client = scope.get("client")
         try:
-            rates.take(f"address {network_of(client[0])}" if client else "")
+            rates.take(client_at(client[0] if client else None))
         except TooManyRequestsError as refusal:
             await refuse(refusal, scope, send)
             return

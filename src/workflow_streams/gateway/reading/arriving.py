@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from ...errors import ServerUnavailableError, StreamNotFoundError
 from ...reader.arrival import wait_for_workflow
+from ...reader.polling import ended
 from ..layers.limits import ConnectionLimits
 from ..problems import NotStartedError, UnavailableError
 from ..security import Grant
@@ -79,7 +80,4 @@ async def _arrive(gateway: Gateway, workflow_id: str, grant: Grant, seconds: flo
             raise UnavailableError("The gateway is about to end; another one goes on.")
         raise ServerUnavailableError("Temporal did not answer in time")
     finally:
-        arriving.cancel()
-        await asyncio.wait({arriving})
-        if not arriving.cancelled():
-            arriving.exception()
+        await ended(arriving)

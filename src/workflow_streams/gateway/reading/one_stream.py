@@ -28,6 +28,7 @@ class OneStream:
         grant: Grant,
         frames: SharedFrames,
         metrics: Metrics,
+        request_id: str,
     ) -> None:
         """Prepare.
 
@@ -38,7 +39,9 @@ class OneStream:
             grant: What it may see.
             frames: Events that all viewers of the process share.
             metrics: Counts what is sent.
+            request_id: Of the client's request.
         """
+        self._request_id = request_id
         self._shape = stream.shape
         self.headers = {"stream-sse-data-encoding": "base64"} if self._shape.base64_events else {}
         self._stream = stream
@@ -83,7 +86,8 @@ class OneStream:
         return place_before_opening(self._stream, self._query)
 
     def _not_opened(self) -> bytes:
-        return placed_event({"problem": problem_fields(NotOpenedError())}, self._place)
+        problem = problem_fields(NotOpenedError(), self._request_id)
+        return placed_event({"problem": problem}, self._place)
 
     def _make_writer(self, reading: Reading) -> EventWriter:
         runs = RunNews(self._stream.feed, 0 if self._query.place == "now" else reading.start)

@@ -11,6 +11,7 @@ from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
 from ...positions import Position, position_at
 from ...reader.hub import Feed
+from ...reader.polling import ended
 from ...reader.walk import Slice, Step, Walk
 from ..streams import Tip
 
@@ -144,13 +145,13 @@ class Reading:
                 if waiting.done() and not pull.done():
                     waiting.result()
             finally:
-                await _end(waiting)
+                await ended(waiting)
         if not pull.done():
             starting = asyncio.create_task(self._walk.started.wait(), name="wait for the start")
             try:
                 await asyncio.wait({pull, starting}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await _end(starting)
+                await ended(starting)
 
     def _is_behind(self) -> bool:
         """Whether something that the feed has read is still to be taken."""
@@ -182,7 +183,7 @@ class Reading:
         """Stop reading."""
         if self._pull is not None:
             pull, self._pull = self._pull, None
-            await _end(pull)
+            await ended(pull)
         await self._steps.aclose()
 
     def _nothing_more(self) -> bool:
@@ -221,16 +222,8 @@ class Waiting:
         """Stop waiting."""
         if self._next is not None:
             task, self._next = self._next, None
-            await _end(task)
+            await ended(task)
 
 
 async def _next(steps: AsyncGenerator[Step]) -> Step | None:
     return await anext(steps, None)
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    """Cancel a task whose result nobody needs, and see it end."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()

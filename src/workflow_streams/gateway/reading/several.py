@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
 
 from starlette.requests import Request
@@ -14,16 +14,15 @@ from starlette.responses import Response
 
 from ...errors import StreamNotFoundError, WorkflowStreamError
 from ..frames import ENVELOPES, KEEP_ALIVE
-from ..layers.limits import ConnectionLimits, network_of
+from ..layers.limits import ConnectionLimits, client_at
 from ..offsets import parse_place
 from ..problems import NotOfferedError, NotStartedError, refusal_of
 from ..refusals import RefusedError
 from ..requests import ReadQuery
-from ..responses import problem_fields
+from ..responses import problem_fields, request_id_of
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
 from ..settings import GatewaySettings
-from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
 from .beginning import Beginning
 from .caching import event_cache_headers
@@ -55,7 +54,8 @@ async def events(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     if query.resumes:
         metrics.reconnects.labels("sse").inc()
-    several = Several(gateway, metrics, query, [grants[name] for name in query.ids])
+    request_id = request_id_of(request.scope)
+    several = Several(gateway, metrics, query, [grants[name] for name in query.ids], request_id)
     if several.places.all_over:
         return Response(status_code=204, headers={"cache-control": "no-store"})
     strictest = min(grants.values(), key=_ends)
@@ -78,7 +78,7 @@ def _counted(request: Request, subject: str, streams: int) -> Iterator[None]:
         TooManyConnectionsError: These are more than the client may have.
     """
     connections: ConnectionLimits = request.app.state.connections
-    address = "" if request.client is None else f"address {network_of(request.client.host)}"
+    address = client_at(None if request.client is None else request.client.host)
     with ExitStack() as counted:
         for _ in range(streams):
             counted.enter_context(connections.of_client(subject))
@@ -95,7 +95,12 @@ class Several:
     """
 
     def __init__(
-        self, gateway: Gateway, metrics: Metrics, query: SeveralQuery, grants: Sequence[Grant]
+        self,
+        gateway: Gateway,
+        metrics: Metrics,
+        query: SeveralQuery,
+        grants: Sequence[Grant],
+        request_id: str,
     ) -> None:
         """Prepare; nothing is looked up before :meth:`next_events`.
 
@@ -104,6 +109,7 @@ class Several:
             metrics: Counts what is sent.
             query: What the client asks for.
             grants: What it may see of each stream.
+            request_id: Of its request.
         """
         self.headers: dict[str, str] = {}
         self.places = Places(query)
@@ -113,7 +119,9 @@ class Several:
         share = max(_LEAST_PART_BYTES, gateway.settings.event_bytes // len(query.ids))
         settings = replace(gateway.settings, event_bytes=share)
         self._followers = [
-            _Follower(gateway, metrics, name, grant, self.places, index, settings, lookups)
+            _Follower(
+                gateway, metrics, name, grant, self.places, index, settings, lookups, request_id
+            )
             for index, (name, grant) in enumerate(zip(query.ids, grants, strict=True))
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,6 +176,7 @@ class _Follower:
         index: int,
         settings: GatewaySettings,
         lookups: asyncio.Semaphore,
+        request_id: str,
     ) -> None:
         self.index = index
         self._gateway = gateway
@@ -177,7 +186,8 @@ class _Follower:
         self._places = places
         self._settings = settings
         self._lookups = lookups
-        self._news: _Events | RefusedError | Exception | None = None
+        self._request_id = request_id
+        self._news: _Events | Exception | None = None
         self._taken = asyncio.Event()
         self._one: OneStream | None = None
         self._shape = ENVELOPES
@@ -204,7 +214,9 @@ class _Follower:
                     self._places[self.index] = OVER
                 elif news.resume_at and not self._places[self.index][:1].isdigit():
                     self._places[self.index] = news.resume_at
-                return self._places.notice({"problem": problem_fields(news)}, self.index)
+                return self._places.notice(
+                    {"problem": problem_fields(news, self._request_id)}, self.index
+                )
             case Exception():
                 raise news
             case _:
@@ -235,13 +247,18 @@ class _Follower:
                     await self._hand(ready, (events, last))
             return True
         except WorkflowStreamError as err:
-            logger.info("One of several streams breaks off: %s: %s", type(err).__name__, err)
-            problem = refusal_of(err)
+            problem, cause = refusal_of(err), f"{type(err).__name__}: {err}"
         finally:
             if self._one is not None:
                 one, self._one = self._one, None
                 await one.aclose()
         if problem.slug != self._told_problem:
+            logger.info(
+                "Stream %r, one of several, breaks off: %s",
+                self._workflow_id,
+                cause,
+                extra={"request_id": self._request_id},
+            )
             await self._hand(ready, problem)
         self._pause = max(self._pause, problem.retry_seconds)
         return not problem.passes
@@ -249,11 +266,15 @@ class _Follower:
     async def _open(self) -> OneStream:
         """Look the stream up, and begin to read where the client is."""
         asked = self._places[self.index]
-        topics = self._grant.topics or frozenset()
-        query = ReadQuery(parse_place(asked), "sse", cursor=None, topics=topics, asked=asked)
+        place = parse_place(asked)
+        query = ReadQuery(place, "sse", cursor=None, topics=frozenset(), asked=asked)
         async with AsyncExitStack() as while_opening:
             async with self._lookups:
-                stream = await while_opening.enter_async_context(self._found())
+                try:
+                    found = self._gateway.found(self._workflow_id)
+                    stream = await while_opening.enter_async_context(found)
+                except StreamNotFoundError as err:
+                    raise NotStartedError(cause_for_log=str(err)) from err
             stream = replace(stream, settings=self._settings)
             await self._gateway.touch(stream)
             beginning = Beginning(stream, query)
@@ -265,20 +286,11 @@ class _Follower:
                 raise
         self._shape = stream.shape
         frames = self._gateway.frames
-        return OneStream(stream, beginning, query, self._grant, frames, self._metrics)
+        return OneStream(
+            stream, beginning, query, self._grant, frames, self._metrics, self._request_id
+        )
 
-    @asynccontextmanager
-    async def _found(self) -> AsyncIterator[Stream]:
-        async with AsyncExitStack() as stack:
-            try:
-                stream = await stack.enter_async_context(self._gateway.found(self._workflow_id))
-            except StreamNotFoundError as err:
-                raise NotStartedError(cause_for_log=str(err)) from err
-            yield stream
-
-    async def _hand(
-        self, ready: asyncio.Queue[_Follower], news: _Events | RefusedError | Exception
-    ) -> None:
+    async def _hand(self, ready: asyncio.Queue[_Follower], news: _Events | Exception) -> None:
         """Have it told, and wait until it has been taken."""
         self._news = news
         self._taken.clear()

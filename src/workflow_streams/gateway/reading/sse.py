@@ -21,6 +21,7 @@ from ..event_sources import SSE_TYPE, is_event_source
 from ..frames import opening
 from ..layers.limits import ConnectionLimits
 from ..requests import ReadQuery
+from ..responses import request_id_of
 from ..security import Grant
 from ..sessions import Gateway
 from ..streams import Stream
@@ -64,7 +65,15 @@ async def respond(
     connections: ConnectionLimits = request.app.state.connections
     place = connections.of_client(grant.client)
     return EventStream(
-        OneStream(stream, beginning, query, grant, gateway.frames, metrics),
+        OneStream(
+            stream,
+            beginning,
+            query,
+            grant,
+            gateway.frames,
+            metrics,
+            request_id_of(request.scope),
+        ),
         life,
         place,
         gateway,

@@ -19,7 +19,7 @@ from ..refusals import (
     RefusedError,
 )
 from .claims import EVERYTHING, WHOLE_STREAM, Action, decide, is_limited
-from .grants import Access, Grant
+from .grants import Access, Grant, Source
 from .local import check_local
 from .pages import PageTokens
 from .patterns import check_workflow_id
@@ -118,17 +118,12 @@ class Authority:
             claims = self._urls.verify(access)
             if action != "read":
                 raise ForbiddenError("A signed URL allows reading only.")
-            allowed = decide(claims.rules, action, workflow_id, topics)
-            limited = is_limited(claims.rules, action, workflow_id)
-            return _grant(claims, allowed, limited=limited, from_url=True)
+            return _grant(claims, "signed-url", action, workflow_id, topics)
         if self._tokens is not None:
             token = bearer_token(request.scope["headers"])
             if token is None:
                 raise AuthenticationRequiredError
-            claims = self._tokens.verify(token)
-            allowed = decide(claims.rules, action, workflow_id, topics)
-            limited = is_limited(claims.rules, action, workflow_id)
-            return _grant(claims, allowed, limited=limited, from_url=False)
+            return _grant(self._tokens.verify(token), "token", action, workflow_id, topics)
         if not self.settings.requires_login and not self.settings.allow_anonymous:
             check_local(request, self.settings)
         allowed = decide(EVERYTHING, action, workflow_id, topics)
@@ -209,13 +204,13 @@ def _check_topics(grant: Grant, topics: frozenset[str]) -> None:
 
 
 def _grant(
-    claims: Claims, topics: frozenset[str] | None, *, limited: bool, from_url: bool
+    claims: Claims, source: Source, action: Action, workflow_id: str, topics: frozenset[str]
 ) -> Grant:
     return Grant(
-        topics=topics,
-        limited=limited,
+        topics=decide(claims.rules, action, workflow_id, topics),
+        limited=is_limited(claims.rules, action, workflow_id),
         expires_at=claims.expires_at,
         subject=claims.subject,
-        source="signed-url" if from_url else "token",
+        source=source,
         rules=claims.rules,
     )

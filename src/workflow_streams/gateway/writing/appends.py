@@ -31,8 +31,9 @@ from ..streams import Stream
 
 MAX_BATCH_BYTES = 24 * 1024 * 1024
 """A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
-takes 22 MiB. A run waits so long for the rest of a batch as it holds 32 MiB, which is this, what
-quotes add in parts, and what a run holds that is due to roll over."""
+takes 22 MiB. A run that is due to roll over waits for the rest of a batch until its history has
+32 MiB, no longer. So that has to hold this, what quotes add in parts, and what was there when the
+run became due."""
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3

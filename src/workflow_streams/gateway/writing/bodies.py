@@ -18,7 +18,7 @@ from temporalio.api.common.v1 import Payload
 
 from ... import wire
 from ..frames import Shape
-from ..json_text import MOST_NESTING, is_json, is_shallow
+from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..problems import InvalidRequestError
 from .appends import in_bounds
 
@@ -30,10 +30,9 @@ _MOST_AT_ONCE = 500_000
 
 _cut_at_once = Decoder(list[Raw]).decode
 
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _PIECES = re.compile(
     # An array or object without others in it goes as one piece.
-    rb"%b|([\[{](?:[^\"\[\]{}]++|%b)*+[\]}])|([\[{])|([\]}])|(,)" % (_TEXT, _TEXT),
+    rb"%b|([\[{](?:[^\"\[\]{}]++|%b)*+[\]}])|([\[{])|([\]}])|(,)" % (TEXT, TEXT),
     re.DOTALL,
 )
 _FLAT, _OPENED, _CLOSED, _COMMA = 1, 2, 3, 4

@@ -1,4 +1,4 @@
-"""POST, PUT, DELETE and cancel (Durable Streams 5.1 to 5.4)."""
+"""POST: appends, closes, and cancels (Durable Streams 5.2 and 5.3)."""
 
 from __future__ import annotations
 
