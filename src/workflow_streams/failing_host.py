@@ -11,10 +11,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from .errors import WorkflowStreamError
+from .reader.polling import ended
 
 if TYPE_CHECKING:
     from .reader.hub import Feed
@@ -45,21 +47,46 @@ def explain_failing(workflow_id: str, attempt: int) -> str:
     )
 
 
+class _Watch:
+    """Looks at one stream's host for all who have waited for it for long.
+
+    Attributes:
+        waiting: How many do.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self.waiting = 0
+        self.task = asyncio.create_task(_watch(feed), name="watch the host")
+
+
+_watches: WeakKeyDictionary[Feed, _Watch] = WeakKeyDictionary()
+
+
 @asynccontextmanager
 async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
-    """Wait for a stream in the block; if that takes long and the task fails, the log says so."""
-    watching: list[asyncio.Task[None]] = []
-    timer = feed.loop.call_later(
-        _PATIENCE_SECONDS,
-        lambda: watching.append(asyncio.create_task(_watch(feed), name="watch the host")),
-    )
+    """Wait for a stream in the block; if that takes long and the task fails, the log says so.
+
+    Those who wait at the same time share the calls for it, and one line of the log.
+    """
+    joined: list[_Watch] = []
+
+    def join() -> None:
+        watch = _watches.get(feed)
+        if watch is None:
+            watch = _watches[feed] = _Watch(feed)
+        watch.waiting += 1
+        joined.append(watch)
+
+    timer = feed.loop.call_later(_PATIENCE_SECONDS, join)
     try:
         yield
     finally:
         timer.cancel()
-        for task in watching:
-            task.cancel()
-            await asyncio.wait({task})
+        for watch in joined:
+            watch.waiting -= 1
+            if not watch.waiting:
+                del _watches[feed]
+                await ended(watch.task)
 
 
 async def _watch(feed: Feed) -> None:

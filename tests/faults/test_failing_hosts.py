@@ -116,6 +116,39 @@ async def test_a_send_that_waits_tells_what_it_waits_for(
         assert told(caplog, name) == 1
 
 
+async def test_many_sends_that_wait_for_one_workflow_look_and_tell_as_one(
+    client: Client, unique: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failing_host, "_PATIENCE_SECONDS", 0.05)
+    watches: list[str] = []
+    watch = failing_host._watch
+
+    async def counted(feed: Any) -> None:
+        watches.append(feed.workflow_id)
+        await watch(feed)
+
+    monkeypatch.setattr(failing_host, "_watch", counted)
+    name = unique("failing")
+    async with failing(client, name, opened=False):
+        topic = WorkflowStreamClient.create(client, name).topic("t", type=str)
+        first = asyncio.create_task(topic.send("first"))
+        while not told(caplog, name):
+            await asyncio.sleep(0.02)
+        others = [asyncio.create_task(topic.send(f"{number}")) for number in range(20)]
+        await asyncio.sleep(0.5)  # ten times as long as any of them waits before it looks
+        assert (watches, told(caplog, name)) == ([name], 1)
+        # Who comes when all of them have gone looks again.
+        for sending in (first, *others):
+            sending.cancel()
+        await asyncio.wait({first, *others})
+        last = asyncio.create_task(topic.send("last"))
+        while told(caplog, name) < 2:
+            await asyncio.sleep(0.02)
+        assert watches == [name, name]
+        last.cancel()
+        await asyncio.wait({last})
+
+
 async def test_who_need_not_wait_is_not_told(
     client: Client, unique: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
