@@ -13,8 +13,6 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,6 +27,8 @@ from workflow_streams.gateway import (
 from workflow_streams.gateway.server import listen, server_of
 from workflow_streams.gateway.telemetry.logs import configure_logging
 
+from ...parents import end_with_the_tests
+
 
 def settings_of(told: dict[str, Any]) -> GatewaySettings:
     security = {k: tuple(v) if isinstance(v, list) else v for k, v in told["security"].items()}
@@ -37,18 +37,6 @@ def settings_of(told: dict[str, Any]) -> GatewaySettings:
         security=replace(SecuritySettings.from_env(), **security),
         limits=LimitSettings(**told["limits"]),
     )
-
-
-def end_with_the_tests() -> None:
-    """Leave when whoever started this process is gone, however it went."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="watch the tests").start()
 
 
 def tell_objects() -> None:

@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-SCRIPT = Path(__file__).with_name("gateway_process.py")
+from ...parents import ROOT
+
+MODULE = "tests.gateway.http.gateway_process"
 
 HOST_QUEUE = f"hosts-{uuid.uuid4().hex[:8]}"
 """Of all gateways of this test process; others may use the same server."""
@@ -38,7 +39,8 @@ class GatewayProcess:
         settings.setdefault("host_task_queue", HOST_QUEUE)
         told = {"gateway": settings, "security": security or {}, "limits": limits or {}}
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(SCRIPT), temporal, json.dumps(told)],
+            [sys.executable, "-W", "error", "-m", MODULE, temporal, json.dumps(told)],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

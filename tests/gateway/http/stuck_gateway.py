@@ -15,6 +15,8 @@ from temporalio import workflow
 from workflow_streams import connect, hosted
 from workflow_streams.gateway import GatewaySettings, create_app
 
+from ...parents import end_with_the_tests
+
 
 @workflow.defn(name=hosted.HOST_WORKFLOW, sandboxed=False)
 class StuckHost:
@@ -34,6 +36,7 @@ class StuckHost:
 
 
 if __name__ == "__main__":
+    end_with_the_tests()
     how, address, port, queue = sys.argv[1:]
     hosted.WorkflowStreamHost = StuckHost  # type: ignore[misc, assignment]
     if how == "command":

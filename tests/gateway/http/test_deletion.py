@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -25,6 +24,7 @@ from workflow_streams.hosted import HostSetup, host_worker
 from workflow_streams.hosted_deletion import DELETION_WORKFLOW, Doomed, start_deletion
 from workflow_streams.testing.fixtures import _background_loop
 
+from ...parents import ROOT
 from ...reader.test_ends import DeletingServer
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
@@ -35,7 +35,7 @@ Unique = Callable[[str], str]
 
 TEXT = {"content-type": "text/plain"}
 RUNS = 3
-WORKER = Path(__file__).with_name("deletion_worker.py")
+WORKER = "tests.gateway.http.deletion_worker"
 
 
 class RollingServer(DeletingServer):
@@ -147,6 +147,7 @@ async def test_what_killed_gateways_were_to_delete_is_deleted_by_another_and_not
 ) -> None:
     """Two streams, of which one has been made again before its gateway was killed."""
     gone, again = names = unique("gone"), unique("again")
+    before = await deletions(client)
     async with serving(server) as working:
         runs = {name: await rolled_over(client, working, path_of(name), name) for name in names}
     # It does no work for hosts, so what there is to do is still to be done when it is killed.
@@ -166,7 +167,7 @@ async def test_what_killed_gateways_were_to_delete_is_deleted_by_another_and_not
         assert (await working.post(url, headers=TEXT, content="new")).status_code == 204
         for name in names:
             await until_gone(client, name, runs[name])
-        await ended(client)
+        await ended(client, before, len(names))
         assert (await working.get(path_of(gone))).status_code == 404
         await nothing_left(client, gone)
         assert (await working.get(url)).text == "new"
@@ -182,17 +183,17 @@ async def test_a_worker_that_is_killed_in_the_middle_leaves_the_rest_to_another(
         host_worker(client, task_queue=HOST_QUEUE),
         serving(server, host_worker=False) as http,
     ):
-        runs = await rolled_over(client, http, path_of(name), name, 4 * RUNS)
-    worker = subprocess.Popen([sys.executable, WORKER, server.address, queue])
+        runs = await rolled_over(client, http, path_of(name), name)
+    worker = subprocess.Popen([sys.executable, "-m", WORKER, server.address, queue], cwd=ROOT)
     try:
         await start_deletion(client, Doomed(name, runs[0]), task_queue=queue)
         while await stands(client, name, runs[0]):
             assert worker.poll() is None
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
     finally:
         worker.kill()
         worker.wait()
-    assert await standing(client, name, runs)  # it was in the middle
+    assert await standing(client, name, runs) == runs[1:]
     async with host_worker(client, task_queue=queue):
         await until_gone(client, name, runs)
 
@@ -202,12 +203,13 @@ async def test_a_deletion_that_broke_off_at_once_is_carried_out(
 ) -> None:
     """As if its gateway had been killed right after it began."""
     name = unique("stream")
+    before = await deletions(client)
     async with serving(server) as http:
         runs = await rolled_over(client, http, path_of(name), name)
         # It is said of an earlier run, as when the stream rolls over right then.
         await start_deletion(client, Doomed(name, runs[1]), task_queue=HOST_QUEUE)
         await until_gone(client, name, runs)
-        await ended(client)
+        await ended(client, before)
         assert (await http.get(path_of(name))).status_code == 404
         await nothing_left(client, name)
 
@@ -237,6 +239,7 @@ async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alo
 ) -> None:
     """One that was looking at the stream when another one deleted it."""
     name = unique("stream")
+    before = await deletions(client)
     url = path_of(name)
     async with serving(server) as http:
         runs = await rolled_over(client, http, url, name, 2)
@@ -245,7 +248,7 @@ async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alo
         assert (await http.put(url, headers=TEXT, content="new")).status_code == 201
         await late.run()
         await until_gone(client, name, runs)
-        await ended(client)
+        await ended(client, before)
         assert (await http.post(url, headers=TEXT, content="er")).status_code == 204
         assert (await http.get(url)).text == "newer"
 
@@ -269,9 +272,15 @@ async def deletions(client: Client) -> dict[str, WorkflowExecutionStatus | None]
     return {found.id: found.status async for found in listed}
 
 
-async def ended(client: Client) -> None:
-    """Wait until all deletions have been carried out."""
-    while set((await deletions(client)).values()) != {WorkflowExecutionStatus.COMPLETED}:
+async def ended(
+    client: Client, before: dict[str, WorkflowExecutionStatus | None], count: int = 1
+) -> None:
+    """Wait until all deletions since then have been carried out; there were at least so many."""
+    while True:
+        all_of_them = await deletions(client)
+        status = [told for found, told in all_of_them.items() if found not in before]
+        if len(status) >= count and set(status) == {WorkflowExecutionStatus.COMPLETED}:
+            return
         await asyncio.sleep(0.05)
 
 

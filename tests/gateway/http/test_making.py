@@ -19,6 +19,7 @@ from workflow_streams.gateway.writing import appends, forks
 from workflow_streams.hosted import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
+from ...faults.network import Filter, Network
 from .serving import HOST_QUEUE, GatewayProcess
 from .test_writes import JSON, TEXT, read_all, replay, token
 
@@ -119,19 +120,20 @@ async def test_a_fork_whose_gateway_is_killed_is_finished_whatever_the_source_go
         else:
             assert (await http.post(source, json=sent)).status_code == 204
     headers = {**JSON, "stream-forked-from": httpx.URL(source).path}
-    killed = GatewayProcess(stream_server.address, host_worker=False)
-    await asyncio.to_thread(killed.wait_ready)
     stream = WorkflowStreamClient.create(client, names[1])
+    async with StallingNetwork(stream_server.address, 4_000_000) as network:
+        killed = GatewayProcess(network.address, host_worker=False)
+        await asyncio.to_thread(killed.wait_ready)
 
-    async def put_in_vain() -> None:
-        with pytest.raises(httpx.TransportError):
-            await http.put(killed.stream(names[1]), headers=headers, json=["own"])
+        async def put_in_vain() -> None:
+            with pytest.raises(httpx.TransportError):
+                await http.put(killed.stream(names[1]), headers=headers, json=["own"])
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(put_in_vain())
-        while not await offset_of(stream):
-            await asyncio.sleep(0)
-        await asyncio.to_thread(killed.end, signal.SIGKILL)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(put_in_vain())
+            while not await offset_of(stream):
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(killed.end, signal.SIGKILL)
     assert 0 < await stream.get_offset() < 31  # it was in the middle
     assert (await http.post(source, json=["later"])).status_code == 204
     for _ in range(2):
@@ -143,6 +145,23 @@ async def test_a_fork_whose_gateway_is_killed_is_finished_whatever_the_source_go
     assert (await http.delete(source)).status_code == 204
     assert (await http.get(source)).status_code == 410
     await replay(client, names[1])
+
+
+class StallingNetwork(Network):
+    """Lets so many bytes of requests pass, and then nothing."""
+
+    def __init__(self, server: str, requests: int) -> None:
+        super().__init__(server)
+        self._left = requests
+
+    def _filters(self) -> tuple[Filter, Filter]:
+        return self._request, bytes
+
+    def _request(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            self.stall()
+        return data
 
 
 async def offset_of(stream: WorkflowStreamClient) -> int:

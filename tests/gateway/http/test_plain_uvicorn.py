@@ -20,11 +20,13 @@ import pytest
 from workflow_streams.embedded.ports import free_port
 from workflow_streams.testing.fixtures import StreamServer
 
+from ...parents import ROOT
 from .events import Event, EventSource, data_of
 from .tokens import token
 
 Unique = Callable[[str], str]
 
+MODULE = "tests.gateway.http.uvicorn_process"
 LARGE = b"x" * 6_000_000  # more than the kernels take in
 
 APP = """
@@ -80,11 +82,11 @@ class Served:
         self._log = folder / "log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), *options],
+                [sys.executable, "-m", MODULE, "app:app", "--port", str(port), *options],
                 cwd=folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SERVER": server, **environ},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "SERVER": server, **environ},
             )
 
     @property

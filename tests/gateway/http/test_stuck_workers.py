@@ -17,7 +17,9 @@ from workflow_streams.embedded.ports import free_port
 from workflow_streams.hosted import HostSetup, start_host
 from workflow_streams.testing.fixtures import StreamServer
 
-SCRIPT = Path(__file__).with_name("stuck_gateway.py")
+from ...parents import ROOT
+
+MODULE = "tests.gateway.http.stuck_gateway"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,8 @@ async def test_a_worker_that_does_not_end_is_left_behind(
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, SCRIPT, how, stream_server.address, str(port), queue],
+            [sys.executable, "-m", MODULE, how, stream_server.address, str(port), queue],
+            cwd=ROOT,
             env={**os.environ, **environ},
             stdout=output,
             stderr=subprocess.STDOUT,
