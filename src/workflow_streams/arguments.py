@@ -24,6 +24,16 @@ def is_whole(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
+def check_count(name: str, number: int | None) -> None:
+    """Check a count, if one is given; ``name`` is the parameter's.
+
+    Raises:
+        ValueError: It is no int, or less than 1.
+    """
+    if number is not None and (not is_whole(number) or number < 1):
+        raise ValueError(f"{name} must be a whole number, at least 1, not {number!r}")
+
+
 def seconds_of(name: str, time: timedelta) -> float:
     """Return a time in seconds.
 

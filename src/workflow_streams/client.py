@@ -27,6 +27,7 @@ from .publisher import (
     DEFAULT_MAX_BUFFER_ITEMS,
     DEFAULT_MAX_RETRY_DURATION,
     Publisher,
+    patience_of,
 )
 from .publisher_ids import ActivityPublisher
 from .reader.arrival import wait_for_workflow
@@ -96,7 +97,7 @@ class WorkflowStreamClient:
         self._publisher_id = (
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
-        patience = seconds_of("max_retry_duration", max_retry_duration)
+        patience = patience_of(max_retry_duration)
         self._publisher = Publisher(
             signals_to(handle, patience=patience) if self._capture is None else self._capture.take,
             workflow_id=handle.id,

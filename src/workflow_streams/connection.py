@@ -8,7 +8,7 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 
 from .interpreter_exit import rest_at_exit
-from .plugin import WorkflowStreamsPlugin
+from .plugin import WorkflowStreamsPlugin, has_plugin
 from .rpc import connect_failure
 
 DEFAULT_ADDRESS = "localhost:7233"
@@ -33,7 +33,7 @@ async def connect(**overrides: Any) -> Client:
     config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), **overrides}
     config.setdefault("target_host", DEFAULT_ADDRESS)
     plugins = list(config.pop("plugins", ()))
-    if not any(isinstance(plugin, WorkflowStreamsPlugin) for plugin in plugins):
+    if not has_plugin(plugins):
         plugins.append(WorkflowStreamsPlugin())
     address = config["target_host"]
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+from typing import Any, NoReturn, Self, TypeVar, overload
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -16,10 +16,10 @@ from . import wire
 from .errors import BufferFullError, PublishError, UsageError
 from .publisher_ids import Attempt, WorkflowPublisher, short
 from .signalling import Signalling, check_not_evicted
-from .topics import TopicTypes
+from .topics import TopicTypes, TypedTopic
 from .wire import Entry
 from .workflow import stream_here
-from .workflow_topic import encode
+from .workflow_topic import encode, failure
 
 T = TypeVar("T")
 
@@ -70,9 +70,11 @@ class ExternalWorkflowStream:
             )
         info = workflow.info()
         if workflow_id in ("", info.workflow_id):
-            _refuse(
-                f"Workflow {info.workflow_id!r} cannot publish to {workflow_id!r} as to another "
-                "workflow's stream. Its own is a WorkflowStream"
+            raise failure(
+                UsageError(
+                    f"Workflow {info.workflow_id!r} cannot publish to {workflow_id!r} as to "
+                    "another workflow's stream. Its own is a WorkflowStream"
+                )
             )
         self._workflow_id = workflow_id
         self._types = TopicTypes()
@@ -100,7 +102,11 @@ class ExternalWorkflowStream:
         """
         info = workflow.info()
         if info.parent is None:
-            _refuse(f"Workflow {info.workflow_id!r} has no parent whose stream it could publish to")
+            raise failure(
+                UsageError(
+                    f"Workflow {info.workflow_id!r} has no parent whose stream it could publish to"
+                )
+            )
         return cls(info.parent.workflow_id)
 
     @property
@@ -167,11 +173,13 @@ class ExternalWorkflowStream:
             workflow.logger.error("%s", err)
         except asyncio.CancelledError:
             check_not_evicted()
-            workflow.logger.error(
-                "%d item(s) for the stream of workflow %r may not have been delivered",
-                self._signals.items,
-                self._workflow_id,
-            )
+            lost, _ = self._signals.take_lost()
+            if untold := lost + self._signals.items:
+                workflow.logger.error(
+                    "%d item(s) for the stream of workflow %r may not have been delivered",
+                    untold,
+                    self._workflow_id,
+                )
             raise
         finally:
             self._open = False
@@ -227,7 +235,7 @@ class ExternalWorkflowStream:
             )
         self._raise_lost()
         entries = self._encoded(topic, values)
-        size = sum(wire.entry_bytes(*entry) for entry in entries)
+        size = wire.entries_bytes(entries)
         if self._signals.waiting_bytes + size > _MAX_WAITING_BYTES:
             _fail(
                 BufferFullError(
@@ -253,24 +261,13 @@ class ExternalWorkflowStream:
             _fail(PublishError(self._workflow_id, lost, reason), lost, cause=reason)
 
 
-class ExternalTopicHandle(Generic[T]):
+class ExternalTopicHandle(TypedTopic[T]):
     """Publishes to one topic of another workflow's stream, from workflow code."""
 
     def __init__(self, stream: ExternalWorkflowStream, name: str, type: type[T]) -> None:
         """Bind stream, topic and type; use :meth:`ExternalWorkflowStream.topic` instead."""
+        super().__init__(name, type)
         self._stream = stream
-        self._name = name
-        self._type = type
-
-    @property
-    def name(self) -> str:
-        """Topic name."""
-        return self._name
-
-    @property
-    def type(self) -> type[T]:
-        """Type of the topic's values."""
-        return self._type
 
     def publish(self, value: T | Payload) -> None:
         """Publish one value. It is on its way at once, or with the next signal.
@@ -291,10 +288,6 @@ class ExternalTopicHandle(Generic[T]):
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
         self._stream._publish(values, self._name)  # pyright: ignore[reportPrivateUsage]
-
-
-def _refuse(message: str) -> NoReturn:
-    raise ApplicationError(message, type=UsageError.__name__, non_retryable=True)
 
 
 def _fail(error: Exception, *details: Any, cause: Exception | None = None) -> NoReturn:

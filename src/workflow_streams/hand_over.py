@@ -1,4 +1,4 @@
-"""What a run hands to the next one: counters, publishers, and what polling clients still need.
+"""What a run hands to the next one: counters, publishers, what attempts wrote, what pollers need.
 
 Runs in the workflow sandbox. Never the whole log: readers follow the history of earlier runs.
 """

@@ -20,10 +20,11 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
-from temporalio.service import RPCError, RPCStatusCode, ServiceClient
+from temporalio.service import ServiceClient
 
 from . import wire
 from .errors import StreamNotFoundError
+from .rpc import may_not_look
 
 # Of each call. Where no answer comes, what is published goes out all the same.
 _TIMEOUT = timedelta(seconds=1)
@@ -85,11 +86,8 @@ class HostCheck:
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
         except Exception as err:
-            # Whoever may only send goes on without; other faults the signal will meet, too.
-            return isinstance(err, RPCError) and err.status in (
-                RPCStatusCode.PERMISSION_DENIED,
-                RPCStatusCode.UNIMPLEMENTED,
-            )
+            # Other faults the signal will meet, too.
+            return may_not_look(err)
         _remember(handle)
         return True
 

@@ -20,7 +20,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.worker import Worker
 
 from .hosted_deletion import WorkflowStreamDeletion, delete_runs, end_runs
-from .plugin import WorkflowStreamsPlugin
+from .plugin import WorkflowStreamsPlugin, has_plugin
 from .wire import Rules, WorkflowStreamState
 from .workflow import WorkflowStream
 
@@ -332,7 +332,7 @@ def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
         client: Temporal client.
         task_queue: Task queue that the gateways start hosted streams on.
     """
-    plugins = [] if _has_plugin(client) else [WorkflowStreamsPlugin()]
+    plugins = [] if has_plugin(client.config().get("plugins", [])) else [WorkflowStreamsPlugin()]
     return Worker(
         client,
         task_queue=task_queue,
@@ -353,8 +353,3 @@ async def run_host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) 
     written at once, or where gateways have no permission to be workers.
     """
     await host_worker(client, task_queue=task_queue).run()
-
-
-def _has_plugin(client: Client) -> bool:
-    plugins = client.config().get("plugins", [])
-    return any(isinstance(plugin, WorkflowStreamsPlugin) for plugin in plugins)

@@ -26,6 +26,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
+from .errors import StreamClosedError, StreamNotFoundError
+from .rpc import translate
+
 DELETION_WORKFLOW = "WorkflowStreamDeletion"
 
 _END_ACTIVITY = "workflow-streams-end-runs"
@@ -106,11 +109,13 @@ async def end_runs(doomed: Doomed) -> Doomed:
                     category=ApplicationErrorCategory.BENIGN,
                 )
         except RPCError as err:
-            if err.status != RPCStatusCode.NOT_FOUND:
-                raise
-            if "already completed" in err.message:
-                continue  # it ended between two calls, and may have continued as new
-            break  # the namespace's retention has deleted it
+            match translate(err, doomed.workflow_id):
+                case StreamClosedError():
+                    continue  # it ended between two calls, and may have continued as new
+                case StreamNotFoundError():
+                    break  # the namespace's retention has deleted it
+                case _:
+                    raise
     return replace(doomed, run_id=run_id)
 
 
@@ -119,7 +124,7 @@ async def delete_runs(doomed: Doomed) -> Doomed:
     """Delete the last run and all before it; return the stream, which is no more."""
     runs: list[str] = []
     run_id = doomed.run_id
-    with suppress_not_found():
+    with _suppress_not_found():
         while run_id:
             activity.heartbeat()
             event = await _event(_run(doomed, run_id), WorkflowHistoryEventFilterType.ALL_EVENT)
@@ -128,13 +133,13 @@ async def delete_runs(doomed: Doomed) -> Doomed:
     # From the last one the others are found, so it goes last.
     for run_id in reversed(runs):
         activity.heartbeat()
-        with suppress_not_found():
+        with _suppress_not_found():
             await delete_run(activity.client(), doomed.workflow_id, run_id)
     return doomed
 
 
 @contextmanager
-def suppress_not_found() -> Iterator[None]:
+def _suppress_not_found() -> Iterator[None]:
     """Pass over what is not there any more: it has been deleted."""
     try:
         yield

@@ -68,7 +68,7 @@ class OwnWrites:
         if self._calls <= _CALLS_RECORDED_AT_ONCE:
             return list(wire.batches_of(entries))
         self._unrecorded += entries
-        self._unrecorded_bytes += sum(wire.entry_bytes(*entry) for entry in entries)
+        self._unrecorded_bytes += wire.entries_bytes(entries)
         return self.take_unrecorded() if self._unrecorded_bytes > _STEP_BYTES else []
 
     def take_unrecorded(self) -> list[list[Entry]]:

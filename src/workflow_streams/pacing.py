@@ -22,10 +22,11 @@ from typing import Any, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.service import RPCError, RPCStatusCode, ServiceClient
+from temporalio.service import RPCError, ServiceClient
 
 from .errors import RunFullError
-from .failing_host import explain_failing
+from .failing_host import explain_failing, failing_attempt
+from .rpc import may_not_look
 
 logger = logging.getLogger("workflow_streams")
 
@@ -58,15 +59,16 @@ class _Run:
 
     Attributes:
         run_id: Which.
-        size: Bytes of its history.
         task: When its pending workflow task was scheduled, in nanoseconds; 0 if it has none.
         attempt: How often that has been tried.
     """
 
     run_id: str
-    size: int
     task: int
     attempt: int
+
+
+_NO_RUN = _Run("", 0, 0)
 
 
 def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
@@ -175,24 +177,22 @@ class Pace:
         try:
             answer = await handle.describe()
         except RPCError as err:
-            # Whoever may only send goes on without; other faults the next signal will meet, too.
-            self._blind = err.status in (
-                RPCStatusCode.PERMISSION_DENIED,
-                RPCStatusCode.UNIMPLEMENTED,
-            )
-            return _Run("", 0, 0, 0)
+            # Other faults the next signal will meet, too.
+            self._blind = may_not_look(err)
+            return _NO_RUN
         if answer.status != WorkflowExecutionStatus.RUNNING:
-            return _Run("", 0, 0, 0)  # as the signal will tell
+            return _NO_RUN  # as the signal will tell
         info = answer.raw_description.workflow_execution_info
         task = answer.raw_description.pending_workflow_task
         scheduled = task.scheduled_time.ToNanoseconds()
-        if task.attempt > 1 and self._told != info.execution.run_id:
+        attempt = failing_attempt(answer)
+        if attempt and self._told != info.execution.run_id:
             self._told = info.execution.run_id
-            logger.warning(explain_failing(handle.id, task.attempt))
+            logger.warning(explain_failing(handle.id, attempt))
         self._full = True
         check_room(handle.id, info.history_size_bytes, under_way)
         self._full = False
-        return _Run(info.execution.run_id, info.history_size_bytes, scheduled, task.attempt)
+        return _Run(info.execution.run_id, scheduled, task.attempt)
 
 
 _Key = tuple[asyncio.AbstractEventLoop, str, str, str | None]

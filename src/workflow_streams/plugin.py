@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from temporalio.client import ClientConfig
 from temporalio.plugin import SimplePlugin
@@ -10,6 +11,11 @@ from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from .attempts import AttemptInterceptor
+
+
+def has_plugin(plugins: Iterable[object]) -> bool:
+    """Whether this package's is among them."""
+    return any(isinstance(plugin, WorkflowStreamsPlugin) for plugin in plugins)
 
 
 class WorkflowStreamsPlugin(SimplePlugin):

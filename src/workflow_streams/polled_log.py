@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from . import wire
 from .hand_over import ITEM_BYTES
 from .wire import (
-    ENTRY_BYTES,
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
     Entry,
     PollInput,
     PollResult,
     WireItem,
+    entries_bytes,
     entry_bytes,
 )
 
@@ -153,7 +153,7 @@ class PolledLog:
     def extend(self, entries: Sequence[Entry]) -> None:
         """Append the stream's next items."""
         self._open.extend(entries)
-        self._open_bytes += _size(entries)
+        self._open_bytes += entries_bytes(entries)
         if self._open_bytes >= _SEGMENT_BYTES:
             segment = _Segment(self._open, self._open_bytes)
             self._sealed.append(segment)
@@ -185,7 +185,7 @@ class PolledLog:
             self._sealed_count -= segment.count
             self._sealed_bytes -= segment.size
         if not self._sealed and self._dropped:
-            self._open_bytes -= _size(self._open[: self._dropped])
+            self._open_bytes -= entries_bytes(self._open[: self._dropped])
             del self._open[: self._dropped]
             self._dropped = 0
 
@@ -261,16 +261,8 @@ class PolledLog:
         yield from enumerate(self._open[skip:], at + skip)
 
 
-# Both are what `entry_bytes` and `carried_bytes` say, item by item; but there may be a million. A
-# list in JSON has two characters for each item that it holds, beside the item's own.
-
-
-def _size(entries: Sequence[Entry]) -> int:
-    topics = json.dumps([topic for topic, _ in entries])
-    return len(topics) + _datas(entries) + (ENTRY_BYTES - 2) * len(entries) if entries else 0
-
-
 def _carried(entries: Sequence[Entry]) -> int:
+    """Return what `carried_bytes` says of all of them, as `entries_bytes` does."""
     topics = json.dumps(json.dumps([topic for topic, _ in entries]))
     return len(topics) - 2 + _datas(entries) + (ITEM_BYTES - 2) * len(entries) if entries else 0
 

@@ -15,7 +15,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
 from . import unsent, wire
-from .arguments import is_whole, seconds_of
+from .arguments import check_count, seconds_of
 from .batcher import Batcher, Outgoing
 from .delivery import Cancelled, Delivery, Undeliverable
 from .entries import entry_of
@@ -34,6 +34,15 @@ GRACE_SECONDS = 5.0
 
 Placed = tuple[int, int]
 """A batch's sequence and an item's index in it."""
+
+
+def patience_of(max_retry_duration: timedelta) -> float:
+    """Return how many seconds a batch is tried for.
+
+    Raises:
+        UsageError: It is no timedelta.
+    """
+    return max(LEAST_RETRY_SECONDS, seconds_of("max_retry_duration", max_retry_duration))
 
 
 class Publisher:
@@ -77,15 +86,12 @@ class Publisher:
             ("max_buffer_items", max_buffer_items),
             ("max_buffer_bytes", max_buffer_bytes),
         ):
-            if value is not None and (not is_whole(value) or value < 1):
-                raise ValueError(f"{name} must be a whole number, at least 1, not {value!r}")
+            check_count(name, value)
         self._send = send
         self.workflow_id = workflow_id
         self._publisher_id = publisher_id
         self._values = Values(converter)
-        self._patience = max(
-            LEAST_RETRY_SECONDS, seconds_of("max_retry_duration", max_retry_duration)
-        )
+        self._patience = patience_of(max_retry_duration)
         self._announce = announce
         self._batcher = Batcher(
             interval=seconds_of("batch_interval", batch_interval),

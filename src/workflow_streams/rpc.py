@@ -119,6 +119,14 @@ def connect_failure(
     )
 
 
+def may_not_look(error: BaseException) -> bool:
+    """Whether one cannot look at workflows here; whoever may only send goes on without."""
+    return isinstance(error, RPCError) and error.status in (
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.UNIMPLEMENTED,
+    )
+
+
 def explain(error: Exception, workflow_id: str) -> Exception:
     """Return this package's error for a failed call, caused by ``error``, or ``error`` itself."""
     known = translate(error, workflow_id) if isinstance(error, RPCError) else connect_failure(error)

@@ -27,7 +27,6 @@ class Signalling:
     """Batches of one publisher, on their way to one workflow.
 
     Attributes:
-        waiting: Items that the server has not taken yet, and announcements.
         waiting_bytes: What is not on its way yet, in encoded bytes.
         lost: Items that did not get through, and have not been told of yet.
         reason: Why not.
@@ -42,7 +41,6 @@ class Signalling:
         self._on_its_way: list[Entry] | None = None
         self._settled = 0
         self._flushing: list[tuple[int, asyncio.Future[None]]] = []
-        self.waiting = 0
         self.waiting_bytes = 0
         self.lost = 0
         self.reason: Exception | None = None
@@ -52,16 +50,20 @@ class Signalling:
         """How many items the server has not taken yet."""
         return len(self._queue) + len(self._on_its_way or ())
 
+    @property
+    def waiting(self) -> int:
+        """How many items the server has not taken yet, and announcements."""
+        going = 0 if self._on_its_way is None else len(self._on_its_way) or 1
+        return len(self._queue) + going
+
     def announce(self) -> None:
         """Send an empty batch, which tells readers of a retry at once. To be called first."""
-        self.waiting += 1
         self._send([])
 
     def publish(self, entries: list[Entry]) -> None:
         """Send items, as soon as all before them have been taken."""
         self._queue += entries
-        self.waiting += len(entries)
-        self.waiting_bytes += _bytes_of(entries)
+        self.waiting_bytes += wire.entries_bytes(entries)
         self._send_next()
 
     async def settled(self) -> None:
@@ -84,7 +86,7 @@ class Signalling:
         if self._on_its_way is None and self._queue:
             batch = next(wire.batches_of(self._queue))
             del self._queue[: len(batch)]
-            self.waiting_bytes -= _bytes_of(batch)
+            self.waiting_bytes -= wire.entries_bytes(batch)
             self._send(batch)
 
     def _send(self, batch: list[Entry]) -> None:
@@ -95,16 +97,14 @@ class Signalling:
         run_in_steps(self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload)), self._on_answer)
 
     def _on_answer(self, error: Exception | None) -> None:
-        settled = len(self._on_its_way or ()) or 1
+        before = self.waiting
         if error is not None:
             # What comes behind must not stand where this does not.
-            settled += len(self._queue)
             self.lost += self.items
             self.reason = error
             self._queue, self.waiting_bytes = [], 0
         self._on_its_way = None
-        self.waiting -= settled
-        self._settled += settled
+        self._settled += before - self.waiting
         self._send_next()
         while self._flushing and self._flushing[0][0] <= self._settled:
             _, told = self._flushing.pop(0)
@@ -118,10 +118,6 @@ def check_not_evicted() -> None:
     Whoever waits then, in order to tidy up, keeps the worker from it.
     """
     workflow.random()
-
-
-def _bytes_of(entries: list[Entry]) -> int:
-    return sum(wire.entry_bytes(*entry) for entry in entries)
 
 
 def run_in_steps(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from temporalio.api.common.v1 import Payload
 
 from .arguments import topic_name
 from .events import Event, Last, WorkflowStreamItem
+from .topics import TypedTopic
 
 if TYPE_CHECKING:
     from .client import WorkflowStreamClient
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TopicHandle(Generic[T]):
+class TopicHandle(TypedTopic[T]):
     """One topic of a stream, to publish to and to subscribe to.
 
     Made by :meth:`WorkflowStreamClient.topic`.
@@ -25,19 +26,8 @@ class TopicHandle(Generic[T]):
 
     def __init__(self, client: WorkflowStreamClient, name: str, type: type[T]) -> None:
         """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
+        super().__init__(name, type)
         self._client = client
-        self._name = name
-        self._type = type
-
-    @property
-    def name(self) -> str:
-        """Topic name."""
-        return self._name
-
-    @property
-    def type(self) -> type[T]:
-        """Type of the topic's values."""
-        return self._type
 
     def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
         """Encode ``value`` and buffer it for the next batch; does not wait.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from temporalio.api.common.v1 import Payload
 
@@ -12,6 +12,27 @@ from .errors import TopicTypeError, UsageError
 
 if TYPE_CHECKING:
     from .values import Values
+
+T = TypeVar("T")
+
+
+class TypedTopic(Generic[T]):
+    """A topic's name, and the type of its values."""
+
+    def __init__(self, name: str, type: type[T]) -> None:
+        """Bind topic and type."""
+        self._name = name
+        self._type = type
+
+    @property
+    def name(self) -> str:
+        """Topic name."""
+        return self._name
+
+    @property
+    def type(self) -> type[T]:
+        """Type of the topic's values."""
+        return self._type
 
 
 class TopicTypes:

@@ -9,7 +9,7 @@ of a serialised ``Payload``; the payload codec runs once, on the envelope, never
 # name, which the sandbox does not know when the package was passed through.
 import binascii
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -48,7 +48,7 @@ MAX_POLL_BYTES = 1_000_000
 PART_CHARACTERS = 1_250_000
 # Of a batch or record as JSON. Python takes some 900 levels, fewer the deeper its own stack is.
 _MOST_NESTING = 32
-ENTRY_BYTES = len('{"topic":,"data":""},')
+_ENTRY_BYTES = len('{"topic":,"data":""},')
 # Python takes 4,300 of an integer, or as many as it is set to, but never less than 640.
 _MOST_DIGITS = 100
 
@@ -371,7 +371,16 @@ def _usual_topic_bytes(topic: str) -> int:
 
 def entry_bytes(topic: str, data: str) -> int:
     """Return how many bytes an entry takes as JSON, with the comma after it."""
-    return _topic_bytes(topic) + len(data) + ENTRY_BYTES
+    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
+
+
+def entries_bytes(entries: Sequence[Entry]) -> int:
+    """Return what :func:`entry_bytes` says of all of them; there may be a million."""
+    if not entries:
+        return 0
+    # A list in JSON has two characters for each item that it holds, beside the item's own.
+    topics = len(json.dumps([topic for topic, _ in entries]))
+    return topics + sum([len(data) for _, data in entries]) + (_ENTRY_BYTES - 2) * len(entries)
 
 
 def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -21,7 +21,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from . import hand_over, wire
-from .arguments import is_whole
+from .arguments import check_count, is_whole
 from .errors import UsageError
 from .first_task import FirstTask
 from .fold import Accepted, Fold, Malformed
@@ -47,8 +47,8 @@ DEFAULT_PUBLISHER_TTL = timedelta(minutes=15)
 _LOG_BYTES = 64 * 1024 * 1024
 _UNPOLLED_HOSTED_LOG_BYTES = 4 * 1024 * 1024
 # The memo is part of each description of the workflow and of each row of a list of them. A larger
-# record is followed by a second one. Of an opening record a replay has to find that again: with
-# another value, runs that are under way would not replay.
+# record is followed by a second one. For an opening record this value alone decides whether that
+# command is given, so with another value runs that are under way would not replay.
 _MEMO_BYTES = 16 * 1024
 
 # Server limits per run are 10,000 signals and 2,000 Updates; roll over well before.
@@ -125,8 +125,7 @@ class WorkflowStream:
             UsageError: Outside ``@workflow.init``, or for the second time in a workflow.
             ValueError: ``keep_last`` is not positive, or no int.
         """
-        if keep_last is not None and (not is_whole(keep_last) or keep_last < 1):
-            raise ValueError(f"keep_last must be a whole number, at least 1, not {keep_last!r}")
+        check_count("keep_last", keep_last)
         # In @workflow.init no workflow coroutine runs yet; everywhere else one does.
         if not workflow.in_workflow() or asyncio.current_task() is not None:
             raise UsageError(
@@ -203,15 +202,15 @@ class WorkflowStream:
             return
         fold = self._fold
         opening = Opening(
-            fold.head,
-            fold.base,
-            fold.publishers,
-            self._runs,
-            self._keep_last,
-            self._rules,
-            fold.order,
-            fold.written,
-            self._closed_by(),
+            head=fold.head,
+            base=fold.base,
+            publishers=fold.publishers,
+            runs=self._runs,
+            keep_last=self._keep_last,
+            rules=self._rules,
+            order=fold.order,
+            written=fold.written,
+            closed=self._closed_by(),
         )
         self._record(fold.base, carried, opening)
         if carried:
@@ -369,18 +368,17 @@ class WorkflowStream:
             room = min(room, max(needed, hand_over.TAIL_BYTES))
             tail = hand_over.tail_text(self._log.newest(room) + self._own.entries, room)
         return State(
-            [],
-            head,
-            publishers,
-            head,
-            runs,
-            self.base,
-            fold.order,
-            self.malformed,
-            tail,
-            0 if self._polls.count else self._unpolled_runs + 1,
-            written,
-            closed,
+            base_offset=head,
+            publishers=publishers,
+            head=head,
+            runs=runs,
+            base=self.base,
+            order=fold.order,
+            malformed=self.malformed,
+            tail=tail,
+            unpolled_runs=0 if self._polls.count else self._unpolled_runs + 1,
+            written=written,
+            closed=closed,
         )
 
     def detach_pollers(self) -> None:
@@ -465,7 +463,7 @@ class WorkflowStream:
         length = workflow.info().get_current_history_length()
         if length != self._task_bytes_at:
             self._task_bytes, self._task_bytes_at = 0, length
-        size = sum(wire.entry_bytes(*entry) for entry in entries)
+        size = wire.entries_bytes(entries)
         if self._native and self._task_bytes + size > _TASK_BYTES:
             raise ApplicationError(
                 f"One workflow task can publish {_TASK_BYTES:,} bytes; it has published "

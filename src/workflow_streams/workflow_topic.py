@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from . import wire
 from .errors import EncodeError, ItemTooLargeError
+from .topics import TypedTopic
 from .wire import Entry
 
 if TYPE_CHECKING:
@@ -20,24 +21,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class WorkflowTopicHandle(Generic[T]):
+class WorkflowTopicHandle(TypedTopic[T]):
     """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
 
     def __init__(self, stream: WorkflowStream, name: str, type: type[T]) -> None:
         """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
+        super().__init__(name, type)
         self._stream = stream
-        self._name = name
-        self._type = type
-
-    @property
-    def name(self) -> str:
-        """Topic name."""
-        return self._name
-
-    @property
-    def type(self) -> type[T]:
-        """Type of the topic's values."""
-        return self._type
 
     def publish(self, value: T | Payload) -> None:
         """Publish one value; it is in the history when this workflow task completes.
@@ -46,8 +36,9 @@ class WorkflowTopicHandle(Generic[T]):
         ``Payload`` passes through as it is.
 
         Raises:
-            ApplicationError: Type ``EncodeError``, ``ItemTooLargeError``, or ``TaskFullError``: the
-                workflow task has published 3 MiB already, and the server would end the workflow.
+            ApplicationError: Type ``EncodeError``, ``ItemTooLargeError``, ``TaskFullError``: the
+                workflow task has published 3 MiB already, and the server would end the workflow, or
+                ``MemoFullError``: it does not fit beside the workflow's own memo.
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)
         """
@@ -78,14 +69,15 @@ def encode(
         try:
             payload = value if isinstance(value, Payload) else converter.to_payload(value)
         except Exception as err:
-            raise _failure(EncodeError(topic, value, err)) from err
+            raise failure(EncodeError(topic, value, err)) from err
         data = wire.encode_payload(payload)
         size = wire.entry_bytes(topic, data)
         if size > limit:
-            raise _failure(ItemTooLargeError(topic, size, limit))
+            raise failure(ItemTooLargeError(topic, size, limit))
         entries.append((topic, data))
     return entries
 
 
-def _failure(error: EncodeError | ItemTooLargeError) -> ApplicationError:
+def failure(error: Exception) -> ApplicationError:
+    """Return what fails the workflow; any other error would have its task retried for ever."""
     return ApplicationError(str(error), type=type(error).__name__, non_retryable=True)

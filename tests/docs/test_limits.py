@@ -57,7 +57,7 @@ OTHERS = {
     "reader.moments._MOMENT_BYTES",
     "reader.moments._RANGE_BYTES",
     "values._LENGTH_BYTES",
-    "wire.ENTRY_BYTES",
+    "wire._ENTRY_BYTES",
 }
 
 

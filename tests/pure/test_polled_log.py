@@ -20,6 +20,7 @@ from workflow_streams.wire import (
     WireItem,
     encode_payload,
     encode_serialised,
+    entries_bytes,
     entry_bytes,
     json_payload,
 )
@@ -187,7 +188,7 @@ datas = st.text('AZaz09+/=é\ud800\n"', max_size=9) | st.binary(max_size=9).map(
 @example([("t", "no base64, however long it is")])
 def test_items_come_out_as_they_went_in(items: list[tuple[str, str]]) -> None:
     sizes = sum(entry_bytes(*item) for item in items)
-    segment = polled_log._Segment(items, polled_log._size(items))
+    segment = polled_log._Segment(items, entries_bytes(items))
     assert segment.entries() == items
     assert (segment.size, segment.kept_bytes) == (sizes, sizes)
     assert segment.carried == sum(carried_bytes(*item) for item in items)
