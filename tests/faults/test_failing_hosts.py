@@ -61,17 +61,28 @@ async def failing(
     try:
         async with Worker(client, task_queue=name, workflows=[Breaks]):
             handle = await client.start_workflow(
-                Breaks.run, id=name, task_queue=name, task_timeout=TASK_TIMEOUT
+                Breaks.run,
+                id=name,
+                task_queue=name,
+                task_timeout=TASK_TIMEOUT,
+                # With the signal from the start, its first task cannot succeed before it.
+                start_signal=None if opened else "touch",
             )
             if opened:
                 assert await WorkflowStreamClient.create(client, name).get_offset() == 0
-            await handle.signal(Breaks.touch)
+                await handle.signal(Breaks.touch)
             await until_failing(handle)
             yield handle
             broken.discard(name)
             await handle.result()
     finally:
         broken.discard(name)
+
+
+async def still(sending: asyncio.Task[int]) -> None:
+    """Let some time pass, in which this does not end."""
+    await asyncio.wait({sending}, timeout=0.02)
+    assert not sending.done(), sending.result()
 
 
 async def until_failing(handle: WorkflowHandle[Any, Any]) -> None:
@@ -109,8 +120,7 @@ async def test_a_send_that_waits_tells_what_it_waits_for(
         stream = WorkflowStreamClient.create(client, name)
         sending = asyncio.create_task(stream.topic("t", type=str).send("x"))
         while not told(caplog, name):
-            await asyncio.sleep(0.02)
-        assert not sending.done()
+            await still(sending)
         sending.cancel()
         await asyncio.wait({sending})
         assert told(caplog, name) == 1
@@ -133,7 +143,7 @@ async def test_many_sends_that_wait_for_one_workflow_look_and_tell_as_one(
         topic = WorkflowStreamClient.create(client, name).topic("t", type=str)
         first = asyncio.create_task(topic.send("first"))
         while not told(caplog, name):
-            await asyncio.sleep(0.02)
+            await still(first)
         others = [asyncio.create_task(topic.send(f"{number}")) for number in range(20)]
         await asyncio.sleep(0.5)  # ten times as long as any of them waits before it looks
         assert (watches, told(caplog, name)) == ([name], 1)
@@ -143,7 +153,7 @@ async def test_many_sends_that_wait_for_one_workflow_look_and_tell_as_one(
         await asyncio.wait({first, *others})
         last = asyncio.create_task(topic.send("last"))
         while told(caplog, name) < 2:
-            await asyncio.sleep(0.02)
+            await still(last)
         assert watches == [name, name]
         last.cancel()
         await asyncio.wait({last})
