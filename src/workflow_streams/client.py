@@ -38,7 +38,7 @@ from .reader.walk import Start, start_at
 from .topic_handle import TopicHandle, Topics, names_of
 from .topics import TopicTypes
 from .values import Values
-from .verdicts import head_past, offset_of, seen_by, watched
+from .verdicts import head_past, offset_of, seen_by
 
 T = TypeVar("T")
 
@@ -404,7 +404,7 @@ class WorkflowStreamClient:
             feed.release()
 
     async def _send_to(self, feed: Feed, topic: str, value: Any) -> int:
-        with watched(feed, self._publisher_id, self._publisher.acknowledged) as verdicts:
+        with feed.mailbox.watched(self._publisher_id, self._publisher.acknowledged) as verdicts:
             if await wait_whether_polled(feed):
                 raise UsageError(
                     "send() needs a stream hosted by workflow_streams, whose history tells "

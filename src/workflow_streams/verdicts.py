@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from temporalio.api.enums.v1 import PendingWorkflowTaskState
 from temporalio.client import WorkflowExecutionDescription
@@ -20,37 +20,6 @@ _ASK_AGAIN_SECONDS = 0.1
 
 Batch = tuple[str, int]
 """Publisher id and sequence."""
-
-
-class _Watched(dict[int, Verdict]):
-    """Verdicts by sequence; ``floors`` has the sequence after which each watcher wants them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.floors: dict[object, int] = {}
-
-
-@contextmanager
-def watched(feed: Feed, publisher_id: str, after: int) -> Iterator[Mapping[int, Verdict]]:
-    """Have the feed keep the verdicts on a publisher's batches past sequence ``after``.
-
-    Those who watch the same publisher share them; what nobody can ask for any more is dropped.
-    """
-    verdicts = feed.watchers.get(publisher_id)
-    if not isinstance(verdicts, _Watched):
-        verdicts = feed.watchers[publisher_id] = _Watched()
-    watcher = object()
-    verdicts.floors[watcher] = after
-    try:
-        yield verdicts
-    finally:
-        del verdicts.floors[watcher]
-        if verdicts.floors:
-            floor = min(verdicts.floors.values())
-            for sequence in [s for s in verdicts if s <= floor]:
-                del verdicts[sequence]
-        else:
-            del feed.watchers[publisher_id]
 
 
 async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, index: int) -> int:
@@ -79,7 +48,7 @@ async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Ve
     The workflow has been started anew under its id meanwhile; the batch is in its history.
     """
     anew = Feed(feed.client, feed.workflow_id, feed.pinned_run_id)
-    with watched(anew, publisher_id, sequence - 1) as verdicts:
+    with anew.mailbox.watched(publisher_id, sequence - 1) as verdicts:
         anew.retain(LATEST)
         try:
             await head_past(anew, lambda: sequence in verdicts)

@@ -14,10 +14,10 @@ from .. import wire
 from ..codec import converter_of, record_in
 from ..errors import CodecError, ServerUnavailableError
 from ..events import End, Last
-from ..fold import Verdict, note_verdict
 from ..positions import tag_of
 from ..rpc import connect_failure, translate
 from .chain import Chain
+from .mailbox import Mailbox
 from .moments import BEFORE_ALL, Moment, Place
 from .passed import PassedRuns
 from .polled.retained import Retained
@@ -71,8 +71,7 @@ class Feed:
         self.place: Place = BEFORE_ALL
         self.done = False
         self.error: Exception | None = None
-        self.watchers: dict[str, dict[int, Verdict]] = {}
-        self.tagged: dict[str, asyncio.Future[tuple[Verdict, int]]] = {}
+        self.mailbox = Mailbox()
         self.ring = Ring()
         self.join_index = 0
         self.floor: int | None = None
@@ -354,13 +353,7 @@ class Feed:
             self._room.clear()
             await self._room.wait()
         if moment.judged is not None:
-            judged = moment.judged
-            watched = self.watchers.get(judged.publisher_id)
-            if watched is not None:
-                note_verdict(watched, judged.sequence, judged.verdict)
-            future = self.tagged.pop(judged.tag, None) if judged.tag else None
-            if future is not None and not future.done():
-                future.set_result((judged.verdict, moment.head))
+            self.mailbox.deliver(moment.judged, moment.head)
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
         self._enter(moment.run_id)
@@ -388,7 +381,7 @@ class Feed:
 
     def _waits(self) -> bool:
         """Whether to wait for the one and only subscriber, who is at the ring's end."""
-        if self._users != 1 or self.watchers or self.tagged or len(self._cursors) != 1:
+        if self._users != 1 or self.mailbox or len(self._cursors) != 1:
             return False
         [cursor] = self._cursors
         return cursor.index <= self.ring.start

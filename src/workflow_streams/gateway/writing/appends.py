@@ -134,17 +134,13 @@ async def _try(stream: Stream, batch: Append) -> Appended:
     if feed.done or feed.end is not None:
         return _after_end(feed, batch)
     tag = uuid.uuid4().hex
-    verdict: asyncio.Future[tuple[Verdict, int]] = asyncio.get_running_loop().create_future()
-    feed.tagged[tag] = verdict
-    try:
+    with feed.mailbox.tagged(tag) as verdict:
         await _signal(stream, batch, tag)
         try:
             async with asyncio.timeout(stream.settings.append_seconds):
                 await feed.wait_known(verdict.done)
         except TimeoutError as err:
             raise ServerUnavailableError("The batch did not come by in the history") from err
-    finally:
-        feed.tagged.pop(tag, None)
     return Appended(*verdict.result(), feed.tag) if verdict.done() else _after_end(feed, batch)
 
 
