@@ -27,8 +27,9 @@ PURE = (
     "positions",
     "publisher_ids",
     "ranges",
-    "reader.passed",
-    "reader.ring",
+    "reader.feeds.passed",
+    "reader.feeds.ring",
+    "reader.feeds.view",
     "wire",
 )
 TESTS = (

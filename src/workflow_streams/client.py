@@ -31,7 +31,8 @@ from .publisher import (
 )
 from .publisher_ids import ActivityPublisher
 from .reader.arrival import wait_for_workflow
-from .reader.hub import Feed, feed_of, hold
+from .reader.feeds.feed import Feed
+from .reader.feeds.lookup import feed_of, hold
 from .reader.subscription import Subscription
 from .reader.tip import wait_whether_polled
 from .reader.walk import Start, start_at

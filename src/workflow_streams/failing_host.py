@@ -19,7 +19,7 @@ from .errors import WorkflowStreamError
 from .reader.polling import ended
 
 if TYPE_CHECKING:
-    from .reader.hub import Feed
+    from .reader.feeds.feed import Feed
 
 logger = logging.getLogger("workflow_streams")
 

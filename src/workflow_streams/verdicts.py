@@ -12,7 +12,7 @@ from temporalio.client import WorkflowExecutionDescription
 from .errors import FencedError, StreamClosedError
 from .events import LATEST
 from .fold import Accepted, Fenced, Verdict
-from .reader.hub import Feed
+from .reader.feeds.feed import Feed
 from .reader.moments import Place
 from .reader.tip import wait_for_tip
 
@@ -60,20 +60,17 @@ async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Ve
 def seen_by(feed: Feed, publisher_id: str, acknowledged: int) -> Callable[[], bool]:
     """Return what tells whether the feed's head counts a publisher's batch ``acknowledged``.
 
-    The chain folds a page event by event, and may wait for the codec in between, before the feed
-    has any of it. So what stands in its fold counts when the feed has come to that place.
+    A page of history is judged event by event, and may wait for the codec in between, before the
+    feed has any of it. So a batch that has been judged counts when the feed has come to its place.
     """
     standing: tuple[str, Place] | None = None
 
     def seen() -> bool:
         nonlocal standing
-        chain = feed.chain
-        if not acknowledged or (chain is not None and chain.polled):
+        if not acknowledged or feed.view.polled:
             return True
-        if standing is None and chain is not None and (fold := chain.fold) is not None:
-            last = fold.publishers.get(publisher_id, 0)
-            if last >= acknowledged or fold.fenced(publisher_id):
-                standing = chain.put_out
+        if standing is None:
+            standing = feed.standing(publisher_id, acknowledged)
         return standing is not None and feed.has_come_to(*standing)
 
     return seen

@@ -13,7 +13,9 @@ from temporalio.common import RawValue
 from tests.reader.hosts import Host, HostInput, hosting, worker
 from tests.reader.story import following, items, roll_over, send, story
 from workflow_streams import wire
-from workflow_streams.reader import early, hub
+from workflow_streams.reader import early
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup
 
 KIBIBYTE = 1024
 
@@ -44,18 +46,19 @@ async def test_what_comes_before_any_worker_is_bounded_and_told_when_there_is_on
             await handle.signal(wire.PUBLISH_SIGNAL, batch(number, "again"))
             if number == 1:
                 await handle.signal("unknown", "not for the stream")
-        feed = hub.feed_of(client, name, None)
-        await until(lambda: feed.chain is not None and len(feed.chain._early) == 2 * len(values))
-        assert feed.chain is not None
-        assert feed.chain._early.size <= limit
-        await until(lambda: hub._rings._beside.get(weakref.ref(feed), 0) == feed.chain._early.size)
-        assert feed.chain.holds_early
+        feed = lookup.feed_of(client, name, None)
+        await until(lambda: feed._chain is not None and len(feed._chain._early) == 2 * len(values))
+        assert feed._chain is not None
+        held = feed._chain._early.size
+        assert held <= limit
+        await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) == held)
+        assert feed.view.holds_early
         assert (reader.lines, len(feed.ring)) == ([], 0)
         async with worker(client, name):
             await reader.count(len(values))
             await send(client, name, "after")
             await reader.count(len(values) + 1)
-            assert not feed.chain.holds_early
+            assert not feed.view.holds_early
             await roll_over(handle)
             await send(client, name, "in the next run")
             await handle.signal(Host.order, "finish")
@@ -91,13 +94,13 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)
-        feed = hub.feed_of(client, name, None)
+        feed = lookup.feed_of(client, name, None)
         *first, last = parts
         assert first
         for part in first:
             await handle.signal(wire.PUBLISH_SIGNAL, RawValue(part))
-        await until(lambda: hub._rings._beside.get(weakref.ref(feed), 0) > 1_000_000)
+        await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) > 1_000_000)
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(last))
         await reader.count(2)
-        await until(lambda: weakref.ref(feed) not in hub._rings._beside)
+        await until(lambda: weakref.ref(feed) not in feed_module.rings._beside)
         assert reader.lines == items("before", value)

@@ -11,7 +11,8 @@ from temporalio.client import Client
 from tests.gateway.http.hosts import hosting
 from tests.gateway.security.wire import serving
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup
 from workflow_streams.testing.fixtures import StreamServer
 
 TEXT = {"content-type": "text/plain"}
@@ -35,7 +36,7 @@ async def gateway(connection: Client, unique: Unique) -> AsyncIterator[httpx.Asy
 
 def known(connection: Client) -> set[str]:
     """Return the streams that have a feed which nothing but a look-up has made."""
-    feeds = hub._registry.all_of(connection.service_client)
+    feeds = feed_module.registry.all_of(connection.service_client)
     return {feed.workflow_id for feed in feeds if feed._task is None}
 
 
@@ -75,16 +76,16 @@ async def test_those_who_look_a_stream_up_at_once_find_the_same_feed(
     client: Client, unique: Unique
 ) -> None:
     name = unique("stream")
-    one = hub.feed_of(client, name, None)
+    one = lookup.feed_of(client, name, None)
     with one.found():
-        with hub.feed_of(client, name, None).found():
-            assert hub.feed_of(client, name, None) is one
-        assert hub.feed_of(client, name, None) is one
+        with lookup.feed_of(client, name, None).found():
+            assert lookup.feed_of(client, name, None) is one
+        assert lookup.feed_of(client, name, None) is one
         assert name in known(client)
     assert name not in known(client)
-    assert hub.feeds_reading(client.service_client) == 0
-    with hub.feed_of(client, name, None).found():
-        assert hub.feed_of(client, name, None) is not one
+    assert lookup.feeds_reading(client.service_client) == 0
+    with lookup.feed_of(client, name, None).found():
+        assert lookup.feed_of(client, name, None) is not one
     assert name not in known(client)
 
 
@@ -93,21 +94,21 @@ async def test_a_look_up_looks_at_one_feed_however_many_there_are(
 ) -> None:
     looks: list[object] = []
 
-    class Counted(hub.Feed):
+    class Counted(lookup.Feed):
         def __getattribute__(self, name: str) -> object:
             looks.append(id(self))
             return super().__getattribute__(name)
 
-    monkeypatch.setattr(hub, "Feed", Counted)
+    monkeypatch.setattr(lookup, "Feed", Counted)
     names = [unique("stream") for _ in range(2_000)]
-    feeds = [hub.feed_of(client, name, None) for name in names]
+    feeds = [lookup.feed_of(client, name, None) for name in names]
     looks.clear()
     for name, feed in zip(names[::100], feeds[::100], strict=True):
-        assert hub.feed_of(client, name, None) is feed
+        assert lookup.feed_of(client, name, None) is feed
     assert len(set(looks)) == len(names[::100])
     looks.clear()
-    hub.forget(feeds[7])
+    feeds[7].forget()
     assert set(looks) <= {id(feeds[7])}
     for feed in feeds:
-        hub.forget(feed)
+        feed.forget()
     assert not known(client) & set(names)

@@ -14,8 +14,9 @@ from temporalio.common import RawValue
 from tests.reader.hosts import hosting
 from tests.reader.story import attached, following, items, send, told
 from workflow_streams import WorkflowStreamClient, wire
-from workflow_streams.reader import hub, rings
-from workflow_streams.reader.rings import Rings
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup, rings
+from workflow_streams.reader.feeds.rings import Rings
 from workflow_streams.testing.fixtures import StreamServer
 
 KIBIBYTE = 1024
@@ -90,7 +91,7 @@ def test_what_is_held_beside_the_rings_is_room_that_they_do_not_have() -> None:
 
 def held() -> int:
     """Return what all rings hold together."""
-    return hub._rings.size
+    return feed_module.rings.size
 
 
 async def test_streams_that_are_idle_give_way_and_their_readers_miss_nothing(
@@ -110,7 +111,7 @@ async def test_streams_that_are_idle_give_way_and_their_readers_miss_nothing(
                 await send(client, name, value)
             await asyncio.gather(*(reader.count(4) for reader in readers[-1]))
             assert held() <= 2 * MEBIBYTE
-        feeds = [hub.feed_of(client, name, None) for name in names]
+        feeds = [lookup.feed_of(client, name, None) for name in names]
         assert sum(feed.ring.size for feed in feeds) <= 2 * MEBIBYTE
         # The first are empty, the last ones are not.
         assert [len(feed.ring) > 0 for feed in feeds][:2] == [False, False]
@@ -133,7 +134,7 @@ async def test_a_single_reader_that_has_stopped_gives_way_and_goes_on_by_the_his
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rings, "RINGS_BYTES", 2 * MEBIBYTE)
-    monkeypatch.setattr(hub, "RING_BYTES", MEBIBYTE)
+    monkeypatch.setattr(feed_module, "RING_BYTES", MEBIBYTE)
     reading = await stream_server.connect()
     value = "x" * 200 * KIBIBYTE
     names = [unique("stalled") for _ in range(4)]
@@ -166,7 +167,7 @@ async def test_what_was_refused_takes_no_room(client: Client, unique: Callable[[
             await handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
         await send(client, name, "last")
         await reader.count(6)
-        feed = hub.feed_of(client, name, None)
+        feed = lookup.feed_of(client, name, None)
         held_items = [
             moment.judged.entries
             for moment in (feed.ring[i] for i in range(feed.ring.start, feed.ring.stop))

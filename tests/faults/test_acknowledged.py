@@ -9,7 +9,7 @@ from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.publisher_ids import ActivityPublisher, Attempt
-from workflow_streams.reader.hub import feed_of
+from workflow_streams.reader.feeds.lookup import feed_of
 
 from .codecs import Holding, with_codec
 from .conftest import ONE_ATTEMPT

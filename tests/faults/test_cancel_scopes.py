@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient, publisher
-from workflow_streams.reader.hub import feed_of
+from workflow_streams.reader.feeds.lookup import feed_of
 
 from .cancelling import no_task_named
 from .hosts import hosting

@@ -16,7 +16,8 @@ from tests.reader.hosts import worker
 from tests.reader.story import next_run, run_id_of
 from workflow_streams import End, Item, Last, WorkflowStreamClient
 from workflow_streams.reader.chain import Chain
-from workflow_streams.reader.hub import Feed, feed_of
+from workflow_streams.reader.feeds.feed import Feed
+from workflow_streams.reader.feeds.lookup import feed_of
 from workflow_streams.wire import decode_payload
 
 from .cancelling import Cut, cancelled, everywhere
@@ -137,7 +138,7 @@ class Polling:
         """Go on until that many items have come, or the end."""
         async with aclosing(Chain(*self._stream, offset=len(self.seen)).pages()) as pages:
             async for page in pages:
-                for moment in page:
+                for moment in page.moments:
                     if (chunk := moment.chunk) is not None:
                         data = [decode_payload(entry).data for _, entry in chunk.entries]
                         self.seen.extend(enumerate(map(int, data), chunk.offset))

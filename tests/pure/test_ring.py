@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from workflow_streams.events import Rewind
 from workflow_streams.fold import Duplicate
 from workflow_streams.intake import Judged
-from workflow_streams.reader.moments import BEFORE_ALL, Chunk, Moment, Place
-from workflow_streams.reader.ring import Ring
+from workflow_streams.reader.feeds.ring import Ring
+from workflow_streams.reader.moments import BEFORE_ALL, Chunk, Moment, Opened, Place
 
 # How many moments each run brings, and how many of the oldest are dropped in the end.
 Story = tuple[list[int], int]
@@ -26,7 +26,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 def moments_of(runs: list[int]) -> list[Moment]:
     return [
-        Moment(f"run-{k}", 10 * (n // 2) + 1, 0, 0, nth=n % 2, opened=n == 0)
+        Moment(f"run-{k}", 10 * (n // 2) + 1, 0, 0, nth=n % 2, opened=None if n else Opened())
         for k, count in enumerate(runs)
         for n in range(count)
     ]
@@ -37,7 +37,8 @@ def ring_of(moments: list[Moment], dropped: int) -> Ring:
     for moment in moments:
         ring.append(moment)
     for moment in moments[:dropped]:
-        assert ring.drop() is moment
+        assert ring[ring.start] is moment
+        ring.drop()
     return ring
 
 
@@ -111,6 +112,9 @@ def test_what_was_dropped_is_not_passed_over() -> None:
     assert ring.index_after("run-0", moments[-1].place, reading="run-0") == 3
 
 
+BEFORE_ALL_OF_RUN = ("run", BEFORE_ALL)
+
+
 class Entries(list[tuple[str, str]]):
     """A list that can be watched."""
 
@@ -135,3 +139,34 @@ def test_all_that_a_moment_holds_is_counted() -> None:
     assert taken_back.size > plain.size + 50 * len(ranges)
     tagged = Moment("run", 7, 3, 0, judged=Judged(Duplicate(1), [], tag="t" * 5000))
     assert tagged.size >= plain.size + 5000
+
+
+def items(offset: int, count: int) -> Chunk:
+    return Chunk(offset, [("t", "x")] * count, count)
+
+
+def test_the_floor_is_where_all_items_from_there_on_are_in_the_ring() -> None:
+    ring = Ring()
+    assert ring.floor is None
+    ring.append(Moment("run", 5, 10, 0, opened=Opened(), chunk=items(7, 3)))
+    ring.append(Moment("run", 9, 12, 0, chunk=items(10, 2)))
+    assert (ring.floor, ring.place_before_floor()) == (7, BEFORE_ALL_OF_RUN)
+    ring.drop()
+    assert (ring.floor, ring.place_before_floor()) == (10, ("run", (5, 0)))
+    # Opening the next run does not bring back what has been dropped.
+    ring.append(Moment("next", 5, 12, 0, opened=Opened()))
+    assert (ring.floor, ring.place_before_floor()) == (10, ("run", (5, 0)))
+
+
+def test_whoever_joins_after_a_restart_begins_after_what_took_items_back() -> None:
+    ring = Ring()
+    ring.append(Moment("run", 5, 2, 0, opened=Opened(), chunk=items(0, 2)))
+    rewind = Rewind((range(1, 2),), "reset", 1)
+    ring.append(Moment("again", 5, 1, 0, opened=Opened(), rewind=rewind))
+    ring.append(Moment("again", 9, 3, 0, chunk=items(1, 2)))
+    assert (ring.floor, ring.place_before_floor()) == (1, ("again", (5, 0)))
+    ring.drop()
+    assert (ring.floor, ring.place_before_floor()) == (1, ("again", (5, 0)))
+    for _ in range(2):
+        ring.drop()
+    assert (ring.floor, ring.place_before_floor()) == (3, ("again", (9, 0)))

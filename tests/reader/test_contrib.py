@@ -17,7 +17,9 @@ from temporalio.service import RPCError
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
 from workflow_streams.embedded import EmbeddedServer
-from workflow_streams.reader import hub, polling
+from workflow_streams.reader import polling
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup
 
 from .contrib_hosts import ContribHost, ContribInput, OtherLanguage
 from .hosts import worker
@@ -159,7 +161,7 @@ async def test_truncation_is_a_gap_to_who_asked_for_more(client: Client, unique:
 async def test_a_reader_that_was_away_is_told_of_what_went_meanwhile(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("polled")
     async with contrib_hosting(client, name) as handle:
         await publish(client, name, "a", "b", "c")
@@ -319,7 +321,7 @@ async def test_a_start_past_the_head_waits_there_and_holds_nobody_else_up(
         await publish(client, name, "a")
         async with following(client, name, from_offset=3) as ahead:
             # The feed is made for the one that is ahead; it must not begin there.
-            feed = hub.feed_of(client, name, None)
+            feed = lookup.feed_of(client, name, None)
             await feed.wait(lambda: feed.floor is not None)
             async with following(client, name) as plain:
                 await plain.count(1)

@@ -18,7 +18,8 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter, PayloadCodec
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors, wire
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup
 
 from .counting import HistoryReads
 from .hosts import Host, hosting
@@ -70,7 +71,7 @@ async def test_a_slow_reader_costs_the_others_nothing_and_catches_up_by_itself(
     unique: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "RING_BYTES", 3000)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 3000)
     name = unique("hub")
     async with hosting(client, name) as handle, AsyncExitStack() as stack:
         await send(client, name, "0")
@@ -107,17 +108,17 @@ async def test_an_idle_feed_stops_and_reading_begins_anew_for_the_next_reader(
     unique: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0.1)
     name = unique("hub")
     async with hosting(client, name) as handle:
         await send(client, name, "a")
         async with following(reading, name) as first:
             await first.count(1)
-        feed = hub.feed_of(reading, name, None)
+        feed = lookup.feed_of(reading, name, None)
         async with asyncio.timeout(SECONDS):
             while not feed.done or reads.active:
                 await asyncio.sleep(0.01)
-        assert hub.feed_of(reading, name, None) is not feed
+        assert lookup.feed_of(reading, name, None) is not feed
         calls = reads.calls
         await send(client, name, "b")
         assert reads.calls == calls
@@ -125,10 +126,10 @@ async def test_an_idle_feed_stops_and_reading_begins_anew_for_the_next_reader(
             await second.count(2)
             assert second.lines == items("a", "b")
             # Within the pause it is the same feed.
-            feed = hub.feed_of(reading, name, None)
+            feed = lookup.feed_of(reading, name, None)
         async with following(reading, name) as third:
             await third.count(2)
-            assert hub.feed_of(reading, name, None) is feed
+            assert lookup.feed_of(reading, name, None) is feed
             await handle.signal(Host.order, "finish")
             assert await third.end() == [*items("a", "b"), ("end", "completed", 2)]
 
@@ -136,7 +137,7 @@ async def test_an_idle_feed_stops_and_reading_begins_anew_for_the_next_reader(
 async def test_readers_that_come_while_a_feed_stops_find_one_that_runs(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("hub")
     dice = random.Random(7)
     async with hosting(client, name) as handle:
@@ -189,7 +190,7 @@ async def test_readers_on_other_event_loops_have_feeds_of_their_own(
         for thread in threads:
             await asyncio.to_thread(thread.join, SECONDS)
     assert stories == [expected] * 6
-    feeds = hub._registry.all_of(client.service_client)
+    feeds = feed_module.registry.all_of(client.service_client)
     assert not [feed for feed in feeds if feed.workflow_id == name], "of loops that are closed"
 
 

@@ -15,7 +15,8 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from workflow_streams import Gap, Item, WorkflowStream, WorkflowStreamClient, errors
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.reader.feeds import lookup
 
 from .hosts import Host, HostInput, hosting, worker
 from .story import SECONDS, Line, following, items, roll_over, send, story, told
@@ -109,8 +110,8 @@ async def test_a_step_that_is_cancelled_loses_nothing_and_the_next_one_goes_on(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the feed went on, stopped meanwhile, or left the reader behind."""
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.01)
-    monkeypatch.setattr(hub, "RING_BYTES", 1000)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 1000)
     name = unique("cancel")
     stream = WorkflowStreamClient.create(client, name)
     lines: list[Line] = []
@@ -172,7 +173,7 @@ async def test_a_reader_that_is_closed_gives_nothing_more_and_lets_go_of_the_fee
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = unique("close")
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0.05)
     async with hosting(client, name):
         await send(client, name, "a", "b")
         stream = WorkflowStreamClient.create(client, name)
@@ -186,7 +187,7 @@ async def test_a_reader_that_is_closed_gives_nothing_more_and_lets_go_of_the_fee
         # One that is left behind in mid-stream lets go, too.
         async for _ in stream.subscribe():
             break
-        feed = hub.feed_of(client, name, None)
+        feed = lookup.feed_of(client, name, None)
         async with asyncio.timeout(SECONDS):
             while not feed.done:
                 await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from tests.payloads.codecs import encrypted_with
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors, wire
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
 from workflow_streams.testing.fixtures import StreamServer
 from workflow_streams.wire import PollInput, PollResult
 
@@ -225,7 +225,7 @@ async def test_what_another_process_was_told_long_ago_is_not_told_again(
 async def test_readers_that_come_and_go_cost_a_host_with_poll_query_no_update(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("polled")
     async with contrib_hosting(client, name):
         await publish(client, name, "a", "b")

@@ -15,7 +15,7 @@ from temporalio.common import RetryPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_streams import WorkflowStreamClient
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
 from workflow_streams.reader.history import close_event
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -198,7 +198,7 @@ class Play:
                 await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("ring_bytes", [1, hub.RING_BYTES])
+@pytest.mark.parametrize("ring_bytes", [1, feed_module.RING_BYTES])
 @pytest.mark.parametrize("seed", range(3))
 async def test_however_a_workflow_is_reset_its_readers_hold_what_it_holds(
     stream_server: StreamServer,
@@ -208,8 +208,8 @@ async def test_however_a_workflow_is_reset_its_readers_hold_what_it_holds(
     seed: int,
     ring_bytes: int,
 ) -> None:
-    monkeypatch.setattr(hub, "RING_BYTES", ring_bytes)
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "RING_BYTES", ring_bytes)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("resets")
     elsewhere = await stream_server.connect()
     async with AsyncExitStack() as stack:
@@ -327,7 +327,7 @@ async def test_a_reset_run_that_wrote_nothing_is_left_without_a_hole(
 async def test_one_that_comes_back_after_a_run_has_ended_and_was_reset_goes_on(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("reset")
     async with hosting(client, name) as handle:
         first = await run_id_of(handle)
@@ -359,7 +359,7 @@ async def test_one_that_comes_back_after_a_run_has_ended_and_was_reset_goes_on(
 async def test_when_the_run_that_a_reader_left_has_been_deleted_it_is_told_all_again(
     unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("reset")
     async with DeletingServer() as server:
         client = await server.connect()
@@ -477,7 +477,7 @@ async def test_a_reset_of_a_stream_that_is_polled_takes_all_of_it_back(
 async def test_one_that_comes_back_when_the_id_is_used_again_still_learns_of_the_reset(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "LINGER_SECONDS", 0)
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("reset")
     async with hosting(client, name) as handle:
         first = await run_id_of(handle)

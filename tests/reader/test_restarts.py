@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting
 from .story import (
@@ -281,7 +281,7 @@ async def test_a_reader_behind_several_resets_takes_them_one_after_the_other(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when the run that was reset last is not the one that had ended last."""
-    monkeypatch.setattr(hub, "RING_BYTES", 1)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 1)
     name = unique("reset")
     async with hosting(client, name) as handle:
         first = await run_id_of(handle)

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting, worker
 from .story import (
@@ -102,7 +102,7 @@ async def test_the_index_of_runs_goes_on_in_that_of_the_first_run_it_names(
 async def test_a_reader_that_fell_out_of_the_ring_catches_up_over_runs(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "RING_BYTES", 1500)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 1500)
     name = unique("roll")
     async with hosting(client, name) as handle:
         slow = WorkflowStreamClient.create(client, name).subscribe()

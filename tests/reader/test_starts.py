@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
-from workflow_streams.reader import hub
+from workflow_streams.reader.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting
 from .story import Line, attached, following, items, roll_over, send, story, told
@@ -131,7 +131,7 @@ async def test_the_end_of_a_stream_larger_than_the_ring_is_found(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ring must not wait for a reader that waits for the ring."""
-    monkeypatch.setattr(hub, "RING_BYTES", 2000)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 2000)
     name = unique("starts")
     async with hosting(client, name) as handle:
         for _ in range(5):
@@ -153,7 +153,7 @@ async def test_the_end_of_a_stream_larger_than_the_ring_is_found(
 async def test_a_reader_that_has_stalled_does_not_keep_another_one_from_starting(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "RING_BYTES", 2000)
+    monkeypatch.setattr(feed_module, "RING_BYTES", 2000)
     name = unique("starts")
     async with hosting(client, name) as handle:
         for i in range(20):

@@ -19,8 +19,9 @@ from ..events import End
 from ..failing_host import failing_attempt
 from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
 from ..positions import Position, chain_digest
+from ..reader.feeds.feed import Feed
+from ..reader.feeds.lookup import feed_of
 from ..reader.history import newest_event_id
-from ..reader.hub import Feed, feed_of, forget
 from ..reader.runs import first_run_of
 from ..reader.tip import wait_for_tip
 from .frames import ENVELOPES, Shape, shape_of
@@ -99,7 +100,7 @@ class Stream:
     @property
     def polled(self) -> bool:
         """Whether the contrib hosts it."""
-        return self.feed.chain is not None and self.feed.chain.polled
+        return self.feed.view.polled
 
     async def wait_for_host(self) -> None:
         """Wait until it is known whether the contrib hosts the current run.
@@ -109,17 +110,12 @@ class Stream:
         Raises:
             NotOpenedError: No worker has begun with it yet.
         """
-
-        def known() -> bool:
-            chain = self.feed.chain
-            return chain is not None and (chain.polled or chain.fold is not None)
-
-        await self._in_time(known)
+        await self._in_time(lambda: self.feed.view.polled or self.feed.view.opened)
 
     @property
     def shape(self) -> Shape:
         """How its items look to a client."""
-        rules = self.feed.chain.rules if self.feed.chain is not None else None
+        rules = self.feed.view.rules
         if rules is not None:
             return shape_of(rules.content_type)
         return ENVELOPES if self.setup is None else shape_of(self.setup.content_type)
@@ -241,7 +237,7 @@ async def found(
             raise GoneError("The stream has been deleted; only forks of it are left.")
     feed = feed_of(client, workflow_id, None)
     if feed.first_run_id not in ("", first_run_of(described)):
-        forget(feed)  # the id has been used again
+        feed.forget()  # the id has been used again
         feed = feed_of(client, workflow_id, None)
     with feed.found():
         yield Stream(feed, setup, described, settings, link)

@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from ..errors import ServerUnavailableError
 from ..hosted import host_worker
-from ..reader.hub import feeds_reading
+from ..reader.feeds.lookup import feeds_reading
 from ..rpc import connect_failure, translate
 from .left_behind import leave_behind
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
 from ..hosted import TOUCH_SIGNAL
-from ..reader.hub import Feed
+from ..reader.feeds.feed import Feed
 from .streams import Stream
 from .temporal import TemporalLink
 

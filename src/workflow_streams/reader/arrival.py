@@ -8,8 +8,8 @@ from contextlib import suppress
 from temporalio.client import Client
 
 from ..errors import StreamNotFoundError
+from .feeds.registry import Registry, key_of
 from .polling import ended
-from .registry import Registry, key_of
 from .runs import describe
 
 FIRST_PAUSE_SECONDS = 0.05

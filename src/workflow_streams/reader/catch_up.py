@@ -10,7 +10,7 @@ from ..errors import StreamNotFoundError
 from ..events import Gap
 from ..wire import RunRef
 from .chain import Chain
-from .hub import Cursor, Feed
+from .feeds.feed import Cursor, Feed
 from .moments import Moment, Place
 from .runs import exists
 
@@ -44,27 +44,24 @@ async def catch_up(
     rewound = False
     async with aclosing(chain.pages()) as pages:
         async for page in pages:
-            for moment in page:
+            for moment in page.moments:
                 # After a reset, the run to begin with may be read for a second time.
                 rewound = rewound or moment.restarts
                 if rewound or moment.run_id != run_id or moment.place > after:
                     yield moment
-            if chain.unreadable or (page and page[-1].end is not None):
+            if page.unreadable or (page.moments and page.moments[-1].end is not None):
                 continue
-            await feed.wait_level(chain.run_id, chain.place)
-            joined = feed.index_after(chain.run_id, chain.read_to)
+            await feed.wait_level(page.run_id, page.place)
+            joined = feed.index_after(page.run_id, page.read_to)
             # The ring's next rewind would be one for readers that come from where the feed did.
-            if joined is not None and not chain.restarting:
+            if joined is not None and not page.restarting:
                 cursor.index = joined
                 return
 
 
 def runs_of(feed: Feed) -> list[RunRef]:
     """Return the runs that the feed knows of, in order; the record names a limited number."""
-    chain = feed.chain
-    if chain is None or chain.opened is None:
-        return []
-    return [*chain.runs, chain.opened]
+    return list(feed.view.line)
 
 
 async def find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | None]:
@@ -96,9 +93,9 @@ async def _runs_before(feed: Feed, run_id: str) -> list[RunRef]:
     chain = Chain(feed.client, feed.workflow_id, run_id)
     try:
         async with aclosing(chain.pages()) as pages:
-            async for _ in pages:
-                if chain.opened is not None:
-                    break
+            async for page in pages:
+                if page.line:
+                    return list(page.line[:-1])
     except StreamNotFoundError:
-        return []
-    return chain.runs
+        pass
+    return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,7 +22,7 @@ from ..wire import Entry, Opening, Rules, RunRef
 from .closing import Route, end_of, unserved
 from .early import EarlySignals
 from .history import close_event, history_pages, is_close, newest_event_id, settled_id
-from .moments import BEFORE_ALL, Chunk, Moment, Place
+from .moments import BEFORE_ALL, Chunk, Moment, Opened, Page, Place
 from .polled.last_head import last_head
 from .polled.poller import Poller, closing_of
 from .renewal import Renewal
@@ -43,8 +42,6 @@ class Chain:
         runs: Earlier runs, from the last opening record.
         opened: The run of that record; not yet the current one where the next has been entered.
         polled: Whether the current run is hosted by a contrib and has to be polled.
-        unreadable: Whether what comes after the last page is an error, to be raised next.
-        renewal: Renews the calls by which it waits for events.
     """
 
     def __init__(
@@ -57,6 +54,7 @@ class Chain:
         behind: bool = False,
         or_before: bool = False,
         path: Mapping[str, str] | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         """Prepare to read.
 
@@ -68,6 +66,7 @@ class Chain:
             behind: Whether that one is known to hold more than what is before ``offset``.
             or_before: Whether to begin with the run before if this one has not opened yet.
             path: For some runs, which one to go on with: past those that were started anew.
+            renewal: Renews the calls by which it waits for events; one of its own by default.
         """
         self._client = client
         self._workflow_id = workflow_id
@@ -82,7 +81,7 @@ class Chain:
         self.runs: list[RunRef] = []
         self.opened: RunRef | None = None
         self.polled = False
-        self.renewal = Renewal()
+        self._renewal = renewal or Renewal()
         self._intake = Intake(Fold())
         self._early = EarlySignals()
         self._opened_at = 0
@@ -100,7 +99,7 @@ class Chain:
         self._reset: Reset | None = None
         # Whether this part of a run was read before, in another run of its family.
         self._repeats = False
-        self.unreadable = False
+        self._unreadable = False
 
     @property
     def first_offset(self) -> int:
@@ -108,32 +107,30 @@ class Chain:
         return 0 if self.opened is None else self.opened.first_offset
 
     @property
-    def holds_early(self) -> bool:
-        """Whether batches wait for the run to open, and have no offsets before."""
-        return bool(self._early)
+    def line(self) -> tuple[RunRef, ...]:
+        """Runs whose items have been read and still stand, in order."""
+        return () if self.opened is None else (*self.runs, self.opened)
 
     @property
-    def held_bytes(self) -> int:
-        """What it holds of batches that have no offsets yet."""
-        return self._early.size + self._intake.waiting_bytes
-
-    @property
-    def put_out(self) -> tuple[str, Place]:
-        """Run and place of the last moment, which may still be held until its page is read."""
-        last = self._out[-1] if self._out else None
-        return (self.run_id, self.place) if last is None else (last.run_id, last.place)
-
-    @property
-    def restarting(self) -> bool:
+    def _restarting(self) -> bool:
         """Whether it still has to tell what the run's restart takes back."""
         return self._restart is not None and self._carried is not None
 
-    @property
-    def read_to(self) -> Place:
-        """Up to where in the run all moments have been told."""
-        return self.place if self.polled else max(self.place, (self.seen_id, sys.maxsize))
+    def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
+        """Return run and place up to which the reading covers a batch of a publisher.
 
-    async def pages(self) -> AsyncGenerator[list[Moment]]:
+        None as long as it has not come by the batch, or one that a newer attempt sent.
+        """
+        fold = self.fold
+        if fold is None:
+            return None
+        if fold.publishers.get(publisher_id, 0) < sequence and not fold.fenced(publisher_id):
+            return None
+        # The last moment may still be held, until its page has been read.
+        last = self._out[-1] if self._out else None
+        return (self.run_id, self.place) if last is None else (last.run_id, last.place)
+
+    async def pages(self) -> AsyncGenerator[Page]:
         """Yield moments in order, a page at a time; the last holds the ``End``.
 
         Raises:
@@ -149,9 +146,25 @@ class Chain:
                 return
             self._enter_next_run()
 
-    async def _run_pages(self) -> AsyncGenerator[list[Moment]]:
+    def _page(self, moments: Sequence[Moment] = ()) -> Page:
+        if moments:
+            self.place = moments[-1].place
+        return Page(
+            moments,
+            run_id=self.run_id,
+            place=self.place,
+            seen_id=self.seen_id,
+            polled=self.polled,
+            line=self.line,
+            restarting=self._restarting,
+            holds_early=bool(self._early),
+            held_bytes=self._early.size + self._intake.waiting_bytes,
+            unreadable=self._unreadable,
+        )
+
+    async def _run_pages(self) -> AsyncGenerator[Page]:
         close: HistoryEvent | None = None
-        pages = history_pages(self._client, self._workflow_id, self.run_id, self.renewal)
+        pages = history_pages(self._client, self._workflow_id, self.run_id, self._renewal)
         async with aclosing(pages):
             async for events in pages:
                 self._out = []
@@ -160,16 +173,14 @@ class Chain:
                     close = events[-1] if is_close(events[-1]) else None
                     if self.fold is None and await self._is_elsewhere(events):
                         if self.polled:
-                            yield []
+                            yield self._page()
                         break
                     if close is not None and not self._closed:
                         unreadable = await self._close(close)
-                self.unreadable = unreadable is not None
+                self._unreadable = unreadable is not None
                 if unreadable is None:
                     self.seen_id = settled_id(events) or self.seen_id
-                if self._out:
-                    self.place = self._out[-1].place
-                yield self._out
+                yield self._page(self._out)
                 if unreadable is not None:
                     raise unreadable
                 if self._closed:
@@ -216,7 +227,7 @@ class Chain:
         self._restart = None
         return True
 
-    async def _poll(self, close: HistoryEvent | None) -> AsyncGenerator[list[Moment]]:
+    async def _poll(self, close: HistoryEvent | None) -> AsyncGenerator[Page]:
         """Read a run that a contrib hosts; only the last one needs to be read to its end.
 
         Continued as new, the run takes along what it holds; started anew, it takes it back.
@@ -231,11 +242,10 @@ class Chain:
             start, reached = self._polled_start()
             begun = await poller.begin(start, reached=reached)
             if begun:
-                yield [self._polled_opening(poller)]
+                yield self._page([self._polled_opening(poller)])
                 async with aclosing(poller.pages()) as pages:
                     async for moment in pages:
-                        self.place = moment.place
-                        yield [moment]
+                        yield self._page([moment])
             # A call that has waited for the event since before may be deaf to it by now.
             waits = not closing.done()
             close = await close_event(client, workflow_id, run_id) if waits else closing.result()
@@ -245,11 +255,10 @@ class Chain:
             if not begun:
                 self._restart = restart
                 poller.begin_closed(start, await stream_head(), reached=reached)
-                yield [self._polled_opening(poller)]
+                yield self._page([self._polled_opening(poller)])
             async with aclosing(poller.remaining(stream_head)) as pages:
                 async for moment in pages:
-                    self.place = moment.place
-                    yield [moment]
+                    yield self._page([moment])
         elif not begun:
             # Nothing was read here, but who was told that there is more before has had that.
             if self._carried is None and reached and isinstance(start, int):
@@ -259,7 +268,7 @@ class Chain:
         if self._next_run is None:
             self._out = []
             await self._end(close)
-            yield self._out
+            yield self._page(self._out)
 
     def _polled_start(self) -> tuple[int | Last, bool]:
         """Return where to begin in a polled run, and whether that is not past its head."""
@@ -272,9 +281,7 @@ class Chain:
         self._restart = self._carried = None
         self._may_go_back = False
         self.runs, self.opened = [], RunRef(self.run_id, 0)
-        opening = poller.opening(rewind)
-        self.place = opening.place
-        return opening
+        return poller.opening(rewind, Opened(self.line, self.rules))
 
     async def _open_unserved(self, close: HistoryEvent) -> None:
         """Open a run that ended before any worker took its first task."""
@@ -402,7 +409,8 @@ class Chain:
         if closing is not None:
             # A closed stream goes on while it has forks or time to live, without any more items.
             end = End("completed", fold.head, closing.run_id)
-        self._put(fold, event, rewind=rewind, chunk=chunk, opened=True, end=end)
+        opened = Opened(self.line, opening.rules, opening.keep_last, fold.closed_by)
+        self._put(fold, event, rewind=rewind, chunk=chunk, opened=opened, end=end)
         early, self._early = self._early, EarlySignals()
         if early:
             signals = early.events(self._client, self._workflow_id, self.run_id, event.event_id)
@@ -436,8 +444,8 @@ class Chain:
     async def _follow(self, close: HistoryEvent) -> None:
         """Note which run comes next, if one does."""
         # A polled run that is passed over has not told what its own restart takes back.
-        restart = self._restart if self.restarting else None
-        line = [*self.runs, self.opened] if self.opened is not None and not self.polled else []
+        restart = self._restart if self._restarting else None
+        line = () if self.polled else self.line
         following = await self._route.after(self._origin, line, close)
         self._next_run, self._restart = following.run_id, following.restart or restart
         self._by_path = following.by_path

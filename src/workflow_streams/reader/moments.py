@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..events import End, Gap, Rewind
 from ..intake import Judged
-from ..wire import Entry
+from ..wire import Entry, Rules, RunRef
 
 Place = tuple[int, int]
 """Where a moment stands in its run: event id, and which of the moments of that event."""
@@ -42,12 +43,29 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """How a run begins.
+
+    Attributes:
+        line: The stream's runs up to this one, in order; the record names a limited number.
+        rules: What the stream asks of its writers.
+        keep_last: With a ring buffer, how many items are retained; else None.
+        closed_by: Publisher id and sequence of the batch that closed it in an earlier run.
+    """
+
+    line: tuple[RunRef, ...] = ()
+    rules: Rules | None = None
+    keep_last: int | None = None
+    closed_by: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """What one record did to the stream.
 
     ``rewind`` comes before ``chunk``. ``run_id``, ``event_id`` and ``nth`` are the record's
     place; on a polled stream the event id is the offset after the page. ``opened`` begins a
-    run, ``midway`` says that the reading of the run began here, not at its first item: on a
+    run; ``midway`` says that the reading of the run began here, not at its first item: on a
     polled stream, or where a run ceases to repeat one that was read before.
     """
 
@@ -60,7 +78,7 @@ class Moment:
     gap: Gap | None = None
     end: End | None = None
     judged: Judged | None = None
-    opened: bool = False
+    opened: Opened | None = None
     midway: bool = False
     nth: int = 0
 
@@ -85,3 +103,38 @@ class Moment:
         if self.chunk is not None:
             size += self.chunk.size + _ENTRY_BYTES * len(self.chunk.entries)
         return size
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Moments that were read together, and how far the reading has come with them.
+
+    Attributes:
+        moments: In order, all of one run; there may be none.
+        run_id: The run being read.
+        place: Where in the run the last moment stands.
+        seen_id: Last event read that is settled.
+        polled: Whether the run is hosted by a contrib and has to be polled.
+        line: Runs whose items have been read and still stand, in order; the last one may be one
+            that is being replaced.
+        restarting: Whether the next page tells what the run's restart takes back.
+        holds_early: Whether batches wait for the run to open, and have no offsets before.
+        held_bytes: What is held of batches that have no offsets yet.
+        unreadable: Whether what comes after it is an error, to be raised next.
+    """
+
+    moments: Sequence[Moment]
+    run_id: str
+    place: Place
+    seen_id: int
+    polled: bool
+    line: tuple[RunRef, ...]
+    restarting: bool
+    holds_early: bool
+    held_bytes: int
+    unreadable: bool
+
+    @property
+    def read_to(self) -> Place:
+        """Up to where in the run all moments have been told."""
+        return self.place if self.polled else max(self.place, (self.seen_id, sys.maxsize))

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from ..positions import Position, chain_digest
 from .catch_up import find_run, runs_of
-from .hub import Feed
+from .feeds.feed import Feed
 from .runs import exists
 
 Fate: TypeAlias = Literal["stands", "astray", "reset", "replaced"]
@@ -36,7 +36,7 @@ async def fate_of(feed: Feed, position: Position) -> Fate:
         return "astray"
     # So old a run that the records name it no more, or one that a contrib hosted: those carry
     # their items along. Otherwise the run would still be named, had it not been replaced.
-    carried = feed.chain is not None and feed.chain.polled
+    carried = feed.view.polled
     return "stands" if carried or runs[0].first_offset > position.offset else "reset"
 
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from ..errors import DecodeError
 from ..events import Gap, Item
-from .hub import Feed
+from .feeds.feed import Feed
 from .outage import bounded
 from .walk import Slice, Start, Step, Walk, start_after_waiting
 
@@ -109,7 +109,10 @@ class Subscription(Generic[T]):
         while (index := self._index) < count:
             offset = part.offset + index
             # A slow reader may find that the base has overtaken it in mid-chunk.
-            if offset < self._walk.feed.base and (gap := self._walk.overtaken(offset)) is not None:
+            if (
+                offset < self._walk.feed.view.base
+                and (gap := self._walk.overtaken(offset)) is not None
+            ):
                 self._index = min(count, gap.end - part.offset)
                 self._skipped += gap.count
                 if not self._items_only:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ..errors import HostUnavailableError, StreamNotFoundError
+from .feeds.feed import Feed
 from .history import newest_event_id
-from .hub import Feed
 from .polling import closed, ended, head_of, unless
 
 
@@ -62,8 +62,8 @@ async def _polled_head(feed: Feed, run_id: str) -> int | None:
 async def wait_whether_polled(feed: Feed) -> bool:
     """Return whether the current run's stream has to be polled."""
     await feed.wait(lambda: feed.floor is not None)
-    while feed.chain is not None and feed.chain.polled and not feed.done:
-        polled_run = feed.chain.run_id
+    while feed.view.polled and not feed.done:
+        polled_run = feed.run_id
         if await feed.current_run() in (None, polled_run):
             return True
         await feed.wait_other_run(polled_run)

@@ -14,7 +14,8 @@ from ..events import End, Gap, GapReason, Last, Rewind
 from ..positions import Position, parse_position, position_at, tag_of
 from ..wire import Entry, RunRef
 from .catch_up import catch_up, find_run, runs_of
-from .hub import Cursor, Feed, feed_of, hold
+from .feeds.feed import Cursor, Feed
+from .feeds.lookup import feed_of, hold
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .resuming import Fate, fate_of
 from .tip import wait_for_tip
@@ -160,7 +161,7 @@ class Walk:
             return
         if fate != "stands":
             start = 0
-        if isinstance(start, Last) or feed.keeps_last:
+        if isinstance(start, Last) or feed.view.keeps_last:
             # While this waits for the feed, the feed must not wait for this.
             feed.detach(self._cursor)
             head = await wait_for_tip(feed)
@@ -179,7 +180,7 @@ class Walk:
                 run_id = next((r.run_id for r in runs if r.run_id == resumed.run_id), run_id)
             place = run_id, BEFORE_ALL
         else:
-            place = feed.ring.place_before(max(feed.join_index, feed.ring.start))
+            place = feed.ring.place_before_floor()
         # Nothing is awaited any more: a cancelled start begins anew.
         self.started.set()
         self.position, self._forgiven = start, base

@@ -23,7 +23,7 @@ from ... import wire
 from ...errors import StreamNotFoundError
 from ...events import End
 from ...reader.chain import Chain
-from ...reader.hub import rpc
+from ...reader.feeds.identity import rpc
 from ...reader.moments import Moment
 from ...reader.polled.last_head import last_head
 from ...rpc import is_transient, translate
@@ -117,7 +117,7 @@ async def _read_run(report: Report) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(None) as limit, aclosing(chain.pages()) as pages:
             async for page in pages:
-                for moment in page:
+                for moment in page.moments:
                     if moment.run_id == described.run_id:
                         _count(report, moment)
                 if chain.polled or chain.run_id != described.run_id or chain.seen_id >= length:

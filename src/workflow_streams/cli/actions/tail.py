@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from ...events import End
 from ...reader.arrival import wait_for_workflow
-from ...reader.hub import Feed, feed_of
+from ...reader.feeds.feed import Feed
+from ...reader.feeds.lookup import feed_of
 from ...reader.tip import wait_for_tip
 from ...reader.walk import Start, Step, Walk, start_after_waiting
 from ..exits import Exit
@@ -65,7 +66,7 @@ async def tail(wanted: Tail) -> int:
 
 
 def _holds_text(feed: Feed) -> bool:
-    rules = feed.chain.rules if feed.chain is not None else None
+    rules = feed.view.rules
     return rules is not None and rules.content_type.lower().startswith("text/")
 
 
@@ -100,7 +101,7 @@ async def _head(feed: Feed) -> int | None:
 
     def known() -> bool:
         return feed.floor is not None or (
-            feed.run_id == described.run_id and feed.seen_id >= length
+            feed.run_id == described.run_id and feed.view.seen_id >= length
         )
 
     await feed.wait(known)
@@ -119,9 +120,7 @@ async def _nothing_more(
                 say("no worker has opened the stream yet")
                 return True
             # Polled pages come as they come; of a history, all has been read.
-            chain = walk.feed.chain
-            polled = chain is not None and chain.polled
-            if walk.level and (walk.position >= offset or not polled):
+            if walk.level and (walk.position >= offset or not walk.feed.view.polled):
                 return True
         await asyncio.wait([step], timeout=_LOOK_AGAIN_SECONDS)
     return False

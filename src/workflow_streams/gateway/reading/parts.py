@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
 from ...positions import Position, position_at
-from ...reader.hub import Feed
+from ...reader.feeds.feed import Feed
 from ...reader.polling import ended
 from ...reader.walk import Slice, Step, Walk
 from ..streams import Tip

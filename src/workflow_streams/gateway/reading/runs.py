@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...reader.hub import Feed
-from ...wire import RunRef
+from ...reader.feeds.feed import Feed
 from ..offsets import token_of
 
 _MOST = 100
@@ -23,16 +22,16 @@ class RunNews:
 
     def pending(self) -> bool:
         """Whether there may be news."""
-        chain = self._feed.chain
-        return chain is not None and not chain.polled and chain.run_id != self._newest
+        view = self._feed.view
+        return not view.polled and view.run_id not in ("", self._newest)
 
     def fields(self) -> dict[str, Any]:
         """Return the field for a control event; nothing if there is no news."""
-        chain = self._feed.chain
-        if chain is None or chain.polled or chain.fold is None or chain.run_id == self._newest:
+        view = self._feed.view
+        if not self.pending() or not view.opened:
             return {}
-        self._newest = chain.run_id
-        runs = [*chain.runs, RunRef(chain.run_id, chain.first_offset)][-_MOST:]
+        self._newest = view.run_id
+        runs = view.line[-_MOST:]
         news = [r for r in runs if r.first_offset >= self._start and r.run_id not in self._told]
         self._told = {run.run_id for run in runs}
         if not news:

@@ -23,7 +23,7 @@ from ...errors import (
 )
 from ...fold import Closed, Torn, Verdict
 from ...pacing import check_room, pace_of
-from ...reader.hub import Feed
+from ...reader.feeds.feed import Feed
 from ...rpc import is_too_large
 from ..offsets import token_of
 from ..problems import TooLargeError
@@ -202,12 +202,6 @@ def _after_end(feed: Feed, batch: Append) -> Appended:
         raise feed.error.with_traceback(None)
     if feed.end is None:
         raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
-    fold = feed.chain.fold if feed.chain is not None else None
-    if fold is not None and fold.closed:
-        # A closed fold judges without taking anything.
-        count = len(batch.entries)
-        verdict = fold.batch(
-            batch.publisher_id, batch.sequence, count, close=batch.close, order=batch.order
-        )
-        return Appended(verdict, fold.head, feed.tag)
-    return Appended(Closed(by_this=False), feed.head, feed.tag)
+    sent = (batch.publisher_id, batch.sequence)
+    verdict = Closed(by_this=bool(batch.publisher_id) and feed.view.closed_by == sent)
+    return Appended(verdict, feed.head, feed.tag)

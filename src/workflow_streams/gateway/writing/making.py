@@ -197,8 +197,7 @@ async def _progress(stream: Stream) -> int | None:
     """Return the number of the last batch that is in; None for none, or if it was long ago."""
     await stream.now()
     await stream.wait_for_host()  # or right after a rollover, nothing is known
-    fold = stream.feed.chain.fold if stream.feed.chain is not None else None
-    return None if fold is None else fold.publishers.get(_MAKER)
+    return stream.feed.last_sequence(_MAKER)
 
 
 def _is_complete(stream: Stream, beginning: _Beginning, done: int | None) -> bool:

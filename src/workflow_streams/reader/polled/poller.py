@@ -26,7 +26,7 @@ from ...rpc import explain, is_transient
 from ...wire import PollInput, PollResult
 from .. import outage
 from ..history import close_event
-from ..moments import Chunk, Moment
+from ..moments import Chunk, Moment, Opened
 from ..polling import (
     RETRY_SECONDS,
     Handle,
@@ -126,10 +126,10 @@ class Poller:
         """Begin to read a run that has closed, with its head known; see :meth:`begin`."""
         self.offset = offset if isinstance(offset, int) and reached else first_of(offset, head)
 
-    def opening(self, rewind: Rewind | None) -> Moment:
+    def opening(self, rewind: Rewind | None, opened: Opened) -> Moment:
         """Return the moment that the run begins with, and what its restart takes back."""
         start = self.offset
-        return self._moment(start, 0, rewind=rewind, opened=True, midway=start > 0)
+        return self._moment(start, 0, rewind=rewind, opened=opened, midway=start > 0)
 
     async def pages(self) -> AsyncGenerator[Moment]:
         """Yield what is published until the run closes; the last of it may be missing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .moments import BEFORE_ALL, Moment, Place
+from ..moments import BEFORE_ALL, Moment, Place
 
 
 class Ring:
@@ -13,12 +13,15 @@ class Ring:
     Attributes:
         start: Index of the oldest moment.
         size: Bytes that the moments hold, roughly.
+        floor: Offset from which all items are here; None before the stream has opened.
     """
 
     def __init__(self) -> None:
         """Start empty, at index 0."""
         self.start = 0
         self.size = 0
+        self.floor: int | None = None
+        self._join_index = 0
         self._moments: deque[Moment] = deque()
         self._dropped: tuple[str, Place] | None = None
 
@@ -39,15 +42,22 @@ class Ring:
         """Add the newest moment."""
         self._moments.append(moment)
         self.size += moment.size
+        if moment.opened and self.floor is None:
+            self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
+        if moment.restarts:
+            # Offsets are used again: who joins here begins after what took the others back.
+            self._join_index, self.floor = self.stop, moment.head
 
-    def drop(self) -> Moment:
+    def drop(self) -> None:
         """Give up the oldest moment."""
         moment = self._moments.popleft()
         # Its place only: the moment itself may hold as much as all the others.
         self._dropped = moment.run_id, moment.place
         self.start += 1
         self.size -= moment.size
-        return moment
+        if self.start > self._join_index:
+            self._join_index = self.start
+            self.floor = max(self.floor or 0, moment.head)
 
     def index_after(self, run_id: str, place: Place, *, reading: str) -> int | None:
         """Return the index of what comes after this place; None if not all of that is here.
@@ -69,6 +79,10 @@ class Ring:
         if self._dropped is not None and self._dropped[0] == run_id and self._dropped[1] > place:
             return None
         return found
+
+    def place_before_floor(self) -> tuple[str, Place]:
+        """Return the run and place from which on all items from ``floor`` on are here."""
+        return self.place_before(max(self._join_index, self.start))
 
     def place_before(self, index: int) -> tuple[str, Place]:
         """Return the run and place right before the moment at ``index``, which has come."""

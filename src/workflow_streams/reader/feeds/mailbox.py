@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ..fold import Verdict, note_verdict
-from ..intake import Judged
+from ...fold import Verdict, note_verdict
+from ...intake import Judged
 
 
 class _Watched(dict[int, Verdict]):
