@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from .errors import WorkflowStreamError
-from .reader.polling import ended
+from .reader.runs.polled.polling import ended
 
 if TYPE_CHECKING:
     from .reader.feeds.feed import Feed

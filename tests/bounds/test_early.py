@@ -13,9 +13,9 @@ from temporalio.common import RawValue
 from tests.reader.hosts import Host, HostInput, hosting, worker
 from tests.reader.story import following, items, roll_over, send, story
 from workflow_streams import wire
-from workflow_streams.reader import early
 from workflow_streams.reader.feeds import feed as feed_module
 from workflow_streams.reader.feeds import lookup
+from workflow_streams.reader.runs import early
 
 KIBIBYTE = 1024
 
@@ -47,9 +47,11 @@ async def test_what_comes_before_any_worker_is_bounded_and_told_when_there_is_on
             if number == 1:
                 await handle.signal("unknown", "not for the stream")
         feed = lookup.feed_of(client, name, None)
-        await until(lambda: feed._chain is not None and len(feed._chain._early) == 2 * len(values))
+        await until(
+            lambda: feed._chain is not None and len(feed._chain.run._early) == 2 * len(values)
+        )
         assert feed._chain is not None
-        held = feed._chain._early.size
+        held = feed._chain.run._early.size
         assert held <= limit
         await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) == held)
         assert feed.view.holds_early

@@ -22,7 +22,7 @@ from ..positions import Position, chain_digest
 from ..reader.feeds.feed import Feed
 from ..reader.feeds.lookup import feed_of
 from ..reader.history import newest_event_id
-from ..reader.runs import first_run_of
+from ..reader.runs.lookup import first_run_of
 from ..reader.tip import wait_for_tip
 from .frames import ENVELOPES, Shape, shape_of
 from .problems import GoneError, NoStreamError, NotOpenedError, UnavailableError

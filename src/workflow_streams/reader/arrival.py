@@ -9,8 +9,8 @@ from temporalio.client import Client
 
 from ..errors import StreamNotFoundError
 from .feeds.registry import Registry, key_of
-from .polling import ended
-from .runs import describe
+from .runs.lookup import describe
+from .runs.polled.polling import ended
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0

@@ -9,10 +9,10 @@ from itertools import pairwise
 from ..errors import StreamNotFoundError
 from ..events import Gap
 from ..wire import RunRef
-from .chain import Chain
 from .feeds.feed import Cursor, Feed
 from .moments import Moment, Place
-from .runs import exists
+from .runs.chain import Chain
+from .runs.lookup import exists
 
 
 async def catch_up(

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from ..positions import Position, chain_digest
 from .catch_up import find_run, runs_of
 from .feeds.feed import Feed
-from .runs import exists
+from .runs.lookup import exists
 
 Fate: TypeAlias = Literal["stands", "astray", "reset", "replaced"]
 """What comes before a position still stands; its run has been replaced by another; so it has, and

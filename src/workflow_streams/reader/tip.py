@@ -7,7 +7,7 @@ import asyncio
 from ..errors import HostUnavailableError, StreamNotFoundError
 from .feeds.feed import Feed
 from .history import newest_event_id
-from .polling import closed, ended, head_of, unless
+from .runs.polled.polling import closed, ended, head_of, unless
 
 
 async def wait_for_tip(feed: Feed) -> int:

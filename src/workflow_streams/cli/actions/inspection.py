@@ -27,7 +27,7 @@ async def inspect(workflow_id: str, run_id: str | None, *, as_json: bool) -> int
         output.line(shown_json(text))
     else:
         output.write(text_of(report, output.style))
-    if report.host is None and report.chain.polled:
+    if report.host is None and report.run.polled:
         say("no worker answers, so whether and how temporalio's contrib hosts this is not known")
     elif report.host is None:
         say("no worker has opened the stream yet")
@@ -36,7 +36,7 @@ async def inspect(workflow_id: str, run_id: str | None, *, as_json: bool) -> int
 
 def members(report: Report) -> dict[str, Any]:
     """Return everything as one JSON object."""
-    described, fold = report.described, report.chain.fold
+    described, fold = report.described, report.run.fold
     found: dict[str, Any] = {
         "id": described.id,
         "type": described.workflow_type,
@@ -58,8 +58,8 @@ def members(report: Report) -> dict[str, Any]:
         found["task_attempt"] = attempt
     if fold is not None and fold.keep_last is not None:
         found["keep_last"] = fold.keep_last
-    if report.chain.rules is not None:
-        found["content_type"] = report.chain.rules.content_type
+    if report.run.rules is not None:
+        found["content_type"] = report.run.rules.content_type
     if report.end is not None and report.end.failure is not None:
         found["failure"] = failure_of(report.end.failure)
     if fold is not None and fold.closed:
@@ -141,7 +141,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _publishers(report: Report) -> list[dict[str, Any]]:
-    fold = report.chain.fold
+    fold = report.run.fold
     sequences = {} if fold is None else fold.publishers
     ids: list[str | None] = [*sequences]
     ids += [known for known in report.published if known not in sequences]
@@ -149,7 +149,7 @@ def _publishers(report: Report) -> list[dict[str, Any]]:
 
 
 def _publisher(publisher_id: str | None, report: Report) -> dict[str, Any]:
-    fold = report.chain.fold
+    fold = report.run.fold
     assert fold is not None
     found: dict[str, Any] = {
         "publisher_id": publisher_id,

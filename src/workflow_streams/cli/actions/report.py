@@ -22,10 +22,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from ... import wire
 from ...errors import StreamNotFoundError
 from ...events import End
-from ...reader.chain import Chain
 from ...reader.feeds.identity import rpc
 from ...reader.moments import Moment
-from ...reader.polled.last_head import last_head
+from ...reader.runs.chain import Chain
+from ...reader.runs.history_run import HistoryRun
+from ...reader.runs.polled.last_head import last_head
 from ...rpc import is_transient, translate
 from ...wire import PollInput, PollResult, RunRef
 
@@ -49,7 +50,7 @@ class Report:
 
     Attributes:
         described: The current run.
-        chain: Has read that run; its fold is None when a contrib hosts the stream, and when no
+        run: Has read that run; its fold is None when a contrib hosts the stream, and when no
             worker has opened it yet.
         head: Offset that the next item gets; None if that is not known.
         base: Lowest retained offset; None if that is not known.
@@ -63,7 +64,7 @@ class Report:
     """
 
     described: WorkflowExecutionDescription
-    chain: Chain
+    run: HistoryRun
     head: int | None = None
     base: int | None = None
     runs: list[Run] = field(default_factory=list[Run])
@@ -77,7 +78,7 @@ class Report:
     @property
     def host(self) -> str | None:
         """Which package hosts the stream; None if that is not known without a worker."""
-        if self.chain.fold is not None:
+        if self.run.fold is not None:
             return "workflow_streams"
         return "contrib" if self.head is not None else None
 
@@ -90,14 +91,16 @@ async def examine(client: Client, workflow_id: str, run_id: str | None) -> Repor
     """
     handle = client.get_workflow_handle(workflow_id, run_id=run_id)
     described = await rpc(handle.describe(), workflow_id)
-    report = Report(described, Chain(client, workflow_id, described.run_id))
-    await _read_run(report)
-    chain = report.chain
-    if chain.fold is not None:
-        report.head, report.base = chain.fold.head, chain.fold.base
-    elif chain.polled:
+    chain = Chain(client, workflow_id, described.run_id)
+    assert isinstance(chain.run, HistoryRun)
+    report = Report(described, chain.run)
+    await _read_run(report, chain)
+    fold = report.run.fold
+    if fold is not None:
+        report.head, report.base = fold.head, fold.base
+    elif report.run.polled:
         await _ask_contrib(client, handle, report)
-    earlier = [] if chain.fold is None else chain.runs
+    earlier = [] if fold is None else report.run.line[:-1]
     at_once = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def describe(ref: RunRef) -> Run:
@@ -105,13 +108,13 @@ async def examine(client: Client, workflow_id: str, run_id: str | None) -> Repor
             return Run(ref.run_id, ref.first_offset, await _described(client, workflow_id, ref))
 
     report.runs = await asyncio.gather(*map(describe, earlier))
-    first_offset = None if chain.fold is None else chain.first_offset
+    first_offset = None if fold is None else report.run.line[-1].first_offset
     report.runs.append(Run(described.run_id, first_offset, described))
     return report
 
 
-async def _read_run(report: Report) -> None:
-    described, chain = report.described, report.chain
+async def _read_run(report: Report, chain: Chain) -> None:
+    described = report.described
     # The last events may be those of a task that is being tried, and not stand for good.
     nearly, length = described.history_length - 2, described.history_length
     with suppress(TimeoutError):
@@ -120,9 +123,9 @@ async def _read_run(report: Report) -> None:
                 for moment in page.moments:
                     if moment.run_id == described.run_id:
                         _count(report, moment)
-                if chain.polled or chain.run_id != described.run_id or chain.seen_id >= length:
+                if page.polled or page.run_id != described.run_id or page.seen_id >= length:
                     return
-                if chain.seen_id >= nearly:
+                if page.seen_id >= nearly:
                     limit.reschedule(asyncio.get_running_loop().time() + _SETTLE_SECONDS)
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from ...errors import ServerUnavailableError, StreamNotFoundError
 from ...reader.arrival import wait_for_workflow
-from ...reader.polling import ended
+from ...reader.runs.polled.polling import ended
 from ..layers.limits import ConnectionLimits
 from ..problems import NotStartedError, UnavailableError
 from ..security import Grant

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...events import Gap, Last
 from ...positions import Position
-from ...reader.runs import first_run_of
+from ...reader.runs.lookup import first_run_of
 from ..problems import NotOpenedError
 from ..requests import ReadQuery
 from ..streams import Stream

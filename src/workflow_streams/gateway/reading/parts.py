@@ -11,7 +11,7 @@ from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
 from ...positions import Position, position_at
 from ...reader.feeds.feed import Feed
-from ...reader.polling import ended
+from ...reader.runs.polled.polling import ended
 from ...reader.walk import Slice, Step, Walk
 from ..streams import Tip
 

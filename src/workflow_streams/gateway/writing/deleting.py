@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
 from ...hosted import HostSetup, start_host
 from ...hosted_deletion import Doomed, delete_run, start_deletion
-from ...reader.runs import first_run_of
+from ...reader.runs.lookup import first_run_of
 from ..problems import NotOfferedError
 from ..security import authorize
 from ..sessions import Gateway, gateway_of

@@ -9,10 +9,10 @@ from contextlib import aclosing, contextmanager, suppress
 from temporalio.client import Client, WorkflowExecutionDescription
 
 from ...events import End, Last
-from ..chain import Chain
 from ..moments import Moment, Place
-from ..polled.retained import Retained
 from ..renewal import Renewal
+from ..runs.chain import Chain
+from ..runs.polled.retained import Retained
 from .identity import Identity
 from .mailbox import Mailbox
 from .passed import PassedRuns
@@ -142,9 +142,8 @@ class Feed:
         return None if self._chain is None else self._chain.standing(publisher_id, sequence)
 
     def last_sequence(self, publisher_id: str) -> int | None:
-        """Return the last accepted batch of a publisher; None if none is known."""
-        fold = None if self._chain is None else self._chain.fold
-        return None if fold is None else fold.publishers.get(publisher_id)
+        """Return the last accepted batch of a publisher; None if none is known in this run."""
+        return None if self._chain is None else self._chain.last_sequence(publisher_id)
 
     # What the server says of it now.
 

@@ -13,7 +13,7 @@ from ... import wire
 from ...codec import converter_of, record_in
 from ...errors import CodecError, ServerUnavailableError
 from ...rpc import connect_failure, translate
-from ..runs import first_run_of
+from ..runs.lookup import first_run_of
 
 T = TypeVar("T")
 

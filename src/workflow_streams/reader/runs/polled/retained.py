@@ -14,10 +14,10 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from ... import wire
-from ...errors import WorkflowStreamError
-from ...wire import PollInput, PollResult
-from ..polling import Handle, asked, decoding, kind_of, unless
+from .... import wire
+from ....errors import WorkflowStreamError
+from ....wire import PollInput, PollResult
+from .polling import Handle, asked, decoding, kind_of, unless
 
 logger = logging.getLogger("workflow_streams")
 

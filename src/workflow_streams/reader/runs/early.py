@@ -8,8 +8,8 @@ from contextlib import aclosing
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from .. import wire
-from .history import history_pages
+from ... import wire
+from ..history import history_pages
 
 EARLY_BYTES = 256 * 1024
 """So much is held of the signals of one run. With more, they are read once again when the run

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from temporalio.api.enums.v1 import ContinueAsNewInitiator
 from temporalio.client import Client, WorkflowExecutionDescription
 
-from .. import wire
-from ..errors import StreamCorruptedError, StreamNotFoundError
-from ..events import RewindReason
-from ..fold import Fold
-from .history import history_pages, until_answered
+from ... import wire
+from ...errors import StreamCorruptedError, StreamNotFoundError
+from ...events import RewindReason
+from ...fold import Fold
+from ..history import history_pages, until_answered
 
 _INITIATORS: dict[ContinueAsNewInitiator.ValueType, RewindReason] = {
     ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY: "retry",

@@ -7,13 +7,13 @@ from contextlib import aclosing
 
 from temporalio.client import Client
 
-from ... import wire
-from ...codec import converter_of, decoded
-from ...errors import StreamNotFoundError
-from ...fold import Fold
-from ...intake import Intake
-from ..history import history_pages
-from ..polling import head_of
+from .... import wire
+from ....codec import converter_of, decoded
+from ....errors import StreamNotFoundError
+from ....fold import Fold
+from ....intake import Intake
+from ...history import history_pages
+from .polling import head_of
 
 logger = logging.getLogger("workflow_streams")
 

@@ -16,11 +16,11 @@ from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from ..errors import StreamNotFoundError
-from ..events import RewindReason
-from ..wire import RunRef
-from .history import history_pages, until_answered
-from .runs import describe, first_run_of, restart_of
+from ...errors import StreamNotFoundError
+from ...events import RewindReason
+from ...wire import RunRef
+from ..history import history_pages, until_answered
+from .lookup import describe, first_run_of, restart_of
 
 _RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 

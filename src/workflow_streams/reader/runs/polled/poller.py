@@ -19,15 +19,15 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from ... import wire
-from ...errors import HostUnavailableError, StreamNotFoundError
-from ...events import Gap, Last, Rewind
-from ...rpc import explain, is_transient
-from ...wire import PollInput, PollResult
-from .. import outage
-from ..history import close_event
-from ..moments import Chunk, Moment, Opened
-from ..polling import (
+from .... import wire
+from ....errors import HostUnavailableError, StreamNotFoundError
+from ....events import Gap, Last, Rewind
+from ....rpc import explain, is_transient
+from ....wire import PollInput, PollResult
+from ... import outage
+from ...history import close_event
+from ...moments import Chunk, Moment, Opened
+from .polling import (
     RETRY_SECONDS,
     Handle,
     asked,

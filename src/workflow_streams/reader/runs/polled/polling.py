@@ -20,11 +20,11 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError, TemporalError
 from temporalio.service import RPCError, RPCStatusCode
 
-from .. import wire
-from ..errors import CodecError, HostUnavailableError, StreamNotFoundError, WorkflowStreamError
-from ..rpc import explain, is_transient
-from . import outage
-from .history import until_answered
+from .... import wire
+from ....errors import CodecError, HostUnavailableError, StreamNotFoundError, WorkflowStreamError
+from ....rpc import explain, is_transient
+from ... import outage
+from ...history import until_answered
 
 T = TypeVar("T")
 logger = logging.getLogger("workflow_streams")

@@ -1,4 +1,4 @@
-"""What a run's close event says: the end of the stream, or the run that comes next."""
+"""The way from run to run: what a close event says, the end of the stream or the next run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from ..errors import StreamNotFoundError
-from ..events import End, Outcome, RewindReason
-from ..fold import Fold
-from ..wire import Opening, Rules, RunRef
+from ...errors import StreamNotFoundError
+from ...events import End, Outcome, RewindReason
+from ...wire import RunRef
+from .lookup import restart_of
 from .resets import Origin, Reset, reset_of
-from .runs import restart_of
 
 _OUTCOMES: dict[str, Outcome] = {
     "workflow_execution_completed_event_attributes": "completed",
@@ -89,33 +88,6 @@ class Route:
             return Next(None)
         self._path.update(reset.path)
         return Next(reset.run_id, "reset", reset)
-
-
-def unserved(
-    before: Fold, runs: list[RunRef], opened: RunRef, rules: Rules | None, *, restarted: bool
-) -> Opening:
-    """Return how a run opens that ended before any worker took its first task.
-
-    Args:
-        before: How the run before it ended.
-        runs: Runs before ``opened``.
-        opened: That run.
-        rules: What the stream asks of its writers.
-        restarted: Whether the server started it anew in place of ``opened``, with the same input.
-    """
-    if not restarted:
-        return Opening(
-            before.head,
-            before.base,
-            before.publishers,
-            [*runs, opened],
-            before.keep_last,
-            rules,
-            before.order,
-            before.written,
-        )
-    head = opened.first_offset
-    return Opening(head, min(before.base, head), {}, runs, before.keep_last, rules, "")
 
 
 async def end_of(close: HistoryEvent, offset: int, run_id: str, converter: DataConverter) -> End:
