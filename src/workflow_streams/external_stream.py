@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from . import wire
 from .errors import BufferFullError, PublishError, UsageError
 from .publisher_ids import Attempt, WorkflowPublisher, short
-from .signalling import Signalling, check_not_evicted
+from .signalling import MAX_IN_FLIGHT_BYTES, Signalling, check_not_evicted
 from .topics import TopicTypes, TypedTopic
 from .wire import Entry
 from .workflow import stream_here
@@ -24,9 +24,6 @@ from .workflow_topic import encode, failure
 T = TypeVar("T")
 
 _MAX_WAITING_BYTES = 8 * 1024 * 1024
-# A task's commands go to the server in one message of 4 MiB, of which the workflow's own stream
-# may take 3.
-_MAX_ITEM_BYTES = 960 * 1024
 
 
 class ExternalWorkflowStream:
@@ -45,7 +42,11 @@ class ExternalWorkflowStream:
     The end of the block waits until the server has taken all items. The first item goes out at
     once, as a signal to that workflow; what is published until it is taken goes along in the next
     one. A signal costs this workflow two history events and a task, and counts in the other one's
-    run as any publish does.
+    run as any publish does. So a workflow that publishes for long continues as new when
+    ``workflow.info().is_continue_as_new_suggested()``.
+
+    All streams of a workflow together send 960 KiB at a time. If the other workflow's run has had
+    all 10,000 signals that a run may have, the batch is tried again for 10 minutes.
 
     When this workflow is retried, readers of the stream get a :class:`Rewind` over what the failed
     run wrote, with this workflow's id as ``activity_id``, as soon as the block is entered. Where it
@@ -217,8 +218,9 @@ class ExternalWorkflowStream:
 
         Raises:
             ApplicationError: Type ``PublishError``: some items were not delivered, since the other
-                workflow has ended or does not exist. They have been dropped; ``details`` holds
-                their number. What is published from now on is sent again.
+                workflow has ended or does not exist, or its run takes no more signals. They have
+                been dropped; ``details`` holds their number. What is published from now on is sent
+                again.
         """
         await self._signals.settled()
         self._raise_lost()
@@ -253,7 +255,7 @@ class ExternalWorkflowStream:
             # Readers decode in the context of the workflow that hosts the stream.
             context = WorkflowSerializationContext(workflow.info().namespace, self._workflow_id)
             converter = converter.with_context(context)
-        return encode(topic, values, converter, _MAX_ITEM_BYTES)
+        return encode(topic, values, converter, MAX_IN_FLIGHT_BYTES)
 
     def _raise_lost(self) -> None:
         lost, reason = self._signals.take_lost()

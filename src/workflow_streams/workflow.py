@@ -20,7 +20,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from . import hand_over, wire
+from . import hand_over, memo_room, wire
 from .arguments import check_count, is_whole
 from .errors import UsageError
 from .first_task import FirstTask
@@ -64,8 +64,11 @@ _PART_EVENTS = 500
 _PACKED_ITEMS = 50_000
 # For how many runs without a poll items are still handed on, for subscribers that are away.
 _UNPOLLED_RUNS = 2
-# The server takes 4 MiB in one message, and ends a workflow whose task brings more.
+# The server takes 4 MiB in one message, and ends a workflow whose task brings more. What goes to
+# other workflows' streams is bounded by itself (see signalling.py).
 _TASK_BYTES = 3 * 1024 * 1024
+# What a record adds to its items in that message.
+_RECORD_OVERHEAD = 256
 # How long a rollover is held up for subscribers that poll and are behind.
 _CATCH_UP = timedelta(seconds=5)
 
@@ -124,6 +127,8 @@ class WorkflowStream:
         Raises:
             UsageError: Outside ``@workflow.init``, or for the second time in a workflow.
             ValueError: ``keep_last`` is not positive, or no int.
+            ApplicationError: Type ``MemoFullError``: the run's first record does not fit beside the
+                workflow's own memo.
         """
         check_count("keep_last", keep_last)
         # In @workflow.init no workflow coroutine runs yet; everywhere else one does.
@@ -151,7 +156,8 @@ class WorkflowStream:
         # A run that began under the contrib goes on without history records: they would
         # not replay.
         self._native = self._sign.kind is not RunKind.CONTRIB
-        carried = self._restore(prior_state or State(), keep_last)
+        state = prior_state or State()
+        carried = self._restore(memo_room.fitting(state) if self._native else state, keep_last)
         self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
         self._open(carried)
 
@@ -316,6 +322,7 @@ class WorkflowStream:
         Raises:
             ApplicationError: Type ``TruncateOutOfRange``: the offset is past the head, or no int.
                 (Not a ValueError: raised in an update handler it fails the update, not the task.)
+                Type ``TaskFullError`` or ``MemoFullError``, as for publishing.
         """
         self._check_may_write()
         if not is_whole(up_to_offset):
@@ -331,6 +338,7 @@ class WorkflowStream:
                 f"[{self.base}, {self.head})",
                 type=wire.TRUNCATE_OUT_OF_RANGE,
             )
+        self._check_room()
         self._sign.list_later()
         self._record_rest()
         self._record(up_to_offset)
@@ -432,7 +440,7 @@ class WorkflowStream:
         self._check_may_write()
         if self._is_handed_over():
             return
-        self._check_task(entries)
+        self._check_room(entries)
         self._settle()
         self._sign.list_later()
         if self._beside.done():  # cancelled by code that cancels all tasks there are
@@ -458,45 +466,29 @@ class WorkflowStream:
             )
         return gone
 
-    def _check_task(self, entries: Sequence[Entry]) -> None:
-        """Raise if a workflow task would bring more than the server takes."""
-        length = workflow.info().get_current_history_length()
-        if length != self._task_bytes_at:
-            self._task_bytes, self._task_bytes_at = 0, length
+    def _check_room(self, entries: Sequence[Entry] = ()) -> None:
+        """Raise if a workflow task would bring more than the server takes, or fill the memo."""
+        if not self._native:
+            return
         size = wire.entries_bytes(entries)
-        if self._native and self._task_bytes + size > _TASK_BYTES:
+        if self._brought(0) + size > _TASK_BYTES:
             raise ApplicationError(
-                f"One workflow task can publish {_TASK_BYTES:,} bytes; it has published "
+                f"One workflow task can write {_TASK_BYTES:,} bytes to the stream; it has written "
                 f"{self._task_bytes:,}, and {size:,} more are too many. Let it end in between, as "
                 "by `await workflow.sleep(0.001)`",
                 type="TaskFullError",
                 non_retryable=True,
             )
-        if self._native:
-            self._check_memo(entries)
-        self._task_bytes += size
+        memo_room.check_items(entries)
+        self._brought(size)
 
-    def _check_memo(self, entries: Sequence[Entry]) -> None:
-        """Raise if an item does not fit into the memo beside what the workflow itself has there."""
-        own = sum(
-            len(name) + payload.ByteSize()
-            for name, payload in workflow.info().raw_memo.items()
-            if name != wire.MEMO_KEY
-        )
-        if not own:
-            return
-        sizes = [wire.entry_bytes(*entry) for entry in entries]
-        # A record holds one item, or as many as fit into a batch.
-        record = max(max(sizes, default=0), min(sum(sizes), wire.MAX_BATCH_BYTES))
-        if own + record > wire.MAX_ITEM_BYTES:
-            raise ApplicationError(
-                f"An item of {max(sizes):,} bytes, or several of {sum(sizes):,}, do not fit beside "
-                f"the {own:,} bytes of this workflow's own memo: together they may have "
-                f"{wire.MAX_ITEM_BYTES:,}. Publish from an activity, or store what is large "
-                "elsewhere and publish a reference",
-                type="MemoFullError",
-                non_retryable=True,
-            )
+    def _brought(self, size: int) -> int:
+        """Count what is written in the current workflow task; return how much it is so far."""
+        length = workflow.info().get_current_history_length()
+        if length != self._task_bytes_at:
+            self._task_bytes, self._task_bytes_at = 0, length
+        self._task_bytes += size
+        return self._task_bytes
 
     @property
     def _is_polled(self) -> bool:
@@ -529,6 +521,10 @@ class WorkflowStream:
         if self._native:
             ring = self._keep_last is not None
             payload = wire.record_payload(Record(base, list(entries), opening, ring))
+            self._brought(_RECORD_OVERHEAD)
+            if opening is not None:
+                memo_room.check_opening(payload.ByteSize())
+                self._brought(len(payload.data))
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(payload)})
             large = len(payload.data) > _MEMO_BYTES
             if opening is not None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 from temporalio.contrib import workflow_streams as contrib
 from temporalio.exceptions import ApplicationError
 
 from workflow_streams import ExternalWorkflowStream, WorkflowStream, WorkflowStreamState
+
+LARGE = 600_000
 
 
 @dataclass
@@ -192,3 +196,67 @@ class ContribHost:
         state = self.stream.get_state()
         self.stream.detach_pollers()
         return [(item.topic, item.data) for item in state.log]
+
+
+@activity.defn
+async def nap(seconds: float) -> None:
+    """Sleep."""
+    await asyncio.sleep(seconds)
+
+
+@workflow.defn
+class Herald:
+    """Publishes large items to several streams at once, and to one of its own."""
+
+    @workflow.init
+    def __init__(self, to: list[str], letters: str, own: list[int]) -> None:
+        self.stream = WorkflowStream()
+        self.own = self.stream.topic("own", type=str)
+
+    @workflow.run
+    async def run(self, to: list[str], letters: str, own: list[int]) -> None:
+        async with AsyncExitStack() as stack:
+            streams = [await stack.enter_async_context(ExternalWorkflowStream(name)) for name in to]
+            naps = [
+                workflow.start_local_activity(
+                    nap, 0.1 * i, start_to_close_timeout=timedelta(seconds=30)
+                )
+                for i in range(len(streams))
+            ]
+            for letter in letters:
+                for stream in streams:
+                    stream.topic("told", type=str).publish(letter * LARGE)
+            for size in own:
+                self.own.publish("o" * size)
+            for stream, napping in zip(streams, naps, strict=True):
+                await napping
+                stream.topic("told", type=str).publish("rested")
+                await stream.flush()
+                await workflow.sleep(0.001)
+
+
+@workflow.defn
+class Crier:
+    """Tells many streams a word each, all at once."""
+
+    @workflow.run
+    async def run(self, to: str, streams: int) -> None:
+        async with AsyncExitStack() as stack:
+            for i in range(streams):
+                stream = await stack.enter_async_context(ExternalWorkflowStream(to))
+                stream.topic("told", type=str).publish(f"{i}")
+
+
+@workflow.defn
+class Shift:
+    """Hosts a stream, and rolls over by itself whenever it has taken in three items."""
+
+    @workflow.init
+    def __init__(self, state: WorkflowStreamState | None) -> None:
+        self.stream = WorkflowStream(state)
+        self.begun_at = self.stream.head
+
+    @workflow.run
+    async def run(self, state: WorkflowStreamState | None) -> None:
+        await workflow.wait_condition(lambda: self.stream.head >= self.begun_at + 3)
+        await self.stream.continue_as_new(lambda state: [state])

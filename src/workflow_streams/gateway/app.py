@@ -20,7 +20,7 @@ from .layers.cors import CorsMiddleware
 from .layers.faults import FaultMiddleware
 from .layers.headers import SecurityHeaderMiddleware
 from .layers.limits import ConnectionLimits, LimitMiddleware
-from .layers.outgoing import AnswerMiddleware, UnreadAnswers
+from .layers.outgoing import AnswerMiddleware
 from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
 from .openapi import openapi
@@ -102,11 +102,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
             Middleware(FaultMiddleware),
             Middleware(RateMiddleware, rates_of(settings.limits)),
             Middleware(LimitMiddleware, settings.limits, connections),
-            Middleware(
-                AnswerMiddleware,
-                settings.write_seconds,
-                UnreadAnswers(settings.limits.max_unread_bytes),
-            ),
+            Middleware(AnswerMiddleware, settings.write_seconds, gateway.unread),
         ],
         exception_handlers={
             WorkflowStreamError: on_error,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -30,6 +30,9 @@ _ANY_TYPE = "application/octet-stream"
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
 
 _values = JsonValues()
+
+STRETCH = 3 * 64 * 1024
+"""So many bytes are encoded at once; base64 takes three at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,35 @@ class Shape:
             return [content(data) for data in chosen]
         return [value for value, _ in _values.of(chosen)]
 
+    def joined(self, pieces: Iterable[bytes]) -> bytes:
+        """Return pieces as one that stands for all of them."""
+        return (b"," if self.json else b"").join(pieces)
+
     def body(self, pieces: Iterable[bytes]) -> bytes:
         """Return the body that holds these pieces."""
-        return b"[" + b",".join(pieces) + b"]" if self.json else b"".join(pieces)
+        return b"[%b]" % self.joined(pieces) if self.json else self.joined(pieces)
 
     def event(self, pieces: Iterable[bytes], token: str) -> bytes:
         """Return the data event that holds these pieces; its id is the token to go on at."""
-        data = self.body(pieces)
-        return _event("data", base64.b64encode(data) if self.base64_events else data, token)
+        return data_event(b"".join(self.data_lines(self.body(pieces))), token)
+
+    def data_lines(self, body: bytes) -> Iterator[bytes]:
+        """Yield a body as the data lines of an event, a stretch at a time."""
+        if not self.base64_events:
+            yield from _lines(body)
+            return
+        yield b"data:"
+        for at in range(0, len(body), STRETCH):
+            yield base64.b64encode(body[at : at + STRETCH])
 
 
 ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
 """Of a stream that a workflow of the user's hosts."""
+
+
+def passes(part: Slice, topics: Topics) -> bool:
+    """Whether any item of a slice passes the filter."""
+    return bool(part.entries) if topics is None else any(t in topics for t, _ in part.entries)
 
 
 def shape_of(content_type: str) -> Shape:
@@ -90,6 +110,11 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+def data_event(lines: bytes, token: str) -> bytes:
+    """Return the data event with these data lines; its id is the token to go on at."""
+    return b"id: %b\nevent: data\n%b\n\n" % (token.encode(), lines)
+
+
 def control_event(fields: dict[str, Any], token: str) -> bytes:
     """Return a control event; ``fields`` beside the token to go on at, which is its id, too.
 
@@ -98,7 +123,7 @@ def control_event(fields: dict[str, Any], token: str) -> bytes:
     message = {"streamNextOffset": token, **fields}
     mark = END_MARK if "streamClosed" in fields else ""
     data = json.dumps(message, separators=(",", ":")).encode()
-    return _event("control", data, token + mark)
+    return b"id: %b\nevent: control\ndata:%b\n\n" % ((token + mark).encode(), data)
 
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -130,23 +155,20 @@ def rewind_fields(rewind: Rewind) -> dict[str, Any]:
     return fields
 
 
-def _event(kind: str, data: bytes, event_id: str) -> bytes:
-    return b"id: %s\nevent: %s\n%s\n\n" % (event_id.encode(), kind.encode(), _lines(data))
-
-
-def _lines(data: bytes) -> bytes:
-    """Return ``data`` as data fields; whatever stands in it, it cannot begin another field."""
-    if b"\n" not in data and b"\r" not in data:
-        return _line(data)
-    text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    # As a whole, since there may be millions of lines.
-    lines = text.replace(b"\n", b"\ndata:").replace(b"\ndata: ", b"\ndata:  ")
-    return _line(lines)
-
-
-def _line(data: bytes) -> bytes:
-    # A reader takes one space after the colon away.
-    return b"data: " + data if data.startswith(b" ") else b"data:" + data
+def _lines(data: bytes) -> Iterator[bytes]:
+    """Yield ``data`` as data fields; whatever stands in it, it cannot begin another field."""
+    yield b"data:"
+    begins_line, at = True, 0
+    while at < len(data):
+        stretch = data[at : at + STRETCH]
+        at += len(stretch)
+        if stretch.endswith(b"\r") and data.startswith(b"\n", at):
+            at += 1
+        text = stretch.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # As a whole, since there may be many lines. A reader takes one space after the colon away.
+        lines = text.replace(b"\n", b"\ndata:").replace(b"\ndata: ", b"\ndata:  ")
+        yield b" " + lines if begins_line and lines.startswith(b" ") else lines
+        begins_line = text.endswith(b"\n")
 
 
 def _envelopes(part: Slice, topics: Topics) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from google.protobuf.message import DecodeError
@@ -34,7 +35,8 @@ class JsonValues:
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
         """Keep up to ``max_bytes``."""
         self._max_bytes = max_bytes
-        self._known: dict[str, JsonValue] = {}
+        # A plain dict goes over all that it has dropped whenever it is asked for its oldest key.
+        self._known: OrderedDict[str, JsonValue] = OrderedDict()
         self.bytes = 0
 
     def of(self, items: Iterable[str]) -> list[JsonValue]:
@@ -60,8 +62,8 @@ class JsonValues:
 
     def _bound(self) -> None:
         while self.bytes > self._max_bytes:
-            oldest = next(iter(self._known))
-            self.bytes -= len(oldest) + len(self._known.pop(oldest)[0]) + _ENTRY_BYTES
+            oldest, value = self._known.popitem(last=False)
+            self.bytes -= len(oldest) + len(value[0]) + _ENTRY_BYTES
 
 
 def json_value(data: str) -> JsonValue:

@@ -10,10 +10,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from starlette.requests import Request
 
 from ..errors import UsageError
+from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
 from .problems import UnavailableError
 from .readiness import Readiness
 from .reading.patrol import Patrol
+from .reading.rendering import Renderer
 from .reading.shared_frames import SharedFrames
 from .settings import GatewaySettings
 from .streams import Stream, found
@@ -35,7 +37,9 @@ class Gateway:
     Attributes:
         settings: What it was told.
         frames: Events that viewers share.
+        unread: Counts what answers and event streams hold for their clients.
         patrol: Looks after the event streams; another one each time.
+        renderer: Makes large answers and events; another one each time.
         readiness: Whether Temporal answers.
     """
 
@@ -43,6 +47,8 @@ class Gateway:
         """Share ``link`` among the handlers."""
         self.settings = settings
         self.frames = SharedFrames()
+        self.unread = UnreadAnswers(settings.limits.max_unread_bytes)
+        self.renderer = Renderer(self.frames)
         self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
         self.patrol = self._new_patrol()
         self._link = link
@@ -64,6 +70,7 @@ class Gateway:
             )
         self._closing = asyncio.get_running_loop().create_future()
         self.patrol, self._uses = self._new_patrol(), self._new_uses()
+        self.renderer = Renderer(self.frames)
         working = {
             _working(self._link.run(), "gateway"),
             _working(self.patrol.run(), "patrol"),

@@ -296,5 +296,8 @@ async def test_a_deleted_stream_ends_for_those_who_read_it(
     async with follow(http, url) as source:
         reading = asyncio.create_task(source.rest())
         assert (await http.delete(url)).status_code == 204
-        await asyncio.wait_for(reading, 100)
+        story = await asyncio.wait_for(reading, 100)
+    # As readers of several streams are told, in the last event.
+    last = story[-1].json
+    assert last.get("outcome") == "terminated" or last["problem"]["status"] == 404
     assert (await http.get(url)).status_code == 404

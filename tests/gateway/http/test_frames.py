@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams import Gap, Rewind, wire
+from workflow_streams.gateway import frames
 from workflow_streams.gateway.frames import (
     ENVELOPES,
     control_event,
@@ -114,7 +115,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(json_values, min_size=1), st.sampled_from([None, 2]), st.text())
 def test_events_of_json_are_json(values: list[Any], indent: int | None, topic: str) -> None:
     payloads = [wire.json_payload(json.dumps(v, indent=indent).encode()) for v in values]
@@ -158,3 +159,12 @@ def test_a_rewind_of_no_attempt_names_none_and_an_item_without_a_time_has_none()
 
 def test_an_event_stream_begins_with_when_to_come_back() -> None:
     assert opening(500) == b"retry: 500\n"
+
+
+@pytest.mark.parametrize("stretch", [1, 2, 3, 4, 1000])
+@given(text=st.text("a \r\n:", max_size=12))
+def test_lines_are_the_same_however_they_are_cut_for_encoding(stretch: int, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(frames, "STRETCH", stretch)
+        [event] = parse_events(TEXT.event([text.encode()], "1"))
+    assert event.text == text.replace("\r\n", "\n").replace("\r", "\n")

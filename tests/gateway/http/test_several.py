@@ -12,9 +12,11 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
+from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.testing.fixtures import StreamServer
 
-from .events import Event
+from ..security.wire import serving
+from .events import Event, EventSource
 from .hosts import ended, hosting, said
 from .serving import GatewayProcess, running_gateway
 from .several import following, is_level, items_by_stream, number, of, until
@@ -221,6 +223,38 @@ async def test_gaps_and_rewinds_are_of_their_stream(
     ]
     assert not any("gap" in told for told in of(seen, stutters))
     assert not any("rewind" in told for told in of(seen, talks))
+
+
+async def test_readers_of_one_stream_and_of_several_are_told_alike_that_it_is_gone(
+    client: Client, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    """As when its runs are deleted before they have read that it was ended."""
+    name = unique("gone")
+    app = create_app(client, GatewaySettings(host_task_queue=unique("queue")))
+    async with serving(app, lifespan="on") as port:
+        root = f"http://127.0.0.1:{port}/v1"
+        await http.put(f"{root}/stream/{name}", json=[0])
+        reads = [(f"{root}/stream/{name}", {"live": "sse", "offset": "-1"}),
+                 (f"{root}/streams/events", {"id": name})]  # fmt: skip
+        problems: list[dict[str, object]] = []
+        for url, params in reads:
+            async with http.stream("GET", url, params=params) as response:
+                seen: list[Event] = []
+                async for event in EventSource(response).events():
+                    seen.append(event)
+                    if event.json.get("upToDate") if event.kind == "control" else False:
+                        async with app.state.gateway.found(name) as stream:
+                            stream.feed.stop()
+                    if "problem" in event.text:
+                        break
+            problem = seen[-1].json["problem"]
+            assert problem.pop("request_id") == response.headers["x-request-id"]
+            problems.append(problem)
+        assert problems[0] == problems[1]
+        assert (problems[0]["status"], problems[0]["type"]) == (
+            404,
+            "urn:workflow-streams:stream-not-found",
+        )
 
 
 async def test_topics_are_filtered_and_the_places_move_on_all_the_same(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 
@@ -41,14 +41,14 @@ async def test_an_event_is_read_once_and_encoded_once_for_all_viewers(
     unique: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encoded: list[list[bytes]] = []
-    encode = Shape.event
+    encoded: list[bytes] = []
+    encode = Shape.data_lines
 
-    def counting(shape: Shape, pieces: Iterable[bytes], next_offset: int) -> bytes:
-        encoded.append(pieces := list(pieces))
-        return encode(shape, pieces, next_offset)
+    def counting(shape: Shape, body: bytes) -> Iterator[bytes]:
+        encoded.append(body)
+        return encode(shape, body)
 
-    monkeypatch.setattr(Shape, "event", counting)
+    monkeypatch.setattr(Shape, "data_lines", counting)
     # Every 20 seconds events get another cursor, and are encoded anew for it.
     monkeypatch.setattr(event_writer, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
     app = create_app(client, GatewaySettings(host_task_queue=unique("queue")))
@@ -67,7 +67,7 @@ async def test_an_event_is_read_once_and_encoded_once_for_all_viewers(
             assert [event.json for event in got] == [[number]] * VIEWERS
             assert len({(event.id, event.text) for event in got}) == 1
             assert value("workflow_streams_readers") == 1
-        assert encoded == [[b"%d" % number] for number in range(ITEMS)]
+        assert encoded == [b"[%d]" % number for number in range(ITEMS)]
         # Who comes late has no reader of its own, either; what it missed is one event more.
         async with follow(http, url, "-1") as late:
             story = await late.until("upToDate")

@@ -264,5 +264,7 @@ async def test_what_turns_out_to_be_no_stream_ends_the_connection(
         reading = asyncio.create_task(EventSource(response).rest())
         async with working(client, name):
             story = await reading
-    assert [list(event.json) for event in story] == [["streamNextOffset", "problem"]]
+    # First that no worker is there, and in the end that there is no stream.
+    assert [list(event.json) for event in story] == [["streamNextOffset", "problem"]] * 2
+    assert [event.json["problem"]["status"] for event in story] == [503, 404]
     await handle.terminate()

@@ -48,8 +48,9 @@ class LimitSettings:
             new connection. Over it, the connection is closed (see :mod:`..serving`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         body_seconds: Time for all of a body to arrive. Over it: 408.
-        max_unread_bytes: Answers of more than 64 KiB that their clients are still taking in, all
-            together. Over it, the one whose client has been waited for longest breaks off.
+        max_unread_bytes: Answers and events of more than 64 KiB that their clients are still
+            taking in, all together. Over it, the one whose client has been waited for longest
+            breaks off.
         max_connections: Requests in progress, live ones included. Over it: 503.
         max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
             ones of one token's subject. Over it: 429. Behind a proxy, let the server take the

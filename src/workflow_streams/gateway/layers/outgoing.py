@@ -5,13 +5,15 @@ while all of it still waits for the client. So an answer is given to it piece by
 takes one, it waits until those before it have left, for the most part. The request then lasts as
 long as its answer does, and counts as a connection so long.
 
-Event streams have no end to wait for. They look after themselves (see :mod:`..reading.patrol`).
+Event streams give their events in pieces by themselves, since they can tell how they end (see
+:mod:`..reading.sse`). What they hold counts here as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,36 +29,110 @@ class _NotTakenError(Exception):
 
 
 class UnreadAnswers:
-    """How much of all answers together a process holds while their clients take them in."""
+    """How much of all answers together a process holds while their clients take them in.
+
+    What several answers share counts once.
+
+    Attributes:
+        held: Bytes of all that is held.
+    """
 
     def __init__(self, most: int) -> None:
-        """Hold at most so many bytes, answers of up to 64 KiB not counted."""
+        """Hold at most so many bytes, answers and events of up to 64 KiB not counted."""
         self._most = most
         self.held = 0
-        self._sending: dict[_Sending, int] = {}
+        # By identity, with the size and how many answers hold it.
+        self._things: dict[int, tuple[int, int]] = {}
+        self._holding: dict[Share, None] = {}
+
+    def share(self) -> Share:
+        """Return what one answer counts with; it holds nothing yet."""
+        return Share(self)
+
+    def add(self, share: Share, thing: object, size: Callable[[], int]) -> None:
+        """Count something that an answer holds; see :meth:`Share.hold`."""
+        known, holders = self._things.get(id(thing), (0, 0))
+        if not holders:
+            known = size()
+            self.held += known
+        self._things[id(thing)] = known, holders + 1
+        self._holding[share] = None
+        while self.held > self._most and len(self._things) > 1:
+            slowest = min(self._holding, key=lambda holding: holding.since)
+            slowest.give_up()
+
+    def remove(self, thing: object) -> None:
+        """Undo :meth:`add` for one of those that hold it."""
+        size, holders = self._things.pop(id(thing))
+        if holders > 1:
+            self._things[id(thing)] = size, holders - 1
+        else:
+            self.held -= size
+
+    def forget(self, share: Share) -> None:
+        """Note that an answer holds nothing any more."""
+        self._holding.pop(share, None)
+
+
+class Share:
+    """What one answer holds of all that a process does.
+
+    Over the limit, the answer whose client has been waited for longest is let go.
+
+    Attributes:
+        since: Since when the client has been waited for, in the event loop's time; infinite while
+            it is not.
+        let_go: Called when the answer is to break off.
+    """
+
+    def __init__(self, unread: UnreadAnswers) -> None:
+        """Begin with nothing."""
+        self.since = math.inf
+        self.let_go: Callable[[], None] = lambda: None
+        self._unread = unread
+        self._things: list[object] = []
+        self._is_given_up = False
+
+    def hold(self, thing: object, size: Callable[[], int]) -> None:
+        """Count something that this answer holds.
+
+        Args:
+            thing: What is held; known by its identity.
+            size: Returns how many bytes it is; called unless another answer holds it already.
+        """
+        if not self._is_given_up:
+            self._things.append(thing)
+            self._unread.add(self, thing, size)
+
+    def drop(self, thing: object) -> None:
+        """Undo :meth:`hold`."""
+        for index, held in enumerate(self._things):
+            if held is thing:
+                del self._things[index]
+                self._unread.remove(thing)
+                break
+        if not self._things:
+            self._unread.forget(self)
 
     @contextmanager
-    def holding(self, answer: _Sending, size: int) -> Iterator[None]:
-        """Count an answer for the time of the block.
-
-        Over the limit, the answer whose client has been waited for longest breaks off, which may
-        be this one.
-        """
-        self._sending[answer] = size
-        self.held += size
+    def holding(self, data: bytes) -> Iterator[None]:
+        """Count bytes for the time of the block."""
+        self.hold(data, lambda: len(data))
         try:
-            while self.held > self._most and len(self._sending) > 1:
-                self._let_go(min(self._sending, key=lambda sending: sending.since))
             yield
         finally:
-            self._forget(answer)
+            self.drop(data)
 
-    def _let_go(self, answer: _Sending) -> None:
-        self._forget(answer)
-        answer.let_go()
+    def give_up(self) -> None:
+        """Break off, since the room is needed."""
+        self._is_given_up = True
+        self.close()
+        self.let_go()
 
-    def _forget(self, answer: _Sending) -> None:
-        self.held -= self._sending.pop(answer, 0)
+    def close(self) -> None:
+        """Hold nothing any more."""
+        while self._things:
+            self.drop(self._things[-1])
 
 
 class AnswerMiddleware:
@@ -83,17 +159,13 @@ class AnswerMiddleware:
 
 
 class _Sending:
-    """One answer on its way.
-
-    Attributes:
-        since: Since when the client is waited for, in the event loop's time.
-    """
+    """One answer on its way."""
 
     def __init__(self, send: Send, write_seconds: float, unread: UnreadAnswers) -> None:
-        self.since = asyncio.get_running_loop().time()
         self._send = send
         self._write_seconds = write_seconds
-        self._unread = unread
+        self._share = unread.share()
+        self._share.let_go = self._let_go
         self._is_events = False
         self._waiting: asyncio.Timeout | None = None
         self._is_let_go = False
@@ -113,15 +185,14 @@ class _Sending:
 
     async def _send_in_pieces(self, message: Message) -> None:
         body: bytes = message["body"]
-        with self._unread.holding(self, len(body)):
-            for at in range(0, len(body), PIECE_BYTES):
-                piece = {"body": body[at : at + PIECE_BYTES], "more_body": True}
-                await self._send_in_time({**message, **piece})
+        with self._share.holding(body):
+            for piece in in_pieces(body):
+                await self._send_in_time({**message, "body": piece, "more_body": True})
             # The server takes it, empty as it is, only when the last piece has left.
             await self._send_in_time({**message, "body": b""})
 
     async def _send_in_time(self, message: Message) -> None:
-        self.since = asyncio.get_running_loop().time()
+        self._share.since = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._write_seconds) as self._waiting:
                 if self._is_let_go:
@@ -131,9 +202,15 @@ class _Sending:
             raise _NotTakenError from None
         finally:
             self._waiting = None
+            self._share.since = math.inf
 
-    def let_go(self) -> None:
-        """Break off, since the room is needed."""
+    def _let_go(self) -> None:
         self._is_let_go = True
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
+
+
+def in_pieces(data: bytes) -> Iterator[bytes]:
+    """Yield bytes in pieces that a server takes one by one."""
+    for at in range(0, len(data), PIECE_BYTES):
+        yield data[at : at + PIECE_BYTES]

@@ -14,7 +14,7 @@ from ..streams import Stream
 from .parts import Part, Reading
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """A reading that has begun.
 
@@ -25,6 +25,11 @@ class Begun:
 
     reading: Reading
     first: Part
+
+    def take_first(self) -> Part:
+        """Return what is there already, and keep no items of it."""
+        first, self.first = self.first, replace(self.first, steps=[])
+        return first
 
 
 async def begin(stream: Stream, query: ReadQuery) -> Begun:

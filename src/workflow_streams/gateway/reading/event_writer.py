@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...events import Gap, Rewind
 from ...reader.walk import Slice
-from ..frames import KEEP_ALIVE, Shape, Topics, control_event, gap_fields, rewind_fields
+from ..frames import (
+    KEEP_ALIVE,
+    Shape,
+    Topics,
+    control_event,
+    data_event,
+    gap_fields,
+    rewind_fields,
+)
 from ..offsets import next_cursor, token_of
-from ..telemetry.metrics import LeaveReason, Metrics
+from ..telemetry.metrics import Metrics
 from .parts import Part
+from .rendering import Renderer
 from .runs import RunNews
 from .shared_frames import Frame, SharedFrames
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is large of a part, rendered.
+
+    Attributes:
+        shares: Whether the part is to look the same to everybody.
+        frames: If it is, the events of each slice; else the data lines of the slices before each
+            gap or rewind, and after the last.
+    """
+
+    shares: bool
+    frames: list[Frame]
 
 
 class EventWriter:
@@ -23,6 +49,7 @@ class EventWriter:
         shape: Shape,
         topics: Topics,
         frames: SharedFrames,
+        renderer: Renderer,
         metrics: Metrics,
         runs: RunNews,
         *,
@@ -34,6 +61,7 @@ class EventWriter:
             shape: How the items look.
             topics: Which of them the client gets; None for all.
             frames: Events that all viewers of the process share.
+            renderer: Renders what is large.
             metrics: Counts what is sent.
             runs: Where the workflow's runs began.
             cursor: The client's cursor.
@@ -41,6 +69,7 @@ class EventWriter:
         self.shape = shape
         self._topics = topics if topics is None else frozenset(topics)
         self._frames = frames
+        self._renderer = renderer
         self._metrics = metrics
         self._items = metrics.items.labels("sse")
         self._bytes = metrics.bytes.labels("sse")
@@ -49,15 +78,46 @@ class EventWriter:
         self._token = token_of(0)
         self._told: tuple[str, bool] | None = None
 
-    def events(self, part: Part) -> bytes:
-        """Return the events of a part; empty if it changes nothing for the client."""
-        if self._may_share(part):
-            return b"".join([self._shared(part, step) for step in part.steps])
-        return b"".join(self._own(part))
+    async def prepare(self, part: Part) -> Prepared:
+        """Render a large part for :meth:`events`.
 
-    def closing(self, reason: LeaveReason) -> bytes:
-        """Return the event that sends the client away, with a place to resume at."""
-        return self._control({"closing": reason})
+        Nothing that the client is told changes by this, so it may be cancelled.
+        """
+        shares = self._may_share(part)
+        async with self._renderer.turn:
+            if not shares:
+                groups = [await self._lines_later(group) for group in _groups(part)]
+                return Prepared(shares, groups)
+            return Prepared(shares, [await self._frame_later(part, step) for step in part.slices])
+
+    async def _frame_later(self, part: Part, step: Slice) -> Frame:
+        """Return the frame of a step; made within the turn, it is there for whoever is next."""
+        last, kind = step is part.steps[-1], self._kind(part, step)
+        known = self._frames.find(step.entries, kind)
+        if known is None:
+            known = self._frame(await self._lines_later([step]), _token_after(step), last=last)
+            self._frames.keep(step.entries, kind, known)
+        return known
+
+    async def _lines_later(self, slices: list[Slice]) -> Frame:
+        return await self._renderer.data_lines(self.shape, slices, self._topics)
+
+    def events(self, part: Part, prepared: Prepared | None = None) -> bytes:
+        """Return the events of a part; empty if it changes nothing for the client.
+
+        Args:
+            part: What there is to tell.
+            prepared: What :meth:`prepare` has returned; the rest is rendered here.
+        """
+        if prepared.shares if prepared is not None else self._may_share(part):
+            frames = prepared.frames if prepared is not None else self._shared_frames(part)
+            return b"".join(map(self._shared, part.slices, frames))
+        lines = prepared.frames if prepared is not None else map(self._lines, _groups(part))
+        return b"".join(self._own(part, iter(lines)))
+
+    def told(self, fields: dict[str, Any]) -> bytes:
+        """Return an event with what there is to tell beside the items, and a place to resume at."""
+        return self._control(fields)
 
     def still_there(self) -> bytes:
         """Return what breaks the silence: news besides items, or the place to resume at."""
@@ -78,48 +138,62 @@ class EventWriter:
             and all(isinstance(step, Slice) for step in part.steps)
         )
 
-    def _shared(self, part: Part, step: Any) -> bytes:
-        last = step is part.steps[-1]
-        token = _token_after(step)
+    def _kind(self, part: Part, step: Slice) -> Hashable:
+        """Return all but the entries that the frame of a step depends on."""
         # The slice of a viewer that came in between begins later in the same list.
-        kind = (self.shape, self._topics, last, step.offset, _interval())
-        frame = self._frames.get(step.entries, kind, lambda: self._frame(step, token, last=last))
-        self._token = token
+        return self.shape, self._topics, step is part.steps[-1], step.offset, _interval()
+
+    def _shared_frames(self, part: Part) -> Iterator[Frame]:
+        for step in part.slices:
+            make = partial(self._frame_now, step, _token_after(step), last=step is part.steps[-1])
+            yield self._frames.get(step.entries, self._kind(part, step), make)
+
+    def _shared(self, step: Slice, frame: Frame) -> bytes:
+        self._token = _token_after(step)
         if frame.items:
-            self._told = (token, True)
+            self._told = (self._token, True)
             self._items.inc(frame.items)
             self._bytes.inc(len(frame.data))
         return frame.data
 
-    def _frame(self, step: Slice, token: str, *, last: bool) -> Frame:
-        pieces = self.shape.pieces(step, self._topics)
-        if not pieces:
-            return Frame(b"", 0)
+    def _frame_now(self, step: Slice, token: str, *, last: bool) -> Frame:
+        return self._frame(self._lines([step]), token, last=last)
+
+    def _frame(self, lines: Frame, token: str, *, last: bool) -> Frame:
+        if not lines.items:
+            return lines
         fields: dict[str, Any] = {"streamCursor": next_cursor(None, time.time())}
         if last:
             fields["upToDate"] = True
-        events = self.shape.event(pieces, token) + control_event(fields, token)
-        return Frame(events, len(pieces))
+        events = data_event(lines.data, token) + control_event(fields, token)
+        return Frame(events, lines.items)
 
-    def _own(self, part: Part) -> list[bytes]:
+    def _lines(self, slices: list[Slice]) -> Frame:
+        """Return the data lines of an event with the items of these slices."""
+        pieces = [piece for step in slices for piece in self.shape.pieces(step, self._topics)]
+        if not pieces:
+            return Frame(b"", 0)
+        return Frame(b"".join(self.shape.data_lines(self.shape.body(pieces))), len(pieces))
+
+    def _own(self, part: Part, lines: Iterator[Frame]) -> list[bytes]:
+        """Return the events of a part, with the data lines of each group of its slices."""
         events: list[bytes] = []
-        pieces: list[bytes] = []
         for step in part.steps:
             if isinstance(step, Slice):
-                pieces += self.shape.pieces(step, self._topics)
                 self._token = _token_after(step)
             elif isinstance(step, Gap | Rewind):
-                if pieces:
-                    events += [self._data(pieces), self._control({})]
-                    pieces = []
+                data = next(lines)
+                if data.items:
+                    events += [self._data(data), self._control({})]
                 events.append(self._notice(step))
         self._token = part.token
         fields: dict[str, Any] = {"upToDate": True} if part.up_to_date else {}
         if part.end is not None:
             fields |= {"streamClosed": True, "outcome": part.end.outcome}
-        if pieces:
-            events.append(self._data(pieces))
-        if pieces or part.end is not None or self._is_news(part):
+        data = next(lines)
+        if data.items:
+            events.append(self._data(data))
+        if data.items or part.end is not None or self._is_news(part):
             events.append(self._control(fields))
         return events
 
@@ -136,9 +210,9 @@ class EventWriter:
         self._token = step.position
         return self._control({"rewind": rewind_fields(step)})
 
-    def _data(self, pieces: list[bytes]) -> bytes:
-        event = self.shape.event(pieces, self._token)
-        self._items.inc(len(pieces))
+    def _data(self, lines: Frame) -> bytes:
+        event = data_event(lines.data, self._token)
+        self._items.inc(lines.items)
         self._bytes.inc(len(event))
         return event
 
@@ -149,6 +223,17 @@ class EventWriter:
             fields = {"streamCursor": cursor, **fields}
         self._told = (self._token, bool(fields.get("upToDate")))
         return control_event(fields, self._token)
+
+
+def _groups(part: Part) -> list[list[Slice]]:
+    """Return the slices of a part: those before each gap or rewind, and those after the last."""
+    groups: list[list[Slice]] = [[]]
+    for step in part.steps:
+        if isinstance(step, Slice):
+            groups[-1].append(step)
+        elif isinstance(step, Gap | Rewind):
+            groups.append([])
+    return groups
 
 
 def _token_after(step: Slice) -> str:

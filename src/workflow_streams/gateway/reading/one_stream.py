@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+from ...reader.runs.polled.polling import ended
 from ..event_sources import placed_event
 from ..frames import KEEP_ALIVE
 from ..problems import NotOpenedError
+from ..refusals import RefusedError
 from ..requests import ReadQuery
 from ..responses import problem_fields
 from ..security import Grant
+from ..sessions import Gateway
 from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
 from .beginning import Beginning, place_before_opening
-from .event_writer import EventWriter
-from .parts import Reading
+from .event_writer import EventWriter, Prepared
+from .parts import Part, Reading
+from .rendering import is_large
 from .runs import RunNews
-from .shared_frames import SharedFrames
 
 
 class OneStream:
@@ -26,7 +32,7 @@ class OneStream:
         beginning: Beginning,
         query: ReadQuery,
         grant: Grant,
-        frames: SharedFrames,
+        gateway: Gateway,
         metrics: Metrics,
         request_id: str,
     ) -> None:
@@ -37,7 +43,7 @@ class OneStream:
             beginning: Where the events come from; closed in the end.
             query: What the client asks for.
             grant: What it may see.
-            frames: Events that all viewers of the process share.
+            gateway: Whose it is.
             metrics: Counts what is sent.
             request_id: Of the client's request.
         """
@@ -48,38 +54,82 @@ class OneStream:
         self._beginning = beginning
         self._query = query
         self._topics = grant.topics
-        self._frames = frames
+        self._gateway = gateway
         self._metrics = metrics
         self._told_problem = False
         self._reading: Reading | None = None
         self._writer: EventWriter | None = None
+        self._part: Part | None = None
+        self._preparing: asyncio.Task[Prepared] | None = None
         self.lag = beginning.lag
-        self.aclose = beginning.aclose
 
     async def next_events(self) -> tuple[bytes, bool]:
         """Wait for the next part, and return its events; tell first if no worker is there."""
-        if self._reading is None or self._writer is None:
+        await self.arrive()
+        return await self.take()
+
+    async def arrive(self) -> Part | None:
+        """Wait until there is something to :meth:`take`; return the part, if it is one.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+        """
+        if self._part is not None:
+            return self._part
+        if self._reading is None:
             begun = self._beginning.begun
             if begun is None and not self._told_problem:
-                self._told_problem = True
-                return self._not_opened(), False
+                return None
             while begun is None:
                 begun = await self._beginning.wait()
-            self._reading, part = begun.reading, begun.first
+            self._reading, self._part = begun.reading, begun.take_first()
             self._writer = self._make_writer(begun.reading)
         else:
-            part = await self._reading.next_part()
-        return self._writer.events(part), part.end is not None
+            self._part = await self._reading.next_part()
+        return self._part
+
+    async def take(self) -> tuple[bytes, bool]:
+        """Return the events of what has arrived, and whether they are the last.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+        """
+        if self._part is None or self._writer is None:
+            self._told_problem = True
+            return self._not_opened(), False
+        prepared = None
+        if is_large(self._part.slices):
+            if self._preparing is None:
+                # A task of its own, so that a call to break the silence does not undo its work.
+                preparing = self._writer.prepare(self._part)
+                self._preparing = asyncio.create_task(preparing, name="render events")
+            await asyncio.wait({self._preparing})
+            prepared, self._preparing = self._preparing.result(), None
+        part, self._part = self._part, None
+        return self._writer.events(part, prepared), part.end is not None
 
     def still_there(self) -> bytes:
         """Return what breaks the silence."""
-        return KEEP_ALIVE if self._writer is None else self._writer.still_there()
+        if self._writer is None or self._part is not None:
+            return KEEP_ALIVE
+        return self._writer.still_there()
 
     def closing(self, reason: LeaveReason) -> bytes:
         """Return the event that sends the client away, with a place to resume at."""
+        return self._told({"closing": reason})
+
+    def failing(self, refusal: RefusedError) -> bytes:
+        """Return the event that tells why the stream cannot be read any more."""
+        return self._told({"problem": problem_fields(refusal, self._request_id)})
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if self._preparing is not None:
+            await ended(self._preparing)
+        await self._beginning.aclose()
+
+    def _told(self, fields: dict[str, Any]) -> bytes:
         if self._writer is not None:
-            return self._writer.closing(reason)
-        return placed_event({"closing": reason}, self._place)
+            return self._writer.told(fields)
+        return placed_event(fields, self._place)
 
     @property
     def _place(self) -> str:
@@ -94,7 +144,8 @@ class OneStream:
         return EventWriter(
             self._shape,
             self._topics,
-            self._frames,
+            self._gateway.frames,
+            self._gateway.renderer,
             self._metrics,
             runs,
             cursor=self._query.cursor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from ...errors import StreamNotFoundError
@@ -13,10 +14,13 @@ from ...positions import Position, position_at
 from ...reader.feeds.feed import Feed
 from ...reader.runs.polled.polling import ended
 from ...reader.walk import Slice, Step, Walk
+from ...wire import Entry
+from ..frames import STRETCH
 from ..streams import Tip
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20
+_COUNTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Part:
         token: The same as a position of the library, which clients are given.
         up_to_date: Whether that was the head when the part was made.
         end: How the stream ended, if it has.
+        size: Bytes of the items' text; of a large part, that they are many.
     """
 
     steps: list[Step]
@@ -36,6 +41,12 @@ class Part:
     token: str
     up_to_date: bool
     end: End | None
+    size: int = 0
+
+    @property
+    def slices(self) -> list[Slice]:
+        """Those of the steps that bring items."""
+        return [step for step in self.steps if isinstance(step, Slice)]
 
 
 class Reading:
@@ -109,12 +120,12 @@ class Reading:
         self._taken.append(step)
         self._notices += isinstance(step, Gap | Rewind)
         if isinstance(step, Slice):
-            self._size += sum(len(topic) + len(data) for topic, data in step.entries)
+            self._size += _size_of(step.entries, max(self._part_bytes, STRETCH))
         return isinstance(step, End)
 
     def _part(self, *, cut: bool = False) -> Part:
         steps, self._taken = self._taken, []
-        self._size = self._notices = 0
+        size, self._size, self._notices = self._size, 0, 0
         position, up_to_date, end = self.position, self.caught_up and not cut, None
         if not steps:
             position, up_to_date = max(self.start, self.feed.base), True
@@ -122,7 +133,7 @@ class Reading:
             position, up_to_date, end = max(self.position, last.offset), True, last
         walk = self._walk
         token = walk.here if position == walk.position else position_at(position, walk.tag)
-        return Part(steps, position, token, up_to_date, end)
+        return Part(steps, position, token, up_to_date, end, size)
 
     async def _more_before(self, tip: Tip) -> bool:
         """Whether there is another step, once the feed has come by the tip."""
@@ -223,6 +234,16 @@ class Waiting:
         if self._next is not None:
             task, self._next = self._next, None
             await ended(task)
+
+
+def _size_of(entries: list[Entry], enough: int) -> int:
+    """Return the bytes of their text; when it comes to ``enough``, the rest is not counted."""
+    size = 0
+    for at in range(0, len(entries), _COUNTED_AT_ONCE):
+        size += sum(map(len, chain.from_iterable(entries[at : at + _COUNTED_AT_ONCE])))
+        if size >= enough:
+            break
+    return size
 
 
 async def _next(steps: AsyncGenerator[Step]) -> Step | None:

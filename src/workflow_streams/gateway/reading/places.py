@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, QueryParams
 
-from ..frames import Shape
+from ..frames import STRETCH, Shape
 from ..offsets import parse_place
 from ..problems import InvalidRequestError
 
@@ -31,6 +31,8 @@ OVER = "x"
 """The place in a stream whose end has been told."""
 
 _DIGITS = 20
+
+_Bytes = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,51 +136,70 @@ class Places:
             shape: How its items look.
             over: Whether the last of the events tells the end.
         """
-        blocks = [b for b in events.split(b"\n\n") if b and not b.startswith(b":")]
-        told: list[bytes] = []
-        for block in blocks:
-            *id_line, kind, data = block.split(b"\n", 1 + block.startswith(b"id: "))
-            lines = data.split(b"\n")
-            # Without an id, a stream that cannot be read yet leaves its place as it is.
-            token = id_line[0].removeprefix(b"id: ").decode() if id_line else self[index]
-            self[index] = OVER if over and block is blocks[-1] else token
-            names = self._names(index)
-            if kind == b"event: control":
-                # The object goes on after what it begins with here.
-                lines = [b"data:{%s,%s" % (names, lines[0].removeprefix(b"data:{"))]
-            else:
-                next_offset = b'"streamNextOffset":"%s"' % token.encode()
-                lines = _data(lines, b"%s,%s" % (names, next_offset), shape)
-            told.append(self._event(kind, lines))
+        told: list[_Bytes] = []
+        # They may be large, and are copied once only.
+        view = memoryview(events)
+        at = 0
+        while at < len(events):
+            end = events.index(b"\n\n", at)
+            if not events.startswith(b":", at):
+                # Without an id, a stream that cannot be read yet leaves its place as it is.
+                token = self[index]
+                if events.startswith(b"id: ", at):
+                    token, at = _line(events, at)
+                    token = token.removeprefix("id: ")
+                kind, at = _line(events, at)
+                self[index] = OVER if over and end + 2 == len(events) else token
+                told += self._told(kind, view[at + len("data:") : end], index, token, shape)
+            at = end + 2
         return b"".join(told)
+
+    def _told(
+        self, kind: str, data: memoryview, index: int, token: str, shape: Shape
+    ) -> list[_Bytes]:
+        """Return an event in pieces; ``data`` begins after the name of its first line."""
+        opened = b"id: %b\n%b\ndata:{%b," % (
+            self.event_id.encode(), kind.encode(), self._names(index),
+        )  # fmt: skip
+        if kind == "event: control":
+            # The object goes on after what it begins with here.
+            return [opened, data[1:], b"\n\n"]
+        content = _content(data, shape)
+        return [opened, b'"streamNextOffset":"%b",' % token.encode(), *content, b"}\n\n"]
 
     def notice(self, fields: dict[str, Any], index: int | None = None) -> bytes:
         """Return a control event of the gateway's own: about one stream, or about all."""
         data = _json(fields)
         if index is not None:
             data = b"{%s,%s" % (self._names(index), data.removeprefix(b"{"))
-        return self._event(b"event: control", [b"data:" + data])
+        return self._event(b"event: control", data)
 
     def _names(self, index: int) -> bytes:
         # Members of an object that go before all others, so that a client finds out whose an
         # event is without parsing it.
         return b'"index":%d,"stream":%s' % (index, json.dumps(self._ids[index]).encode())
 
-    def _event(self, kind: bytes, lines: Sequence[bytes]) -> bytes:
-        return b"id: %s\n%s\n%s\n\n" % (self.event_id.encode(), kind, b"\n".join(lines))
+    def _event(self, kind: bytes, data: bytes) -> bytes:
+        return b"id: %b\n%b\ndata:%b\n\n" % (self.event_id.encode(), kind, data)
 
 
-def _data(lines: list[bytes], names: bytes, shape: Shape) -> list[bytes]:
-    """Return the data of an event as the lines of an object."""
+def _line(events: bytes, at: int) -> tuple[str, int]:
+    """Return the line that begins there, and where the next one does."""
+    end = events.index(b"\n", at)
+    return events[at:end].decode(), end + 1
+
+
+def _content(data: memoryview, shape: Shape) -> list[_Bytes]:
+    """Return the data of an event as a member of an object, in pieces."""
     if shape.json:
         # An array may go over several lines; so may the object around it.
-        first = b'data:{%s,"items":%s' % (names, lines[0].removeprefix(b"data:"))
-        whole = [first, *lines[1:]]
-        return [*whole[:-1], whole[-1] + b"}"]
-    key = "base64" if shape.base64_events else "text"
-    content = b"\n".join(line.removeprefix(b"data:").removeprefix(b" ") for line in lines)
-    value = _json({key: content.decode(errors="replace")})
-    return [b"data:{%s,%s" % (names, value.removeprefix(b"{"))]
+        return [b'"items":', data]
+    if shape.base64_events:
+        return [b'"base64":"', data, b'"']
+    lines = bytes(data).removeprefix(b" ").replace(b"\ndata:  ", b"\ndata: ")
+    text = lines.replace(b"\ndata:", b"\n").decode(errors="replace")
+    escaped = (json.dumps(text[at : at + STRETCH])[1:-1] for at in range(0, len(text), STRETCH))
+    return [b'"text":"', *(stretch.encode() for stretch in escaped), b'"']
 
 
 def _json(fields: dict[str, Any]) -> bytes:

@@ -13,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events import End, Gap, Last, Rewind
-from ...reader.walk import Slice
 from ..event_sources import is_event_source
-from ..frames import gap_fields, rewind_fields
+from ..frames import gap_fields, passes, rewind_fields
 from ..layers.limits import ConnectionLimits
 from ..offsets import next_cursor, token_of
 from ..problems import GoneError, NoStreamError, NotStartedError
@@ -76,13 +75,13 @@ async def _read(
         return Response(status_code=304, headers={"etag": etag, **cache_headers(grant)})
     if query.live == "sse":
         return await sse.respond(request, gateway, stream, query, grant)
-    metrics: Metrics = request.app.state.metrics
     if query.live is None:
         begun = await begin(stream, query)
         async with aclosing(begun.reading):
-            answer = _Answer(request, stream, begun.reading, query, grant, metrics)
+            answer = _Answer(request, stream, begun.reading, query, grant, gateway)
             return await answer.catch_up(begun.first)
     connections: ConnectionLimits = request.app.state.connections
+    metrics: Metrics = request.app.state.metrics
     async with aclosing(Beginning(stream, query)) as beginning:
         with connections.of_client(grant.client), metrics.viewer("long-poll", beginning.lag):
             poll = _long_poll(request, gateway, stream, beginning, query, grant)
@@ -104,7 +103,7 @@ async def _long_poll(
     begun = await beginning.wait(patience, gateway.closing)
     if begun is None:
         return _not_opened(stream, query)
-    answer = _Answer(request, stream, begun.reading, query, grant, request.app.state.metrics)
+    answer = _Answer(request, stream, begun.reading, query, grant, gateway)
     return await answer.long_poll(begun.first, until, gateway.closing)
 
 
@@ -181,15 +180,15 @@ class _Answer:
         reading: Reading,
         query: ReadQuery,
         grant: Grant,
-        metrics: Metrics,
+        gateway: Gateway,
     ) -> None:
         self._request = request
         self._stream = stream
         self._query = query
         self._topics = grant.topics
         self._grant = grant
-        self._metrics = metrics
-        self._rendered: tuple[Part, list[bytes]] | None = None
+        self._metrics: Metrics = request.app.state.metrics
+        self._renderer = gateway.renderer
         self._reading = reading
 
     async def catch_up(self, part: Part) -> Response:
@@ -247,18 +246,9 @@ class _Answer:
 
     def _tells(self, part: Part) -> bool:
         """Whether there is anything in it for this client."""
-        return bool(self._pieces(part)) or any(isinstance(s, Gap | Rewind) for s in part.steps)
-
-    def _pieces(self, part: Part) -> list[bytes]:
-        if self._rendered is None or self._rendered[0] is not part:
-            pieces = [
-                piece
-                for step in part.steps
-                if isinstance(step, Slice)
-                for piece in self._stream.shape.pieces(step, self._topics)
-            ]
-            self._rendered = (part, pieces)
-        return self._rendered[1]
+        if any(isinstance(step, Gap | Rewind) for step in part.steps):
+            return True
+        return any(passes(step, self._topics) for step in part.slices)
 
     def _headers(self, part: Part) -> dict[str, str]:
         headers = {
@@ -285,9 +275,10 @@ class _Answer:
         )
 
     async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
-        pieces = self._pieces(part)
-        body = self._stream.shape.body(pieces)
-        self._metrics.items.labels(mode).inc(len(pieces))
+        shape = self._stream.shape
+        frames = await self._renderer.items(shape, part.slices, self._topics)
+        body = shape.body(frame.data for frame in frames if frame.items)
+        self._metrics.items.labels(mode).inc(sum(frame.items for frame in frames))
         self._metrics.bytes.labels(mode).inc(len(body))
         for gap in (step for step in part.steps if isinstance(step, Gap)):
             self._metrics.gaps.labels(gap.reason).inc()

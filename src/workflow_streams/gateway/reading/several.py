@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import StreamNotFoundError, WorkflowStreamError
+from ...reader.moments import entries_size
 from ..frames import ENVELOPES, KEEP_ALIVE
 from ..layers.limits import ConnectionLimits, client_at
+from ..layers.outgoing import Share
 from ..offsets import parse_place
 from ..problems import NotOfferedError, NotStartedError, refusal_of
 from ..refusals import RefusedError
@@ -23,10 +26,12 @@ from ..responses import problem_fields, request_id_of
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
 from ..settings import GatewaySettings
+from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
 from .beginning import Beginning
 from .caching import event_cache_headers
 from .one_stream import OneStream
+from .parts import Part
 from .places import OVER, Places, SeveralQuery, parse_several
 from .sse import EventStream, Life
 
@@ -34,12 +39,11 @@ logger = logging.getLogger("workflow_streams.gateway")
 
 # Of one connection; so many lookups at once do not delay those of others.
 _LOOKUPS_AT_ONCE = 10
+_BEGIN_AT_ONCE = 2
+_BEGIN_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAST_PART_BYTES = 16 * 1024
-
-_Events = tuple[bytes, bool]
-"""Events of one stream, and whether they are its last."""
 
 
 async def events(request: Request) -> Response:
@@ -55,14 +59,17 @@ async def events(request: Request) -> Response:
     if query.resumes:
         metrics.reconnects.labels("sse").inc()
     request_id = request_id_of(request.scope)
-    several = Several(gateway, metrics, query, [grants[name] for name in query.ids], request_id)
+    share = gateway.unread.share()
+    several = Several(
+        gateway, metrics, query, [grants[name] for name in query.ids], share, request_id
+    )
     if several.places.all_over:
         return Response(status_code=204, headers={"cache-control": "no-store"})
     strictest = min(grants.values(), key=_ends)
     life = Life.of(gateway.settings.sse_seconds, strictest.seconds_left(time.time()))
     place = _counted(request, strictest.client, len(query.ids))
     return EventStream(
-        several, life, place, gateway, metrics, caching=event_cache_headers(strictest)
+        several, life, place, gateway, share, metrics, caching=event_cache_headers(strictest)
     )
 
 
@@ -100,6 +107,7 @@ class Several:
         metrics: Metrics,
         query: SeveralQuery,
         grants: Sequence[Grant],
+        share: Share,
         request_id: str,
     ) -> None:
         """Prepare; nothing is looked up before :meth:`next_events`.
@@ -109,22 +117,35 @@ class Several:
             metrics: Counts what is sent.
             query: What the client asks for.
             grants: What it may see of each stream.
+            share: What is held for the client.
             request_id: Of its request.
         """
         self.headers: dict[str, str] = {}
         self.places = Places(query)
         self._ready: asyncio.Queue[_Follower] = asyncio.Queue()
+        self._turn: _Follower | None = None
         lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
         # Together they hold about as much as the reader of one stream.
-        share = max(_LEAST_PART_BYTES, gateway.settings.event_bytes // len(query.ids))
-        settings = replace(gateway.settings, event_bytes=share)
+        part_bytes = max(_LEAST_PART_BYTES, gateway.settings.event_bytes // len(query.ids))
+        settings = replace(gateway.settings, event_bytes=part_bytes)
+        waiting = _Waiting(share, part_bytes * len(query.ids))
         self._followers = [
             _Follower(
-                gateway, metrics, name, grant, self.places, index, settings, lookups, request_id
+                gateway,
+                metrics,
+                name,
+                grant,
+                self.places,
+                index,
+                settings,
+                lookups,
+                waiting,
+                request_id,
             )
             for index, (name, grant) in enumerate(zip(query.ids, grants, strict=True))
         ]
         self._tasks: list[asyncio.Task[None]] = []
+        self._request_id = request_id
 
     async def next_events(self) -> tuple[bytes, bool]:
         """Wait for the next events of any stream; return them, and whether they are the last.
@@ -137,8 +158,11 @@ class Several:
                 for follower in self._followers
                 if self.places[follower.index] != OVER
             ]
-        follower = await self._ready.get()
-        told = follower.take()
+        # What waits is rendered in its turn only, so that one connection holds one large event.
+        if self._turn is None:
+            self._turn = await self._ready.get()
+        told = await self._turn.take()
+        self._turn = None
         if self.places.all_over:
             return told + self.places.notice({"allClosed": True}), True
         return told, False
@@ -151,6 +175,10 @@ class Several:
         """Return the event that sends the client away, with places to resume at."""
         return self.places.notice({"closing": reason})
 
+    def failing(self, refusal: RefusedError) -> bytes:
+        """Return the event that tells why nothing more can be read of any stream."""
+        return self.places.notice({"problem": problem_fields(refusal, self._request_id)})
+
     def lag(self) -> int:
         """How far behind the heads this is, of all streams together."""
         return sum(follower.lag() for follower in self._followers)
@@ -161,6 +189,48 @@ class Several:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+class _Waiting:
+    """What has been read of the streams of one connection, and waits to be told.
+
+    Attributes:
+        room: Set while more may be read.
+        begins: Held by those that begin to read.
+    """
+
+    def __init__(self, share: Share, most: int) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
+        self.begins = asyncio.Semaphore(_BEGIN_AT_ONCE)
+        self._share = share
+        self._most = most
+        self._size = 0
+
+    @contextmanager
+    def holding(self, part: Part | None) -> Iterator[None]:
+        """Count a part for the time of the block."""
+        if part is None:
+            yield
+            return
+        # Of many streams, even parts are much that are little by themselves.
+        held = [step.entries for step in part.slices]
+        for entries in held:
+            self._share.hold(entries, partial(entries_size, entries))
+        self._add(part.size)
+        try:
+            yield
+        finally:
+            self._add(-part.size)
+            for entries in held:
+                self._share.drop(entries)
+
+    def _add(self, size: int) -> None:
+        self._size += size
+        if self._size < self._most:
+            self.room.set()
+        else:
+            self.room.clear()
 
 
 class _Follower:
@@ -176,6 +246,7 @@ class _Follower:
         index: int,
         settings: GatewaySettings,
         lookups: asyncio.Semaphore,
+        waiting: _Waiting,
         request_id: str,
     ) -> None:
         self.index = index
@@ -186,8 +257,10 @@ class _Follower:
         self._places = places
         self._settings = settings
         self._lookups = lookups
+        self._waiting = waiting
         self._request_id = request_id
-        self._news: _Events | Exception | None = None
+        self._has_news = False
+        self._problem: Exception | None = None
         self._taken = asyncio.Event()
         self._one: OneStream | None = None
         self._shape = ENVELOPES
@@ -203,31 +276,36 @@ class _Follower:
         except Exception as err:  # a fault, to be raised where the connection is served
             await self._hand(ready, err)
 
-    def take(self) -> bytes:
-        """Return the events that tell what is new; the next may come now."""
-        news, self._news = self._news, None
+    async def take(self) -> bytes:
+        """Return the events that tell what is new; the next may come now.
+
+        When it is cancelled, nothing is lost: the next call goes on.
+        """
+        if self._problem is not None:
+            told = self._problem_told(self._problem)
+        else:
+            assert self._one is not None
+            events, last = await self._one.take()
+            told = self._places.told(events, self.index, self._shape, over=last)
+        self._has_news, self._problem = False, None
         self._taken.set()
-        match news:
-            case RefusedError():
-                self._told_problem = news.slug
-                if not news.passes:
-                    self._places[self.index] = OVER
-                elif news.resume_at and not self._places[self.index][:1].isdigit():
-                    self._places[self.index] = news.resume_at
-                return self._places.notice(
-                    {"problem": problem_fields(news, self._request_id)}, self.index
-                )
-            case Exception():
-                raise news
-            case _:
-                assert news is not None
-                events, last = news
-                return self._places.told(events, self.index, self._shape, over=last)
+        return told
+
+    def _problem_told(self, problem: Exception) -> bytes:
+        if not isinstance(problem, RefusedError):
+            raise problem
+        self._told_problem = problem.slug
+        if not problem.passes:
+            self._places[self.index] = OVER
+        elif problem.resume_at and not self._places[self.index][:1].isdigit():
+            self._places[self.index] = problem.resume_at
+        fields = {"problem": problem_fields(problem, self._request_id)}
+        return self._places.notice(fields, self.index)
 
     def still_there(self) -> bytes:
         """Return news besides items; empty if there are none."""
         # What waits to be taken brings its own.
-        if self._one is None or self._news is not None:
+        if self._one is None or self._has_news:
             return b""
         return self._places.told(self._one.still_there(), self.index, self._shape)
 
@@ -239,12 +317,9 @@ class _Follower:
         """Follow; return whether nothing more will come: not if a problem may pass."""
         try:
             self._one = await self._open()
-            last = False
-            while not last:
-                events, last = await self._one.next_events()
-                self._pause, self._told_problem = _FIRST_PAUSE_SECONDS, ""
-                if events:
-                    await self._hand(ready, (events, last))
+            # What it has begun with is there already, and counts at once.
+            while not await self._follow_on(self._one, ready):
+                await self._waiting.room.wait()
             return True
         except WorkflowStreamError as err:
             problem, cause = refusal_of(err), f"{type(err).__name__}: {err}"
@@ -263,6 +338,14 @@ class _Follower:
         self._pause = max(self._pause, problem.retry_seconds)
         return not problem.passes
 
+    async def _follow_on(self, one: OneStream, ready: asyncio.Queue[_Follower]) -> bool:
+        """Wait for something, and until it has been told; return whether it was the last."""
+        part = await one.arrive()
+        self._pause, self._told_problem = _FIRST_PAUSE_SECONDS, ""
+        with self._waiting.holding(part):
+            await self._hand(ready)
+        return part is not None and part.end is not None
+
     async def _open(self) -> OneStream:
         """Look the stream up, and begin to read where the client is."""
         asked = self._places[self.index]
@@ -277,22 +360,38 @@ class _Follower:
                     raise NotStartedError(cause_for_log=str(err)) from err
             stream = replace(stream, settings=self._settings)
             await self._gateway.touch(stream)
+            beginning = await self._begin(stream, query)
+        self._shape = stream.shape
+        return OneStream(
+            stream, beginning, query, self._grant, self._gateway, self._metrics, self._request_id
+        )
+
+    async def _begin(self, stream: Stream, query: ReadQuery) -> Beginning:
+        """Begin to read, some streams at a time: each takes as much memory as its largest batch.
+
+        Whoever needs longer lets others go on, since nobody may have opened the stream yet.
+        """
+        async with self._waiting.begins:
+            await self._waiting.room.wait()
             beginning = Beginning(stream, query)
             try:
-                # Until it has begun, or another lookup would not find the feed any more.
-                await beginning.wait(self._settings.open_seconds, self._gateway.closing)
+                await beginning.wait(_BEGIN_SECONDS, self._gateway.closing)
             except BaseException:
                 await beginning.aclose()
                 raise
-        self._shape = stream.shape
-        frames = self._gateway.frames
-        return OneStream(
-            stream, beginning, query, self._grant, frames, self._metrics, self._request_id
-        )
+        try:
+            # Until it has begun, or another lookup would not find the feed any more.
+            await beginning.wait(self._settings.open_seconds, self._gateway.closing)
+        except BaseException:
+            await beginning.aclose()
+            raise
+        return beginning
 
-    async def _hand(self, ready: asyncio.Queue[_Follower], news: _Events | Exception) -> None:
-        """Have it told, and wait until it has been taken."""
-        self._news = news
+    async def _hand(
+        self, ready: asyncio.Queue[_Follower], problem: Exception | None = None
+    ) -> None:
+        """Have told what has arrived, or a problem, and wait until it has been taken."""
+        self._has_news, self._problem = True, problem
         self._taken.clear()
         ready.put_nowait(self)
         await self._taken.wait()

@@ -62,11 +62,20 @@ class SharedFrames:
             kind: All else that it depends on.
             make: Makes it.
         """
+        known = self.find(entries, kind)
+        if known is None:
+            known = make()
+            self.keep(entries, kind, known)
+        return known
+
+    def find(self, entries: list[Entry], kind: Hashable) -> Frame | None:
+        """Return the frame of these entries, if there is one of this kind."""
         shared = self._shared.get(id(entries))
-        known = None if shared is None else shared.frames.get(kind)
-        if known is not None:
-            return known
-        frame = make()
+        return None if shared is None else shared.frames.get(kind)
+
+    def keep(self, entries: list[Entry], kind: Hashable, frame: Frame) -> None:
+        """Share a frame that :meth:`find` has not found."""
+        shared = self._shared.get(id(entries))
         if shared is None:
             shared = self._shared[id(entries)] = _Shared(entries, 0)
             self._add(shared, entries_size(entries))
@@ -74,7 +83,6 @@ class SharedFrames:
         self._add(shared, _frame_size(frame))
         while self.size > self._max_bytes and self._drop():
             pass
-        return frame
 
     def _drop(self) -> bool:
         """Give up what is oldest; false if there is only what was made last."""

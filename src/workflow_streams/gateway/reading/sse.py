@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from contextlib import AbstractContextManager
@@ -18,8 +19,11 @@ from ...errors import WorkflowStreamError
 from ...events import End
 from ...reader.walk import Slice
 from ..event_sources import SSE_TYPE, is_event_source
-from ..frames import opening
+from ..frames import opening, passes
 from ..layers.limits import ConnectionLimits
+from ..layers.outgoing import PIECE_BYTES, Share, in_pieces
+from ..problems import refusal_of
+from ..refusals import RefusedError
 from ..requests import ReadQuery
 from ..responses import request_id_of
 from ..security import Grant
@@ -52,7 +56,7 @@ async def respond(
     beginning = Beginning(stream, query)
     try:
         begun = await beginning.wait(settings.open_seconds, gateway.closing)
-        if begun is not None and _is_over(request, stream, query, grant, begun.first):
+        if begun is not None and _is_over(request, query, grant, begun.first):
             await beginning.aclose()
             return Response(status_code=204, headers={"cache-control": "no-store"})
     except BaseException:
@@ -70,19 +74,20 @@ async def respond(
             beginning,
             query,
             grant,
-            gateway.frames,
+            gateway,
             metrics,
             request_id_of(request.scope),
         ),
         life,
         place,
         gateway,
+        gateway.unread.share(),
         metrics,
         caching=event_cache_headers(grant),
     )
 
 
-def _is_over(request: Request, stream: Stream, query: ReadQuery, grant: Grant, first: Part) -> bool:
+def _is_over(request: Request, query: ReadQuery, grant: Grant, first: Part) -> bool:
     """Whether an ``EventSource`` asks again for a stream of which it knows all, and the end.
 
     Only 204 makes it stop.
@@ -90,7 +95,7 @@ def _is_over(request: Request, stream: Stream, query: ReadQuery, grant: Grant, f
     if first.end is None or not (query.knows_end and is_event_source(request.scope)):
         return False
     news = (
-        bool(stream.shape.pieces(step, grant.topics)) if isinstance(step, Slice) else True
+        passes(step, grant.topics) if isinstance(step, Slice) else True
         for step in first.steps
         if not isinstance(step, End)
     )
@@ -118,6 +123,10 @@ class Source(Protocol):
 
     def closing(self, reason: LeaveReason) -> bytes:
         """Return the event that sends the client away."""
+        ...
+
+    def failing(self, refusal: RefusedError) -> bytes:
+        """Return the event that tells why nothing more can be read."""
         ...
 
     def lag(self) -> int:
@@ -155,6 +164,7 @@ class EventStream(Response):
         life: Life,
         place: AbstractContextManager[None],
         gateway: Gateway,
+        share: Share,
         metrics: Metrics,
         *,
         caching: dict[str, str],
@@ -166,6 +176,7 @@ class EventStream(Response):
             life: How long this lasts.
             place: The connection's among those of its client.
             gateway: Whose it is.
+            share: What it holds for its client, among all that the process does.
             metrics: Counts it.
             caching: Header fields for caches.
         """
@@ -179,6 +190,7 @@ class EventStream(Response):
         self._life = life
         self._place = place
         self._patrol = gateway.patrol
+        self._share = share
         self._metrics = metrics
 
     async def __call__(
@@ -204,11 +216,13 @@ class EventStream(Response):
         leaving = asyncio.create_task(gone(receive), name="wait for the client to leave")
         leaving.add_done_callback(lambda _: self._patrol.call(watch, "client"))
         self._patrol.add(watch)
+        self._share.let_go = lambda: self._patrol.call(watch, "slow")
         try:
             return await self._send_events(send, watch)
         finally:
             self._patrol.remove(watch)
             watch.over = True
+            self._share.close()
             leaving.cancel()
             try:
                 await asyncio.wait({leaving})
@@ -241,7 +255,9 @@ class EventStream(Response):
                     silent = False
                 events, last = await self._source.next_events()
                 if events:
-                    await self._write(send, watch, _body(events))
+                    await self._write_events(send, watch, events)
+                # They may be large, and the next ones far away.
+                del events
                 if last:
                     return "end"
             except asyncio.CancelledError:
@@ -250,20 +266,31 @@ class EventStream(Response):
                     silent = True
                     continue
                 # A client that was being written to resumes at what it has got.
-                if watch.busy_since is None and call != "client":
+                if watch.busy_since is None and call not in ("client", "slow"):
                     await self._write(send, watch, _body(self._source.closing(call)))
                 return call
             except WorkflowStreamError as err:
-                # The client asks again, and then gets the error as an answer of its own.
+                # If the client asks again, it gets the error as an answer of its own.
                 logger.info("An event stream breaks off: %s: %s", type(err).__name__, err)
+                await self._write(send, watch, _body(self._source.failing(refusal_of(err))))
                 return "error"
+
+    async def _write_events(self, send: Send, watch: Watch, events: bytes) -> None:
+        """Send events in pieces if they are large; they count as held until the last has left."""
+        if len(events) <= PIECE_BYTES:
+            await self._write(send, watch, _body(events))
+            return
+        with self._share.holding(events):
+            for piece in in_pieces(events):
+                await self._write(send, watch, _body(piece))
 
     async def _write(self, send: Send, watch: Watch, message: dict[str, Any]) -> None:
         """Send; each write waits until those before it are taken in, more or less."""
         loop = asyncio.get_running_loop()
-        watch.busy_since = loop.time()
+        watch.busy_since = self._share.since = loop.time()
         await send(message)
         watch.busy_since, watch.quiet_since = None, loop.time()
+        self._share.since = math.inf
 
 
 def _body(data: bytes, *, more: bool = True) -> dict[str, Any]:
