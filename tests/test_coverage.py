@@ -13,8 +13,8 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parent.parent
 PURE = (
-    "batcher",
-    "fold",
+    "publish.batcher",
+    "log.fold",
     "gateway.frames",
     "gateway.item_values",
     "gateway.json_text",
@@ -22,15 +22,15 @@ PURE = (
     "gateway.reading.places",
     "gateway.security.claims",
     "gateway.security.patterns",
-    "intake",
-    "polled_log",
-    "positions",
-    "publisher_ids",
-    "ranges",
-    "reader.feeds.passed",
-    "reader.feeds.ring",
-    "reader.feeds.view",
-    "wire",
+    "log.intake",
+    "host.polled_log",
+    "log.positions",
+    "log.publisher_ids",
+    "log.ranges",
+    "read.feeds.passed",
+    "read.feeds.ring",
+    "read.feeds.view",
+    "log.wire",
 )
 TESTS = (
     "tests/pure",

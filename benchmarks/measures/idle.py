@@ -16,7 +16,7 @@ from temporalio.client import WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 from ..bench import Bench, Worker
 from ..children import ChildError

@@ -10,12 +10,11 @@ from temporalio import workflow as _workflow
 # Without the plugin the sandbox runs this file for each workflow; what it imports need not be.
 with _workflow.unsafe.imports_passed_through():
     from .client import WorkflowStreamClient
-    from .connection import connect
     from .events import LATEST, End, Gap, Item, Last, Rewind, WorkflowStreamItem
-    from .external_stream import ExternalTopicHandle, ExternalWorkflowStream
-    from .plugin import WorkflowStreamsPlugin
-    from .topic_handle import TopicHandle
-    from .wire import (
+    from .host.external_stream import ExternalTopicHandle, ExternalWorkflowStream
+    from .host.stream import WorkflowStream
+    from .host.topic import WorkflowTopicHandle
+    from .log.wire import (
         PollInput,
         PollResult,
         PublishEntry,
@@ -23,8 +22,9 @@ with _workflow.unsafe.imports_passed_through():
         PublishInput,
         WorkflowStreamState,
     )
-    from .workflow import WorkflowStream
-    from .workflow_topic import WorkflowTopicHandle
+    from .temporal.connection import connect
+    from .temporal.plugin import WorkflowStreamsPlugin
+    from .topic_handle import TopicHandle
 
 __all__ = [
     "LATEST",

@@ -13,15 +13,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 
 from .arguments import seconds_of
-from .attempts import publisher_of
-from .capture import current_capture
-from .codec import converter_of
-from .delivery import signals_to
 from .errors import UsageError
 from .events import LATEST, Event, Last, WorkflowStreamItem
-from .failing_host import told_if_failing
-from .interpreter_exit import rest_at_exit
-from .publisher import (
+from .log.publisher_ids import ActivityPublisher
+from .publish.capture import current_capture
+from .publish.delivery import signals_to
+from .publish.failing_host import told_if_failing
+from .publish.publisher import (
     DEFAULT_BATCH_INTERVAL,
     DEFAULT_MAX_BUFFER_BYTES,
     DEFAULT_MAX_BUFFER_ITEMS,
@@ -29,17 +27,19 @@ from .publisher import (
     Publisher,
     patience_of,
 )
-from .publisher_ids import ActivityPublisher
-from .reader.arrival import wait_for_workflow
-from .reader.feeds.feed import Feed
-from .reader.feeds.lookup import feed_of, hold
-from .reader.subscription import Subscription
-from .reader.tip import wait_whether_polled
-from .reader.walk import Start, start_at
+from .publish.verdicts import head_past, offset_of, seen_by
+from .read.arrival import wait_for_workflow
+from .read.feeds.feed import Feed
+from .read.feeds.lookup import feed_of, hold
+from .read.subscription import Subscription
+from .read.tip import wait_whether_polled
+from .read.walk import Start, start_at
+from .temporal.attempts import publisher_of
+from .temporal.codec import converter_of
+from .temporal.interpreter_exit import rest_at_exit
+from .temporal.values import Values
 from .topic_handle import TopicHandle, Topics, names_of
 from .topics import TopicTypes
-from .values import Values
-from .verdicts import head_past, offset_of, seen_by
 
 T = TypeVar("T")
 

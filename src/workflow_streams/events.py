@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from .positions import position_at
+from .log.positions import position_at
 
 T = TypeVar("T")
 

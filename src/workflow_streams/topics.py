@@ -11,7 +11,7 @@ from .arguments import topic_name
 from .errors import TopicTypeError, UsageError
 
 if TYPE_CHECKING:
-    from .values import Values
+    from .temporal.values import Values
 
 T = TypeVar("T")
 

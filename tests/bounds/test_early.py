@@ -12,10 +12,10 @@ from temporalio.common import RawValue
 
 from tests.reader.hosts import Host, HostInput, hosting, worker
 from tests.reader.story import following, items, roll_over, send, story
-from workflow_streams import wire
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup
-from workflow_streams.reader.runs import early
+from workflow_streams.log import wire
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup
+from workflow_streams.read.runs import early
 
 KIBIBYTE = 1024
 

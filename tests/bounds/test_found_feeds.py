@@ -11,8 +11,8 @@ from temporalio.client import Client
 from tests.gateway.http.hosts import hosting
 from tests.gateway.security.wire import serving
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup
 from workflow_streams.testing.fixtures import StreamServer
 
 TEXT = {"content-type": "text/plain"}

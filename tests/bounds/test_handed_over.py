@@ -14,10 +14,12 @@ from temporalio.converter import DataConverter
 
 from tests.reader.hosts import hosting
 from tests.reader.story import roll_over, send
-from workflow_streams import WorkflowStreamClient, hand_over, wire
-from workflow_streams.fold import Fold
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
-from workflow_streams.wire import Closing, PublisherState, RunRef, WorkflowStreamState
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.host import hand_over
+from workflow_streams.log import wire
+from workflow_streams.log.fold import Fold
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.log.wire import Closing, PublisherState, RunRef, WorkflowStreamState
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
 WARNED_FROM = 512 * 1024

@@ -16,7 +16,8 @@ from temporalio.worker import Worker
 
 from tests.reader.hosts import Host, hosting
 from tests.reader.story import items, next_run, run_id_of, story
-from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState, wire
+from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
+from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
 

@@ -15,7 +15,7 @@ from tests.gateway.security.wire import serving
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.reading import shared_frames
 from workflow_streams.gateway.reading.shared_frames import Frame, SharedFrames
-from workflow_streams.wire import Entry
+from workflow_streams.log.wire import Entry
 
 MEBIBYTE = 1024 * 1024
 EMPTY = Frame(b"", 0)

@@ -15,8 +15,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
 from tests.reader.story import items, next_run, story
-from workflow_streams import WorkflowStream, WorkflowStreamState, wire
-from workflow_streams.wire import PublisherState, RunRef, WireItem
+from workflow_streams import WorkflowStream, WorkflowStreamState
+from workflow_streams.log import wire
+from workflow_streams.log.wire import PublisherState, RunRef, WireItem
 
 PUBLISHERS = 2_000
 

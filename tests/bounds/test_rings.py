@@ -13,10 +13,11 @@ from temporalio.common import RawValue
 
 from tests.reader.hosts import hosting
 from tests.reader.story import attached, following, items, send, told
-from workflow_streams import WorkflowStreamClient, wire
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup, rings
-from workflow_streams.reader.feeds.rings import Rings
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup, rings
+from workflow_streams.read.feeds.rings import Rings
 from workflow_streams.testing.fixtures import StreamServer
 
 KIBIBYTE = 1024

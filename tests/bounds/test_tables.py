@@ -10,16 +10,17 @@ import pytest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
-from workflow_streams import hand_over, wire
 from workflow_streams.errors import TopicTypeError
 from workflow_streams.gateway import frames
 from workflow_streams.gateway.layers.rates import LONGEST_CLIENT, RequestRates
 from workflow_streams.gateway.refusals import TooManyRequestsError
-from workflow_streams.pacing import _MOST_PACES, _paces, pace_of
-from workflow_streams.reader import outage
+from workflow_streams.host import hand_over
+from workflow_streams.log import wire
+from workflow_streams.publish.pacing import _MOST_PACES, _paces, pace_of
+from workflow_streams.read.history import outage
+from workflow_streams.temporal.values import Values
 from workflow_streams.testing.fixtures import StreamServer
 from workflow_streams.topics import TopicTypes
-from workflow_streams.values import Values
 
 Unique = Callable[[str], str]
 

@@ -11,7 +11,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
-from workflow_streams import WorkflowStream, WorkflowStreamState, wire
+from workflow_streams import WorkflowStream, WorkflowStreamState
+from workflow_streams.log import wire
 
 
 @dataclass

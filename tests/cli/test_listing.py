@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError
-
-from workflow_streams import WorkflowStreamClient, wire
-from workflow_streams.cli.actions.ls import visibility_query
-from workflow_streams.hosted import (
+from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
     host_worker,
 )
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer
+
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.cli.actions.ls import visibility_query
+from workflow_streams.log import wire
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt, Producer
 
 from .command import Cli, Done, until
 from .hosts import Handle, Streams, batch, json_item

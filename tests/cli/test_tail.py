@@ -15,9 +15,9 @@ from workflow_streams import LATEST, Last, WorkflowStreamClient
 from workflow_streams.cli.actions.tail import Tail, tail
 from workflow_streams.cli.tail import start_of
 from workflow_streams.errors import StreamNotFoundError
-from workflow_streams.positions import Position, parse_position
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
-from workflow_streams.reader import arrival
+from workflow_streams.log.positions import Position, parse_position
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.read import arrival
 
 from .command import Cli, Done
 from .hosts import Streams, batch, json_item, payload

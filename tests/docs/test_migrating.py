@@ -8,7 +8,8 @@ from typing import Any
 
 import temporalio.contrib.workflow_streams as contrib
 
-from workflow_streams import WorkflowStreamClient, WorkflowStreamsPlugin, publisher
+from workflow_streams import WorkflowStreamClient, WorkflowStreamsPlugin
+from workflow_streams.publish import publisher
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import Hello

@@ -13,8 +13,18 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
-from workflow_streams import WorkflowStreamClient, fold, wire
-from workflow_streams.wire import Batch, Closing, Opening, Part, PollResult, Record, Rules, RunRef
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import fold, wire
+from workflow_streams.log.wire import (
+    Batch,
+    Closing,
+    Opening,
+    Part,
+    PollResult,
+    Record,
+    Rules,
+    RunRef,
+)
 
 from .hosts import Mixed, MixedInput, stumble
 from .markdown import ROOT, Page

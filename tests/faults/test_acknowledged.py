@@ -8,8 +8,8 @@ from typing import Any
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
-from workflow_streams.reader.feeds.lookup import feed_of
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.read.feeds.lookup import feed_of
 
 from .codecs import Holding, with_codec
 from .conftest import ONE_ATTEMPT

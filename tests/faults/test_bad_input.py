@@ -11,7 +11,8 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors, wire
+from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors
+from workflow_streams.log import wire
 
 from .hosts import Host, HostInput, hosting
 

@@ -10,8 +10,9 @@ import anyio
 import pytest
 from temporalio.client import Client
 
-from workflow_streams import WorkflowStreamClient, publisher
-from workflow_streams.reader.feeds.lookup import feed_of
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.publish import publisher
+from workflow_streams.read.feeds.lookup import feed_of
 
 from .cancelling import no_task_named
 from .hosts import hosting

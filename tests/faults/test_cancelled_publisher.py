@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
-from workflow_streams.reader.feeds.lookup import feed_of
+from workflow_streams.read.feeds.lookup import feed_of
 
 from .cancelling import Cut, cancelled, everywhere, no_task_named
 from .hosts import Host, hosting

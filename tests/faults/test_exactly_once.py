@@ -8,7 +8,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from workflow_streams import WorkflowStreamClient, wire
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import Host, hosting

@@ -15,10 +15,11 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from tests.gateway.security.wire import serving
-from workflow_streams import WorkflowStream, WorkflowStreamClient, failing_host
+from workflow_streams import WorkflowStream, WorkflowStreamClient
 from workflow_streams.cli.actions.inspection import members, text_of
 from workflow_streams.cli.actions.report import examine
 from workflow_streams.gateway import GatewaySettings, create_app
+from workflow_streams.publish import failing_host
 
 from .hosts import TASK_TIMEOUT
 

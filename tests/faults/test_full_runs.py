@@ -22,9 +22,9 @@ from workflow_streams import (
     WorkflowStreamClient,
     WorkflowStreamState,
     errors,
-    pacing,
-    wire,
 )
+from workflow_streams.log import wire
+from workflow_streams.publish import pacing
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import Host, hosting, start_host

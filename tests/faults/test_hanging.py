@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from workflow_streams import Last, WorkflowStreamClient, wire
-from workflow_streams.fold import Accepted
+from workflow_streams import Last, WorkflowStreamClient
 from workflow_streams.gateway import GatewaySettings
 from workflow_streams.gateway.streams import found
 from workflow_streams.gateway.temporal import TemporalLink
 from workflow_streams.gateway.writing.appends import Append, append
-from workflow_streams.reader import renewal
+from workflow_streams.log import wire
+from workflow_streams.log.fold import Accepted
+from workflow_streams.read.history import renewal
 from workflow_streams.testing.fixtures import StreamServer
 
 from .conftest import FEW_ATTEMPTS

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from workflow_streams import WorkflowStreamClient, errors, pacing
+from workflow_streams import WorkflowStreamClient, errors
+from workflow_streams.publish import pacing
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import hosting, start_host

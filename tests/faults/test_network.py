@@ -13,7 +13,8 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.service import RetryConfig
 
-from workflow_streams import End, WorkflowStreamClient, errors, wire
+from workflow_streams import End, WorkflowStreamClient, errors
+from workflow_streams.log import wire
 
 from .conftest import FEW_ATTEMPTS, ONE_ATTEMPT
 from .hosts import Host, hosting

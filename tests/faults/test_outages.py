@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient, errors
-from workflow_streams.reader import outage
+from workflow_streams.read.history import outage
 
 from .conftest import ONE_ATTEMPT
 from .hosts import Host, hosting

@@ -11,8 +11,9 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCStatusCode
 
-from workflow_streams import WorkflowStreamClient, errors, publisher
+from workflow_streams import WorkflowStreamClient, errors
 from workflow_streams.embedded.ports import free_port
+from workflow_streams.publish import publisher
 
 from .cancelling import Cut, cancelled
 from .conftest import FEW_ATTEMPTS

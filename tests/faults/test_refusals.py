@@ -10,7 +10,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflow_streams import End, Item, WorkflowStreamClient, connect, errors, rpc
+from workflow_streams import End, Item, WorkflowStreamClient, connect, errors
+from workflow_streams.temporal import rpc
 
 from .conftest import FEW_ATTEMPTS
 from .hosts import Host, hosting

@@ -12,7 +12,8 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.worker import Worker
 
-from workflow_streams import End, Item, WorkflowStreamClient, errors, wire
+from workflow_streams import End, Item, WorkflowStreamClient, errors
+from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
 from .codecs import Encrypting, Failing, Growing, with_codec

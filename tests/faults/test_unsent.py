@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from workflow_streams import WorkflowStreamClient, unsent
+from workflow_streams import WorkflowStreamClient
 from workflow_streams.embedded.ports import free_port
+from workflow_streams.publish import unsent
 
 from .hosts import Host, hosting
 

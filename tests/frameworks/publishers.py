@@ -11,7 +11,8 @@ from temporalio.client import Client
 from temporalio.contrib.workflow_streams import PublishInput, WorkflowStreamClient
 from temporalio.exceptions import ApplicationError
 
-from workflow_streams import WorkflowStreamsPlugin, wire
+from workflow_streams import WorkflowStreamsPlugin
+from workflow_streams.log import wire
 
 STUMBLED = ApplicationError("stumbled")
 

@@ -21,7 +21,9 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from tests.reader.story import Line, following, items
-from workflow_streams import WorkflowStreamsPlugin, attempts, wire
+from workflow_streams import WorkflowStreamsPlugin
+from workflow_streams.log import wire
+from workflow_streams.temporal import attempts
 from workflow_streams.testing.fixtures import StreamServer
 
 from . import publishers, reading

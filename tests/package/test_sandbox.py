@@ -67,7 +67,7 @@ async def test_streams_work_in_the_default_sandbox(client: Client, told: Told) -
 
 @with_the_plugin
 def test_with_the_plugin_no_start_imports_the_package_again(told: Told) -> None:
-    assert "workflow_streams.workflow" in told.imported
+    assert "workflow_streams.host.stream" in told.imported
     assert set(told.imported.values()) == {1}
     assert told.by_worker == {}
     assert told.by_starts == [{}, {}, {}]
@@ -79,7 +79,7 @@ def test_without_the_plugin_a_start_runs_one_small_file_of_the_package(told: Tol
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("module", ["workflow_streams", "workflow_streams.workflow"])
+@pytest.mark.parametrize("module", ["workflow_streams", "workflow_streams.host.stream"])
 def test_importing_the_library_imports_none_of_its_extras(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
     done = subprocess.run(

@@ -15,7 +15,8 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
-from workflow_streams import End, Item, WorkflowStreamClient, errors, wire
+from workflow_streams import End, Item, WorkflowStreamClient, errors
+from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
 from .codecs import encrypted_with

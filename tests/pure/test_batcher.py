@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workflow_streams.batcher import Batcher, Outgoing
+from workflow_streams.publish.batcher import Batcher, Outgoing
 
 AT_ONCE = float("-inf")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflow_streams import wire
-from workflow_streams.fold import (
+from workflow_streams.log import wire
+from workflow_streams.log.fold import (
     Accepted,
     Closed,
     Duplicate,
@@ -23,7 +23,12 @@ from workflow_streams.fold import (
     Verdict,
     note_verdict,
 )
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt, Producer, WorkflowPublisher
+from workflow_streams.log.publisher_ids import (
+    ActivityPublisher,
+    Attempt,
+    Producer,
+    WorkflowPublisher,
+)
 
 from .fold_model import Batch, FoldModel, FromActivity, Garbage, Outcome, Own, Step, Truncate
 from .stories import first_attempt, from_activity, openings, plain, stories

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from workflow_streams import intake
-from workflow_streams.fold import Accepted, Duplicate, Fold, Malformed, Torn
-from workflow_streams.intake import Intake, Judged
-from workflow_streams.wire import batch_payload, entry_json, json_payload, part_payloads
+from workflow_streams.log import intake
+from workflow_streams.log.fold import Accepted, Duplicate, Fold, Malformed, Torn
+from workflow_streams.log.intake import Intake, Judged
+from workflow_streams.log.wire import batch_payload, entry_json, json_payload, part_payloads
 
 
 def batch(publisher: str, sequence: int, *data: str, tag: str = "") -> Payload:

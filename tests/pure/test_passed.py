@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from workflow_streams.reader.feeds import passed
-from workflow_streams.reader.feeds.passed import PassedRuns
+from workflow_streams.read.feeds import passed
+from workflow_streams.read.feeds.passed import PassedRuns
 
 
 def test_of_the_runs_that_a_feed_has_passed_the_last_are_known() -> None:

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from workflow_streams import polled_log
-from workflow_streams.hand_over import carried_bytes
-from workflow_streams.polled_log import ItemOverPollLimitError, PolledLog
-from workflow_streams.wire import (
+from workflow_streams.host import polled_log
+from workflow_streams.host.hand_over import carried_bytes
+from workflow_streams.host.polled_log import ItemOverPollLimitError, PolledLog
+from workflow_streams.log.wire import (
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
     PollInput,

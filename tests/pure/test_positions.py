@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workflow_streams import Item
 from workflow_streams.errors import InvalidOffsetError
-from workflow_streams.positions import (
+from workflow_streams.log.positions import (
     LARGEST_OFFSET,
     Position,
     chain_digest,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workflow_streams.fold import Accepted, Fold
-from workflow_streams.publisher_ids import (
+from workflow_streams.log.fold import Accepted, Fold
+from workflow_streams.log.publisher_ids import (
     ActivityPublisher,
     Attempt,
     Producer,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_streams.ranges import above, last_packed, packed, unpacked
+from workflow_streams.log.ranges import above, last_packed, packed, unpacked
 
 
 @st.composite

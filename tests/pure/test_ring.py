@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_streams.events import Rewind
-from workflow_streams.fold import Duplicate
-from workflow_streams.intake import Judged
-from workflow_streams.reader.feeds.ring import Ring
-from workflow_streams.reader.moments import BEFORE_ALL, Chunk, Moment, Opened, Place
+from workflow_streams.log.fold import Duplicate
+from workflow_streams.log.intake import Judged
+from workflow_streams.read.feeds.ring import Ring
+from workflow_streams.read.moments import BEFORE_ALL, Chunk, Moment, Opened, Place
 
 # How many moments each run brings, and how many of the oldest are dropped in the end.
 Story = tuple[list[int], int]

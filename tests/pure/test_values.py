@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from workflow_streams.values import Values, json_in, serialised_json
+from workflow_streams.temporal.values import Values, json_in, serialised_json
 
 MEGABYTE = 1_000_000
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from workflow_streams.events import End, Rewind
-from workflow_streams.fold import Accepted
-from workflow_streams.intake import Judged
-from workflow_streams.reader.feeds.view import View
-from workflow_streams.reader.moments import BEFORE_ALL, Chunk, Moment, Opened, Page
-from workflow_streams.wire import Rules, RunRef
+from workflow_streams.log.fold import Accepted
+from workflow_streams.log.intake import Judged
+from workflow_streams.log.wire import Rules, RunRef
+from workflow_streams.read.feeds.view import View
+from workflow_streams.read.moments import BEFORE_ALL, Chunk, Moment, Opened, Page
 
 FIRST = RunRef("first", 0)
 SECOND = RunRef("second", 2)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from workflow_streams import wire
-from workflow_streams.wire import (
+from workflow_streams.log import wire
+from workflow_streams.log.wire import (
     MAX_PARTS,
     PART_CHARACTERS,
     Batch,

@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
-from workflow_streams.reader.feeds.lookup import feed_of
+from workflow_streams.read.feeds.lookup import feed_of
 
 SECONDS = 100
 Line = tuple[Any, ...]

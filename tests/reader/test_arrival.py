@@ -19,8 +19,8 @@ from temporalio.client import (
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.embedded.ports import free_port
 from workflow_streams.errors import NamespaceNotFoundError, StreamNotFoundError
-from workflow_streams.reader import arrival
-from workflow_streams.reader.arrival import pause_after, wait_for_workflow
+from workflow_streams.read import arrival
+from workflow_streams.read.arrival import pause_after, wait_for_workflow
 from workflow_streams.testing.fixtures import StreamServer
 
 Unique = Callable[[str], str]

@@ -17,9 +17,9 @@ from temporalio.service import RPCError
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
 from workflow_streams.embedded import EmbeddedServer
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup
-from workflow_streams.reader.runs.polled import polling
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup
+from workflow_streams.read.runs.polled import polling
 
 from .contrib_hosts import ContribHost, ContribInput, OtherLanguage
 from .hosts import worker

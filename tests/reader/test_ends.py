@@ -17,7 +17,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_streams import LATEST, End, Last, WorkflowStreamClient, errors
 from workflow_streams.embedded import EmbeddedServer
-from workflow_streams.reader import history
+from workflow_streams.read.history import pages as history
 
 from .hosts import Host, HostInput, Idler, hosting, worker
 from .story import (

@@ -24,7 +24,7 @@ from temporalio.client import (
 from workflow_streams import LATEST, Last, WorkflowStream, WorkflowStreamClient, errors
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.embedded.ports import free_port
-from workflow_streams.reader import history
+from workflow_streams.read.history import pages as history
 
 from .hosts import Host, hosting, worker
 from .story import SECONDS, following, items, run_id_of, send, story

@@ -17,9 +17,10 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter, PayloadCodec
 
-from workflow_streams import LATEST, Last, WorkflowStreamClient, errors, wire
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup
+from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
+from workflow_streams.log import wire
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup
 
 from .counting import HistoryReads
 from .hosts import Host, hosting

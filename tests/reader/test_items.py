@@ -15,8 +15,8 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from workflow_streams import Gap, Item, WorkflowStream, WorkflowStreamClient, errors
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.feeds import lookup
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.feeds import lookup
 
 from .hosts import Host, HostInput, hosting, worker
 from .story import SECONDS, Line, following, items, roll_over, send, story, told

@@ -14,9 +14,10 @@ from temporalio.client import Client, WorkflowUpdateHandle, WorkflowUpdateStage
 
 from tests.faults.conftest import ONE_ATTEMPT, network  # noqa: F401
 from tests.faults.network import Network
-from workflow_streams import WorkflowStreamClient, errors, wire
-from workflow_streams.reader import outage
-from workflow_streams.reader.runs.polled import polling
+from workflow_streams import WorkflowStreamClient, errors
+from workflow_streams.log import wire
+from workflow_streams.read.history import outage
+from workflow_streams.read.runs.polled import polling
 
 from .contrib_hosts import ContribHost
 from .test_contrib import contrib_hosting, publish

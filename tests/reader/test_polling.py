@@ -11,10 +11,11 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from tests.payloads.codecs import encrypted_with
-from workflow_streams import LATEST, Last, WorkflowStreamClient, errors, wire
-from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
+from workflow_streams.log import wire
+from workflow_streams.log.wire import PollInput, PollResult
+from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.testing.fixtures import StreamServer
-from workflow_streams.wire import PollInput, PollResult
 
 from .contrib_hosts import MUTE, TASK_SECONDS, OtherLanguage
 from .hosts import Idler, worker

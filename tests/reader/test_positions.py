@@ -12,10 +12,11 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.worker import Worker
 
-from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient, wire
+from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient
 from workflow_streams.errors import InvalidOffsetError, StreamNotFoundError, UsageError
-from workflow_streams.positions import Position, parse_position
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.log import wire
+from workflow_streams.log.positions import Position, parse_position
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.testing.fixtures import StreamServer
 
 from .contrib_hosts import ContribHost, ContribInput

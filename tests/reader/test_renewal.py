@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.reader import renewal
-from workflow_streams.reader.history import history_pages
-from workflow_streams.reader.renewal import Renewal
+from workflow_streams.read.history import renewal
+from workflow_streams.read.history.pages import history_pages
+from workflow_streams.read.history.renewal import Renewal
 
 from .counting import HistoryReads
 from .hosts import Host, Idler, hosting

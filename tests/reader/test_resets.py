@@ -15,8 +15,8 @@ from temporalio.common import RetryPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflow_streams import WorkflowStreamClient
-from workflow_streams.reader.feeds import feed as feed_module
-from workflow_streams.reader.history import close_event
+from workflow_streams.read.feeds import feed as feed_module
+from workflow_streams.read.history.pages import close_event
 from workflow_streams.testing.fixtures import StreamServer
 
 from .contrib_hosts import ContribHost

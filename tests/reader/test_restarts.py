@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 
 from workflow_streams import LATEST, Last, WorkflowStreamClient
-from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams.read.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting
 from .story import (

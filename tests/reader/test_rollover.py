@@ -9,8 +9,9 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
-from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams import LATEST, Last, WorkflowStreamClient
+from workflow_streams.log import wire
+from workflow_streams.read.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting, worker
 from .story import (
@@ -90,7 +91,7 @@ async def test_earlier_runs_are_read_from_anywhere_without_a_worker(
 async def test_the_index_of_runs_goes_on_in_that_of_the_first_run_it_names(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflow_streams import hand_over
+    from workflow_streams.host import hand_over
 
     monkeypatch.setattr(hand_over, "MAX_RUN_REFS", 1)
     name = unique("roll")

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from workflow_streams import LATEST, Last, WorkflowStreamClient, wire
-from workflow_streams.reader.feeds import feed as feed_module
+from workflow_streams import LATEST, Last, WorkflowStreamClient
+from workflow_streams.log import wire
+from workflow_streams.read.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting
 from .story import Line, attached, following, items, roll_over, send, story, told

@@ -14,7 +14,7 @@ from temporalio.client import (
     WorkflowHistoryEventAsyncIterator,
 )
 
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 from .hosts import Host, hosting
 from .story import following, items, run_id_of

@@ -19,7 +19,8 @@ from temporalio.worker import (
 )
 
 from tests.reader.story import SECONDS, items, next_run, run_id_of, story
-from workflow_streams import WorkflowStreamClient, wire
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
 
 from .first_hosts import (
     ContribRegistrar,

@@ -33,7 +33,7 @@ from temporalio.worker._workflow_instance import (
 
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import next_run, run_id_of, story
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 from .mix_host import Mix, MixInput, nap
 

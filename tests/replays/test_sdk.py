@@ -16,8 +16,10 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
-from workflow_streams import WorkflowStream, run_sign, wire
-from workflow_streams.run_sign import FLAG, RunKind
+from workflow_streams import WorkflowStream
+from workflow_streams.host import run_sign
+from workflow_streams.host.run_sign import FLAG, RunKind
+from workflow_streams.log import wire
 
 seen: list[tuple[bool, RunKind, int]] = []
 

@@ -13,7 +13,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 
 from tests.reader.hosts import hosting
-from workflow_streams import WorkflowStream, wire
+from workflow_streams import WorkflowStream
+from workflow_streams.log import wire
 
 Handle: TypeAlias = WorkflowHandle[Any, Any]
 Hosting: TypeAlias = Callable[[str], AbstractAsyncContextManager[Handle]]

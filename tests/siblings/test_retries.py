@@ -11,8 +11,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from tests.reader.story import roll_over
-from workflow_streams import WorkflowStreamClient, wire
-from workflow_streams.wire import PublishEntry, PublishInput
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
+from workflow_streams.log.wire import PublishEntry, PublishInput
 
 from .hosts import Handle, Hosting, SpeakerHost, with_open_polls
 from .processes import Sibling

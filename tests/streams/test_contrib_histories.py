@@ -14,7 +14,7 @@ from temporalio.worker import Replayer, Worker
 
 from tests.faults.hosts import TASK_TIMEOUT
 from tests.reader.story import SECONDS, following, items, next_run, run_id_of, story
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 from .polling import polled_values
 from .switch_hosts import ContribHost, ContribInput, Host, OurHost

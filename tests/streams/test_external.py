@@ -23,7 +23,8 @@ from temporalio.worker import Replayer, Worker
 from tests.payloads.codecs import encrypted_with
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import Line, following, items, next_run, roll_over, run_id_of, send, story
-from workflow_streams import ExternalWorkflowStream, errors, wire
+from workflow_streams import ExternalWorkflowStream, errors
+from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
 from .external_hosts import ContribHost, Family, Hasty, Misuser, Teller, TellerInput

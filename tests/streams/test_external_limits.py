@@ -12,8 +12,8 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import items, story
-from workflow_streams import signalling
 from workflow_streams.embedded import EmbeddedServer
+from workflow_streams.host import signalling
 
 from .external_hosts import LARGE, Crier, Herald, Shift, Teller, TellerInput, nap
 

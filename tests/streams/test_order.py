@@ -21,7 +21,8 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient, wire
+from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
+from workflow_streams.log import wire
 
 from .chaos import Chaos, ChaosInput, ChaosResult, flaky
 from .polling import polled_values

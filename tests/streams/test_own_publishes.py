@@ -15,7 +15,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from tests.reader.story import items, story
 from workflow_streams import WorkflowStream
-from workflow_streams import workflow as workflow_module
+from workflow_streams.host import stream as workflow_module
 
 COUNT = 20_000
 

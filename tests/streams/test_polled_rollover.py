@@ -12,7 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from tests.reader.hosts import hosting
 from tests.reader.story import SECONDS, next_run, roll_over, run_id_of, send
-from workflow_streams import WorkflowStreamClient, wire
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
 
 from .polling import polled_values
 

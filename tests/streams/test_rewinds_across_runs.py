@@ -15,8 +15,8 @@ from temporalio.worker import Replayer
 
 from tests.reader.hosts import Host, HostInput, hosting
 from tests.reader.story import Line, following, items, roll_over, send, story
-from workflow_streams import wire
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.log import wire
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 
 
 class Activity:

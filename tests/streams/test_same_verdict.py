@@ -13,7 +13,7 @@ from temporalio.common import RawValue
 
 from tests.reader.hosts import hosting
 from tests.reader.story import items, roll_over, send, story
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 ITEM = wire.entry_json("out", wire.encode_payload(wire.json_payload(b'"odd"')))
 

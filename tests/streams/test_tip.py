@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from tests.faults.hosts import hosting
 from workflow_streams import Last, WorkflowStreamClient
-from workflow_streams.reader.feeds.feed import RING_BYTES
+from workflow_streams.read.feeds.feed import RING_BYTES
 
 ITEM_BYTES = 10_000
 # Twice what a feed keeps.

@@ -110,12 +110,7 @@ def _outcome_of(
 
 def status_of(error: BaseException) -> Exit:
     """Return the exit status for one of this package's errors."""
-    from ..errors import (
-        CodecError,
-        ConnectionFailedError,
-        InvalidOffsetError,
-        StreamNotFoundError,
-    )
+    from ..errors import CodecError, ConnectionFailedError, InvalidOffsetError, StreamNotFoundError
 
     match error:
         case StreamNotFoundError():

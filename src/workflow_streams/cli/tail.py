@@ -12,7 +12,7 @@ from .options import Json, RunId, WorkflowId, connecting
 from .session import run
 
 if TYPE_CHECKING:
-    from ..reader.walk import Start
+    from ..read.walk import Start
 
 EPILOG = epilog(
     """\
@@ -105,7 +105,7 @@ def start_of(text: str) -> Start:
     """
     from ..errors import InvalidOffsetError
     from ..events import LATEST, Last
-    from ..positions import parse_position
+    from ..log.positions import parse_position
 
     if text == "latest":
         return LATEST

@@ -15,8 +15,8 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from ..connection import connect
 from ..errors import UsageError
+from ..temporal.connection import connect
 from .binary import find_binary
 from .errors import ServerStartError
 from .ports import HOST, free_port, require_free

@@ -25,13 +25,7 @@ from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
 from .openapi import openapi
 from .paths import parse_target
-from .problems import (
-    InvalidRequestError,
-    NoStreamError,
-    NotOfferedError,
-    answer,
-    on_error,
-)
+from .problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
 from .reading import reads, several
 from .security import Authority
 from .security.signing import sign_endpoint

@@ -15,9 +15,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from .. import wire
 from ..events import Gap, Rewind
-from ..reader.walk import Slice
+from ..log import wire
+from ..read.walk import Slice
 from .item_values import JsonValues, content
 from .offsets import END_MARK, token_of
 

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
-from .. import wire
-from ..codec import memo_value
 from ..errors import CodecError, StreamNotFoundError
-from ..hosted import SETUP_MEMO_KEY, HostSetup
+from ..hosted.host import SETUP_MEMO_KEY, HostSetup
+from ..log import wire
+from ..temporal.codec import memo_value
 from .paths import path_of
 from .problems import InvalidRequestError
 from .requests import parse_integer, single

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..errors import InvalidOffsetError
 from ..events import Last
-from ..positions import Position, parse_position, position_at
+from ..log.positions import Position, parse_position, position_at
 from .problems import InvalidRequestError
 
 Place = int | Position | Last | Literal["start", "now"]
@@ -37,7 +37,7 @@ _CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def token_of(offset: int, tag: str = "") -> str:
-    """Return the token of an offset; see :func:`workflow_streams.positions.tag_of`."""
+    """Return the token of an offset; see :func:`workflow_streams.log.positions.tag_of`."""
     return position_at(offset, tag)
 
 

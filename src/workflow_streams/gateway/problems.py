@@ -30,13 +30,7 @@ from starlette.responses import Response
 
 from .. import errors
 from .event_sources import EVENT_HEADERS
-from .refusals import (
-    BodyTimeoutError,
-    BodyTooLargeError,
-    Headers,
-    NoRoomForBodyError,
-    RefusedError,
-)
+from .refusals import BodyTimeoutError, BodyTooLargeError, Headers, NoRoomForBodyError, RefusedError
 from .responses import note_refusal, problem_body, refusal_events, request_id_of
 
 logger = logging.getLogger("workflow_streams.gateway")

@@ -11,8 +11,8 @@ from typing import Literal
 from starlette.datastructures import Headers, QueryParams
 
 from ..events import Last
-from ..positions import Position
-from ..publisher_ids import Producer
+from ..log.positions import Position
+from ..log.publisher_ids import Producer
 from .event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
 from .offsets import END_MARK, Place, parse_cursor, parse_offset, parse_place
 from .paths import STREAM_PATH, parse_path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
-from ..hosted import HOST_TASK_QUEUE
+from ..hosted.host import HOST_TASK_QUEUE
 from .environment import values_in
 from .layers.limits import LimitSettings
 from .security.settings import SecuritySettings

@@ -14,16 +14,16 @@ from temporalio.client import (
     WorkflowExecutionStatus,
 )
 
-from ..codec import memo_value
 from ..events import End
-from ..failing_host import failing_attempt
-from ..hosted import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
-from ..positions import Position, chain_digest
-from ..reader.feeds.feed import Feed
-from ..reader.feeds.lookup import feed_of
-from ..reader.history import newest_event_id
-from ..reader.runs.lookup import first_run_of
-from ..reader.tip import wait_for_tip
+from ..hosted.host import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
+from ..log.positions import Position, chain_digest
+from ..publish.failing_host import failing_attempt
+from ..read.feeds.feed import Feed
+from ..read.feeds.lookup import feed_of
+from ..read.history.pages import newest_event_id
+from ..read.runs.lookup import first_run_of
+from ..read.tip import wait_for_tip
+from ..temporal.codec import memo_value
 from .frames import ENVELOPES, Shape, shape_of
 from .problems import GoneError, NoStreamError, NotOpenedError, UnavailableError
 from .settings import GatewaySettings

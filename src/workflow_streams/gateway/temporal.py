@@ -13,9 +13,9 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from ..errors import ServerUnavailableError
-from ..hosted import host_worker
-from ..reader.feeds.lookup import feeds_reading
-from ..rpc import connect_failure, translate
+from ..hosted.host import host_worker
+from ..read.feeds.lookup import feeds_reading
+from ..temporal.rpc import connect_failure, translate
 from .left_behind import leave_behind
 
 T = TypeVar("T")

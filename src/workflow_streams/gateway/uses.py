@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
-from ..hosted import TOUCH_SIGNAL
-from ..reader.feeds.feed import Feed
+from ..hosted.host import TOUCH_SIGNAL
+from ..read.feeds.feed import Feed
 from .streams import Stream
 from .temporal import TemporalLink
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from temporalio.converter import DataConverter
 
-from ..capture import Capture, capturing
 from ..events import Item, Rewind
-from ..values import Values
+from ..publish.capture import Capture, capturing
+from ..temporal.values import Values
 
 CapturedEvent: TypeAlias = Item[Any] | Rewind
 

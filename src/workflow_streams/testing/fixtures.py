@@ -13,8 +13,8 @@ from typing import Any
 
 from temporalio.client import Client
 
-from ..connection import connect
 from ..embedded import EmbeddedServer
+from ..temporal.connection import connect
 
 try:
     import pytest

@@ -18,12 +18,7 @@ from functools import partial
 from typing import Any
 
 from workflow_streams import connect
-from workflow_streams.gateway import (
-    GatewaySettings,
-    LimitSettings,
-    SecuritySettings,
-    create_app,
-)
+from workflow_streams.gateway import GatewaySettings, LimitSettings, SecuritySettings, create_app
 from workflow_streams.gateway.server import listen, server_of
 from workflow_streams.gateway.telemetry.logs import configure_logging
 

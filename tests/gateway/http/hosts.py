@@ -16,7 +16,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from workflow_streams import WorkflowStream, WorkflowStreamClient, wire
+from workflow_streams import WorkflowStream, WorkflowStreamClient
+from workflow_streams.log import wire
 
 
 @workflow.defn(name="Talks", sandboxed=False)

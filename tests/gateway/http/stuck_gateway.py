@@ -12,8 +12,9 @@ from functools import partial
 import uvicorn
 from temporalio import workflow
 
-from workflow_streams import connect, hosted
+from workflow_streams import connect
 from workflow_streams.gateway import GatewaySettings, create_app
+from workflow_streams.hosted import host as hosted
 
 from ...parents import end_with_the_tests
 

@@ -16,7 +16,7 @@ from workflow_streams.gateway.reading.beginning import begin
 from workflow_streams.gateway.requests import ReadQuery
 from workflow_streams.gateway.streams import found
 from workflow_streams.gateway.temporal import TemporalLink
-from workflow_streams.reader.walk import Slice
+from workflow_streams.read.walk import Slice
 
 from .hosts import ended, hosting, said
 

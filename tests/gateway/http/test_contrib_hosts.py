@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client, WorkflowHandle
 
-from workflow_streams import wire
+from workflow_streams.log import wire
 
 from .hosts import hosting
 from .serving import GatewayProcess

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx
 from temporalio.client import Client
 
-from workflow_streams import WorkflowStreamClient, wire
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.log import wire
 
 from .events import data_of
 from .hosts import hosting, said

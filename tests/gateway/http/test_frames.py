@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from workflow_streams import Gap, Rewind, wire
+from workflow_streams import Gap, Rewind
 from workflow_streams.gateway import frames
 from workflow_streams.gateway.frames import (
     ENVELOPES,
@@ -24,7 +24,8 @@ from workflow_streams.gateway.frames import (
     rewind_fields,
     shape_of,
 )
-from workflow_streams.reader.walk import Slice
+from workflow_streams.log import wire
+from workflow_streams.read.walk import Slice
 
 from .events import parse_events
 

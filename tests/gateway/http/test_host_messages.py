@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
-
-from workflow_streams import wire
-from workflow_streams.hosted import (
+from workflow_streams.hosted.host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
     FORK_UPDATE,
     NOT_A_WORKFLOW_ID,
     TOUCH_SIGNAL,
 )
+
+from workflow_streams.log import wire
 
 from .serving import GatewayProcess
 from .test_writes import TEXT, replay

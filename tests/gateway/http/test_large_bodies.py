@@ -10,9 +10,10 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-from workflow_streams import pacing, wire
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.writing import appends
+from workflow_streams.log import wire
+from workflow_streams.publish import pacing
 
 from ..security.wire import serving
 from .hosts import hosting

@@ -12,8 +12,8 @@ import httpx
 from temporalio.client import Client
 from temporalio.common import RawValue, RetryPolicy
 
-from workflow_streams import wire
-from workflow_streams.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.log import wire
+from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 
 from .events import Event
 from .hosts import ended, hosting, said

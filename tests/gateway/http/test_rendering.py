@@ -17,7 +17,7 @@ from workflow_streams.gateway import GatewaySettings, LimitSettings, create_app
 from workflow_streams.gateway.frames import Shape
 from workflow_streams.gateway.layers import outgoing
 from workflow_streams.gateway.reading.places import Places
-from workflow_streams.reader.walk import Slice
+from workflow_streams.read.walk import Slice
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..security.test_unread_answers import Client as Idle

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
-from workflow_streams import Last, errors, wire
+from workflow_streams import Last, errors
 from workflow_streams.gateway.frames import shape_of
 from workflow_streams.gateway.paths import Target, parse_path, parse_target, path_of
 from workflow_streams.gateway.problems import (
@@ -33,6 +33,7 @@ from workflow_streams.gateway.requests import (
 from workflow_streams.gateway.writing import appends
 from workflow_streams.gateway.writing.appends import Append, signals_of
 from workflow_streams.gateway.writing.bodies import entries_of, json_values
+from workflow_streams.log import wire
 
 JSON = shape_of("application/json")
 names = st.sampled_from(

@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from workflow_streams import wire
 from workflow_streams.gateway import frames, item_values
 from workflow_streams.gateway.frames import ENVELOPES, shape_of
 from workflow_streams.gateway.json_text import MOST_NESTING, is_json_value
 from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.writing.bodies import json_values
-from workflow_streams.reader.walk import Slice
+from workflow_streams.log import wire
+from workflow_streams.read.walk import Slice
 
 from .events import parse_events
 

@@ -12,15 +12,15 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
-
-from workflow_streams import WorkflowStreamClient
-from workflow_streams.hosted import (
+from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
     WorkflowStreamHost,
 )
+
+from workflow_streams import WorkflowStreamClient
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting

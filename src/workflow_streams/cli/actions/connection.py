@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from ... import connect
-from ...connection import DEFAULT_ADDRESS
+from ...temporal.connection import DEFAULT_ADDRESS
 from ..exits import Exit
 from ..session import ActionError
 from .codec_server import CodecServer

@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
-from ... import wire
+from ...log import wire
 
 
 def members_of(execution: WorkflowExecution) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...failing_host import failing_attempt
-from ...publisher_ids import parse_producer, parse_publisher_id
+from ...log.publisher_ids import parse_producer, parse_publisher_id
+from ...publish.failing_host import failing_attempt
 from ..columns import Columns
 from ..exits import Exit
 from ..output import Output, say

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
 
-from ... import wire
-from ...codec import memo_value
 from ...errors import CodecError
-from ...hosted import EXPIRED_MEMO_KEY, HOST_WORKFLOW, SETUP_MEMO_KEY, HostSetup
-from ...rpc import explain
+from ...hosted.host import EXPIRED_MEMO_KEY, HOST_WORKFLOW, SETUP_MEMO_KEY, HostSetup
+from ...log import wire
+from ...temporal.codec import memo_value
+from ...temporal.rpc import explain
 from ..columns import Columns
 from ..exits import Exit
 from ..output import Output, say

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from temporalio.api.common.v1 import Payload
 
-from ... import wire
+from ...log import wire
 from ..text import shown, shown_json
 
 _JSON = frozenset({"json/plain", "json/protobuf"})

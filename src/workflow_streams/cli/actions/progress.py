@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ...reader.walk import Walk
+from ...read.walk import Walk
 from ..output import is_terminal
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 from temporalio.api.common.v1 import Payload
 
-from ... import WorkflowStreamClient, wire
+from ... import WorkflowStreamClient
 from ...errors import PublishError, UsageError, WorkflowStreamError
+from ...log import wire
 from ..exits import Exit
 from ..lines import Lines, chunks
 from ..output import Output, is_terminal, say

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from ...events import End, Gap, Rewind
-from ...positions import position_at
-from ...reader.walk import Slice, Step
-from ...wire import Entry
+from ...log.positions import position_at
+from ...log.wire import Entry
+from ...read.walk import Slice, Step
 from ..output import TOPIC_STYLES
 from ..text import shown, shown_json
 from .executions import iso

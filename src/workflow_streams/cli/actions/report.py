@@ -19,16 +19,16 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from ... import wire
 from ...errors import StreamNotFoundError
 from ...events import End
-from ...reader.feeds.identity import rpc
-from ...reader.moments import Moment
-from ...reader.runs.chain import Chain
-from ...reader.runs.history_run import HistoryRun
-from ...reader.runs.polled.last_head import last_head
-from ...rpc import is_transient, translate
-from ...wire import PollInput, PollResult, RunRef
+from ...log import wire
+from ...log.wire import PollInput, PollResult, RunRef
+from ...read.feeds.identity import rpc
+from ...read.moments import Moment
+from ...read.runs.chain import Chain
+from ...read.runs.history_run import HistoryRun
+from ...read.runs.polled.last_head import last_head
+from ...temporal.rpc import is_transient, translate
 
 _SETTLE_SECONDS = 2.0
 _QUERY_TIMEOUT = timedelta(seconds=10)

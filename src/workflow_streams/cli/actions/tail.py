@@ -8,11 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from ...events import End
-from ...reader.arrival import wait_for_workflow
-from ...reader.feeds.feed import Feed
-from ...reader.feeds.lookup import feed_of
-from ...reader.tip import wait_for_tip
-from ...reader.walk import Start, Step, Walk, start_after_waiting
+from ...read.arrival import wait_for_workflow
+from ...read.feeds.feed import Feed
+from ...read.feeds.lookup import feed_of
+from ...read.tip import wait_for_tip
+from ...read.walk import Start, Step, Walk, start_after_waiting
 from ..exits import Exit
 from ..output import Output, say
 from .connection import open_client

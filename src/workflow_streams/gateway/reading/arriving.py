@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.requests import Request
 
 from ...errors import ServerUnavailableError, StreamNotFoundError
-from ...reader.arrival import wait_for_workflow
-from ...reader.runs.polled.polling import ended
+from ...read.arrival import wait_for_workflow
+from ...read.runs.polled.polling import ended
 from ..layers.limits import ConnectionLimits
 from ..problems import NotStartedError, UnavailableError
 from ..security import Grant

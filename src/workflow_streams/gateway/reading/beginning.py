@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from ...events import Gap, Last
-from ...positions import Position
-from ...reader.runs.lookup import first_run_of
+from ...log.positions import Position
+from ...read.runs.lookup import first_run_of
 from ..problems import NotOpenedError
 from ..requests import ReadQuery
 from ..streams import Stream

@@ -9,16 +9,8 @@ from functools import partial
 from typing import Any
 
 from ...events import Gap, Rewind
-from ...reader.walk import Slice
-from ..frames import (
-    KEEP_ALIVE,
-    Shape,
-    Topics,
-    control_event,
-    data_event,
-    gap_fields,
-    rewind_fields,
-)
+from ...read.walk import Slice
+from ..frames import KEEP_ALIVE, Shape, Topics, control_event, data_event, gap_fields, rewind_fields
 from ..offsets import next_cursor, token_of
 from ..telemetry.metrics import Metrics
 from .parts import Part

@@ -10,11 +10,11 @@ from typing import Any
 
 from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
-from ...positions import Position, position_at
-from ...reader.feeds.feed import Feed
-from ...reader.runs.polled.polling import ended
-from ...reader.walk import Slice, Step, Walk
-from ...wire import Entry
+from ...log.positions import Position, position_at
+from ...log.wire import Entry
+from ...read.feeds.feed import Feed
+from ...read.runs.polled.polling import ended
+from ...read.walk import Slice, Step, Walk
 from ..frames import STRETCH
 from ..streams import Tip
 

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ...reader.walk import Slice
-from ...wire import Entry
+from ...log.wire import Entry
+from ...read.walk import Slice
 from ..frames import STRETCH, Shape
 from .shared_frames import Frame, SharedFrames
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...reader.feeds.feed import Feed
+from ...read.feeds.feed import Feed
 from ..offsets import token_of
 
 _MOST = 100

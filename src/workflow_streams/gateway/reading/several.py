@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import StreamNotFoundError, WorkflowStreamError
-from ...reader.moments import entries_size
+from ...read.moments import entries_size
 from ..frames import ENVELOPES, KEEP_ALIVE
 from ..layers.limits import ConnectionLimits, client_at
 from ..layers.outgoing import Share

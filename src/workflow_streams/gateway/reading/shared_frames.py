@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from ...reader.moments import entries_size
-from ...wire import Entry
+from ...log.wire import Entry
+from ...read.moments import entries_size
 
 MAX_BYTES = 16 * 1024 * 1024
 

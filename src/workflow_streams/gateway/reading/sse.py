@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ...errors import WorkflowStreamError
 from ...events import End
-from ...reader.walk import Slice
+from ...read.walk import Slice
 from ..event_sources import SSE_TYPE, is_event_source
 from ..frames import opening, passes
 from ..layers.limits import ConnectionLimits

@@ -10,11 +10,7 @@ from typing import Any
 
 import jwt
 
-from ..refusals import (
-    AmbiguousCredentialsError,
-    ExpiredCredentialsError,
-    InvalidCredentialsError,
-)
+from ..refusals import AmbiguousCredentialsError, ExpiredCredentialsError, InvalidCredentialsError
 from .claims import Rule, parse_rules
 from .keys import JwksFile, VerificationKey, public_key, shared_secret
 from .settings import SecuritySettings

@@ -27,7 +27,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from ...rpc import is_transient
+from ...temporal.rpc import is_transient
 from .metrics import Metrics
 
 

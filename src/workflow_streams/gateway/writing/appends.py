@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
-from ... import wire
 from ...errors import (
     RequestRejectedError,
     ServerUnavailableError,
     StreamClosedError,
     StreamNotFoundError,
 )
-from ...fold import Closed, Torn, Verdict
-from ...pacing import check_room, pace_of
-from ...reader.feeds.feed import Feed
-from ...rpc import is_too_large
+from ...log import wire
+from ...log.fold import Closed, Torn, Verdict
+from ...publish.pacing import check_room, pace_of
+from ...read.feeds.feed import Feed
+from ...temporal.rpc import is_too_large
 from ..offsets import token_of
 from ..problems import TooLargeError
 from ..streams import Stream

@@ -16,7 +16,7 @@ from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 from temporalio.api.common.v1 import Payload
 
-from ... import wire
+from ...log import wire
 from ..frames import Shape
 from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..problems import InvalidRequestError

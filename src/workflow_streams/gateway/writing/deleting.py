@@ -12,9 +12,9 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from ...errors import ServerUnavailableError, StreamClosedError, StreamNotFoundError
-from ...hosted import HostSetup, start_host
-from ...hosted_deletion import Doomed, delete_run, start_deletion
-from ...reader.runs.lookup import first_run_of
+from ...hosted.deletion import Doomed, delete_run, start_deletion
+from ...hosted.host import HostSetup, start_host
+from ...read.runs.lookup import first_run_of
 from ..problems import NotOfferedError
 from ..security import authorize
 from ..sessions import Gateway, gateway_of

@@ -12,11 +12,9 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from starlette.requests import Request
 from temporalio.client import WorkflowUpdateFailedError
 
-from ... import wire
-from ...codec import memo_value
 from ...errors import RequestRejectedError, StreamClosedError, StreamNotFoundError
 from ...events import Gap
-from ...hosted import (
+from ...hosted.host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
     FORK_UPDATE,
@@ -24,9 +22,11 @@ from ...hosted import (
     TOO_MANY_FORKS,
     HostSetup,
 )
-from ...positions import chain_digest
-from ...reader.walk import Slice
-from ...wire import Entry
+from ...log import wire
+from ...log.positions import chain_digest
+from ...log.wire import Entry
+from ...read.walk import Slice
+from ...temporal.codec import memo_value
 from ..frames import media_type
 from ..problems import ConflictError, GoneError, InvalidRequestError, TooLargeError
 from ..reading.parts import Reading

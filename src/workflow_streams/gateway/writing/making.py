@@ -11,23 +11,16 @@ from starlette.responses import Response
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from ... import wire
 from ...errors import ServerUnavailableError, StreamNotFoundError
-from ...fold import Closed
-from ...hosted import HostSetup, start_host
-from ...positions import tag_of
+from ...hosted.host import HostSetup, start_host
+from ...log import wire
+from ...log.fold import Closed
+from ...log.positions import tag_of
 from ..frames import media_type, shape_of
 from ..offsets import token_of
 from ..paths import raw_path
 from ..problems import ConflictError, GoneError, InvalidRequestError
-from ..requests import (
-    DEFAULT_TOPIC,
-    ForkQuery,
-    Lifetime,
-    is_closing,
-    parse_fork,
-    parse_lifetime,
-)
+from ..requests import DEFAULT_TOPIC, ForkQuery, Lifetime, is_closing, parse_fork, parse_lifetime
 from ..security import authorize
 from ..sessions import Gateway, gateway_of
 from ..streams import Stream, is_gone, setup_of

@@ -6,15 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import StreamClosedError
-from ...fold import (
-    Accepted,
-    Closed,
-    Duplicate,
-    Fenced,
-    OutOfSequence,
-    Regression,
-    Verdict,
-)
+from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ..frames import Shape, media_type
 from ..problems import (
     ConflictError,

@@ -1,0 +1,212 @@
+"""What a run hands to the next one: counters, publishers, what attempts wrote, what pollers need.
+
+Runs in the workflow sandbox. Never the whole log: readers follow the history of earlier runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from ..log import wire
+from ..log.fold import Fold
+from ..log.publisher_ids import parse_publisher_id
+from ..log.ranges import last_packed
+from ..log.wire import Closing, Entry, PublisherState, RunRef, WireItem
+from ..log.wire import WorkflowStreamState as State
+
+# The SDK warns of payloads over 512 KiB. The state is part of one, with what else the workflow
+# hands on.
+MAX_STATE_BYTES = 448 * 1024
+TAIL_BYTES = 256 * 1024
+"""What is handed on of the items for subscribers that poll and come back later."""
+MAX_RUN_REFS = 500
+MAX_PUBLISHERS_BYTES = 192 * 1024
+"""Publishers, and the offsets that those of them wrote which may still be retried."""
+MAX_WRITTEN_BYTES = 64 * 1024
+"""The offsets alone: enough for some 10,000 batches between which others come."""
+# JSON around a publisher: quotes, names of the fields, the time.
+_PUBLISHER_BYTES = 80
+# Around a source and its numbers, where the quotes are escaped: \\"\\":,
+_SOURCE_BYTES = 6
+_RUN_BYTES = 90
+_COUNTERS_BYTES = 1024
+# Around topic and data in the tail: brackets, commas, and the escaped quotes of the data.
+ITEM_BYTES = len('[,\\"\\"],')
+# The ordering key, each character of which takes six bytes at the worst.
+_ORDER_BYTES = 6 * wire.MAX_ID_CHARACTERS + 2
+# What closed the stream: a publisher id in JSON text, and so escaped once more.
+_CLOSED_BYTES = 7 * wire.MAX_ID_CHARACTERS + 256
+
+SURE_TAIL_BYTES = (
+    MAX_STATE_BYTES
+    - MAX_PUBLISHERS_BYTES
+    - MAX_RUN_REFS * _RUN_BYTES
+    - _ORDER_BYTES
+    - _CLOSED_BYTES
+    - _COUNTERS_BYTES
+)
+"""What of the items can be handed on in any case, whatever else there is."""
+
+
+def publishers_kept(
+    sequences: Mapping[str, int],
+    last_seen: Mapping[str, datetime],
+    *,
+    now: datetime,
+    ttl: timedelta,
+    room: int = MAX_PUBLISHERS_BYTES,
+) -> dict[str, PublisherState]:
+    """Return the publishers that have not been idle for too long, and for which there is room.
+
+    Those that came last are first.
+    """
+    kept: dict[str, PublisherState] = {}
+    size = 0
+    for publisher_id in sorted(sequences, key=last_seen.__getitem__, reverse=True):
+        size += _json_bytes(publisher_id) + _PUBLISHER_BYTES
+        if now - last_seen[publisher_id] >= ttl or size > room:
+            break
+        kept[publisher_id] = PublisherState(sequences[publisher_id], last_seen[publisher_id])
+    return kept
+
+
+def written_kept(
+    fold: Fold, publishers: Mapping[str, PublisherState], own_runs: Collection[str]
+) -> dict[str, list[int]]:
+    """Return what the newest attempts wrote, packed, by source, as far as there is room.
+
+    The rewind of a retry says so much less: what was written first is left out, and sources that
+    have been idle longest.
+
+    Args:
+        fold: The run's fold.
+        publishers: Publishers that are handed on, those that came last first.
+        own_runs: Runs of this workflow; their activities are not retried in another run.
+    """
+    kept: dict[str, list[int]] = {}
+    room = MAX_WRITTEN_BYTES
+    for publisher_id in publishers:
+        activity = parse_publisher_id(publisher_id)
+        if activity is not None and activity.run_id in own_runs:
+            continue
+        source, ranges = fold.written_by(publisher_id)
+        if not ranges or source in kept:
+            continue
+        room -= _escaped_bytes(source) + _SOURCE_BYTES
+        numbers, size = last_packed(ranges, room)
+        if not numbers:
+            break
+        kept[source] = numbers
+        room -= size
+    return kept
+
+
+def sources_kept(
+    fold: Fold,
+    last_seen: Mapping[str, datetime],
+    own_runs: Collection[str],
+    *,
+    now: datetime,
+    ttl: timedelta,
+) -> tuple[dict[str, PublisherState], str]:
+    """Return the publishers that are handed on, and what they wrote as a state's ``written``."""
+    publishers = publishers_kept(fold.publishers, last_seen, now=now, ttl=ttl)
+    written = written_kept(fold, publishers, own_runs)
+    if not written:
+        return publishers, ""
+    room = MAX_PUBLISHERS_BYTES - _json_bytes(written_text(written))
+    publishers = publishers_kept(fold.publishers, last_seen, now=now, ttl=ttl, room=room)
+    known = {fold.written_by(publisher_id)[0] for publisher_id in publishers}
+    return publishers, written_text({name: written[name] for name in written if name in known})
+
+
+def written_text(written: Mapping[str, list[int]]) -> str:
+    """Return what attempts wrote, packed, as a state's ``written``: one text, like the tail."""
+    return json.dumps(written, separators=(",", ":")) if written else ""
+
+
+def written_of(state: State) -> dict[str, list[range]]:
+    """Return what a state says that attempts wrote."""
+    return wire.written_in(json.loads(state.written)) or {} if state.written else {}
+
+
+def closed_text(closing: Closing | None) -> str:
+    """Return what closed the stream, as a state's ``closed``."""
+    return "" if closing is None else json.dumps(wire.closing_fields(closing))
+
+
+def closing_of(state: State) -> Closing | None:
+    """Return what a state says that closed the stream."""
+    return wire.closing_in(json.loads(state.closed)) if state.closed else None
+
+
+def runs_kept(runs: Sequence[RunRef], head: int, base: int) -> list[RunRef]:
+    """Return the last runs that hold something from ``base`` on."""
+    ends = [run.first_offset for run in runs[1:]] + [head]
+    return [run for run, end in zip(runs, ends, strict=True) if end > base][-MAX_RUN_REFS:]
+
+
+def tail_room(
+    publishers: Mapping[str, PublisherState],
+    runs: Sequence[RunRef],
+    order: str,
+    written: str = "",
+    closed: str = "",
+) -> int:
+    """Return how many bytes of the state are left for items."""
+    taken = sum(_json_bytes(publisher_id) + _PUBLISHER_BYTES for publisher_id in publishers)
+    taken += len(runs) * _RUN_BYTES + _json_bytes(order) + _COUNTERS_BYTES
+    taken += sum(_json_bytes(text) for text in (written, closed) if text)
+    return max(0, MAX_STATE_BYTES - taken)
+
+
+def entries_of(state: State) -> tuple[list[Entry], int]:
+    """Return the items that a state carries, and the offset of the first."""
+    if not state.tail:
+        return [(item.topic, item.data) for item in state.log], state.base_offset
+    entries: list[Entry] = [(topic, data) for topic, data in json.loads(state.tail)]
+    return entries, state.base_offset - len(entries)
+
+
+def tail_text(entries: Sequence[Entry], room: int) -> str:
+    """Return the last items that fit into ``room`` bytes of the state, as its ``tail``.
+
+    One text, since decoding a typed object for each item costs the next run's first task more
+    than all else, and as a rule nobody asks for them.
+    """
+    texts: list[str] = []
+    for topic, data in reversed(entries):
+        room -= carried_bytes(topic, data)
+        if room < 0:
+            break
+        texts.append(f"[{json.dumps(topic)},{json.dumps(data)}]")
+    return f"[{','.join(reversed(texts))}]" if texts else ""
+
+
+def carried_bytes(topic: str, data: str) -> int:
+    """Return how many bytes an item takes in a state's ``tail``."""
+    usual = len(topic) <= wire.USUAL_TOPIC
+    size = _topic_bytes(topic) if usual else _escaped_bytes(topic)
+    return size + len(data) + ITEM_BYTES
+
+
+@lru_cache(maxsize=wire.MOST_TOPICS)
+def _topic_bytes(topic: str) -> int:
+    return _escaped_bytes(topic)
+
+
+def _escaped_bytes(text: str) -> int:
+    """Return the size of a text within a text of the state: what it escapes is escaped twice."""
+    return _json_bytes(json.dumps(text)) - 2
+
+
+def whole_log(entries: Sequence[Entry]) -> list[WireItem]:
+    """Return items as the contrib hands them on."""
+    return [WireItem(topic, data) for topic, data in entries]
+
+
+def _json_bytes(text: str) -> int:
+    return len(json.dumps(text))

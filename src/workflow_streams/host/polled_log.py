@@ -1,0 +1,271 @@
+"""The newest items of a stream, in the workflow's memory, for clients that poll. Pure.
+
+Most streams are never polled, and a worker keeps many workflows in memory. So all but the very
+newest items are kept compressed, in segments that are unpacked when somebody asks for them. They
+are packed bit by bit: one workflow task may bring a million items, and has 2 s.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from ..log import wire
+from ..log.wire import (
+    MAX_ITEM_BYTES,
+    MAX_POLL_BYTES,
+    Entry,
+    PollInput,
+    PollResult,
+    WireItem,
+    entries_bytes,
+    entry_bytes,
+)
+from .hand_over import ITEM_BYTES
+
+_SEGMENT_BYTES = 32 * 1024
+# Of smaller data, base64 and what it stands for pack alike, and the one is had at once.
+_SMALL_DATA = 16
+
+
+class ItemOverPollLimitError(ValueError):
+    """An item that no poll result can carry, as it came in parts."""
+
+
+class _Segment:
+    """Items that are packed together, at once or later.
+
+    Attributes:
+        count: How many.
+        size: Bytes of their text.
+        packed: They themselves; None before :meth:`pack`.
+    """
+
+    __slots__ = ("_carried", "_entries", "count", "packed", "size")
+
+    def __init__(self, entries: list[Entry], size: int) -> None:
+        self.count = len(entries)
+        self.size = size
+        self.packed: bytes | None = None
+        self._entries: list[Entry] | None = entries
+        self._carried: int | None = None
+
+    @property
+    def carried(self) -> int:
+        """What they take in a state."""
+        if self._carried is None:
+            self._carried = _carried(self.entries())
+        return self._carried
+
+    @property
+    def kept_bytes(self) -> int:
+        """What they take in memory, about."""
+        return self.size if self.packed is None else len(self.packed)
+
+    def pack(self) -> None:
+        if self._entries is not None:
+            self.packed = zlib.compress(_text_of(self._entries), 1)
+            self._entries = None
+
+    def entries(self) -> list[Entry]:
+        if self._entries is not None:
+            return self._entries
+        assert self.packed is not None
+        return _entries_of(zlib.decompress(self.packed))
+
+
+def _text_of(entries: Sequence[Entry]) -> bytes:
+    """Return items as bytes: of base64 what it stands for, which packs much better."""
+    datas = _decoded(entries) if _datas(entries) >= _SMALL_DATA * len(entries) else None
+    if datas is None:
+        return json.dumps(entries).encode()
+    names = list(dict.fromkeys(topic for topic, _ in entries))
+    numbers = {topic: number for number, topic in enumerate(names)}
+    topics = [numbers[topic] for topic, _ in entries]
+    head = json.dumps({"names": names, "topics": topics, "sizes": [len(raw) for raw in datas]})
+    return b"%s\n%s" % (head.encode(), b"".join(datas))
+
+
+def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
+    """Return what base64 stands for; None if it would not come out as it is."""
+    try:
+        datas = [wire.decode_serialised(data) for _, data in entries]
+    except ValueError:
+        return None
+    same = all(
+        wire.encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
+    )
+    return datas if same else None
+
+
+def _entries_of(text: bytes) -> list[Entry]:
+    """Invert :func:`_text_of`."""
+    head, _, body = text.partition(b"\n")
+    found = json.loads(head)
+    if isinstance(found, list):
+        return [(topic, data) for topic, data in found]
+    names, entries, at = found["names"], list[Entry](), 0
+    for topic, size in zip(found["topics"], found["sizes"], strict=True):
+        entries.append((names[topic], wire.encode_serialised(body[at : at + size])))
+        at += size
+    return entries
+
+
+class PolledLog:
+    """A tail of the stream, bounded in bytes of text.
+
+    Not of what that takes when it is packed: neither another version of the packer nor what is
+    packed already must change what a replay finds.
+
+    Attributes:
+        start: Offset of its first item.
+    """
+
+    def __init__(self, entries: Sequence[Entry], start: int) -> None:
+        """Hold ``entries``, the first of which stands at ``start``."""
+        self.start = start
+        # The first segment may begin with items that have been dropped.
+        self._dropped = 0
+        self._sealed: deque[_Segment] = deque()
+        self._unpacked: deque[_Segment] = deque()
+        self._sealed_count = 0
+        self._sealed_bytes = 0
+        self._open: list[Entry] = []
+        self._open_bytes = 0
+        self.extend(entries)
+
+    def __len__(self) -> int:
+        """How many items it holds."""
+        return self._sealed_count - self._dropped + len(self._open)
+
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes of text its items are, with those dropped that are packed with others."""
+        return self._sealed_bytes + self._open_bytes
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes it takes in memory, about."""
+        return sum(segment.kept_bytes for segment in self._sealed) + self._open_bytes
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Append the stream's next items."""
+        self._open.extend(entries)
+        self._open_bytes += entries_bytes(entries)
+        if self._open_bytes >= _SEGMENT_BYTES:
+            segment = _Segment(self._open, self._open_bytes)
+            self._sealed.append(segment)
+            self._unpacked.append(segment)
+            self._sealed_count += segment.count
+            self._sealed_bytes += segment.size
+            self._open, self._open_bytes = [], 0
+
+    def pack(self, most: int) -> int:
+        """Pack what is to be packed, until that is ``most`` items; return how many it was."""
+        done = 0
+        while self._unpacked and done < most:
+            segment = self._unpacked.popleft()
+            segment.pack()
+            done += segment.count
+        return done
+
+    def drop_below(self, base: int) -> None:
+        """Drop the items below offset ``base``."""
+        if base <= self.start:
+            return
+        self._dropped += base - self.start
+        self.start = base
+        while self._sealed and self._dropped >= self._sealed[0].count:
+            segment = self._sealed.popleft()
+            if self._unpacked and self._unpacked[0] is segment:
+                self._unpacked.popleft()
+            self._dropped -= segment.count
+            self._sealed_count -= segment.count
+            self._sealed_bytes -= segment.size
+        if not self._sealed and self._dropped:
+            self._open_bytes -= entries_bytes(self._open[: self._dropped])
+            del self._open[: self._dropped]
+            self._dropped = 0
+
+    def bound(self, limit: int) -> None:
+        """If it keeps more than ``limit`` bytes of text, drop the oldest: down to 3/4 of it."""
+        if self.text_bytes <= limit:
+            return
+        while self._sealed and self.text_bytes > limit * 3 // 4:
+            self.drop_below(self.start + self._sealed[0].count - self._dropped)
+
+    def entries_from(self, offset: int) -> list[Entry]:
+        """Return the items from ``offset`` on."""
+        return [entry for _, entry in self._numbered(offset)]
+
+    def bytes_from(self, offset: int) -> int:
+        """Return how many bytes the items from ``offset`` on take in a state, or more."""
+        skip = max(0, offset - self.start) + self._dropped
+        total = 0
+        for segment in self._sealed:
+            if skip < segment.count:
+                total += segment.carried
+            skip = max(0, skip - segment.count)
+        return total + _carried(self._open[skip:])
+
+    def newest(self, room: int) -> list[Entry]:
+        """Return the newest items, as many as take ``room`` bytes in a state, and some more."""
+        offset = self.start + len(self)
+        offset -= len(self._open)
+        held = _carried(self._open)
+        for segment in reversed(self._sealed):
+            if held >= room:
+                break
+            offset -= segment.count
+            held += segment.carried
+        return self.entries_from(offset)
+
+    def page(self, poll: PollInput, head: int, sharers: int = 1) -> PollResult:
+        """Return what a poll gets: about 1 MB of items, at least one if there is one.
+
+        If several polls are answered at a time, each gets less.
+
+        Raises:
+            ItemOverPollLimitError: The next item is larger than any answer may be.
+        """
+        limit = MAX_POLL_BYTES // max(1, sharers // 2)
+        topics = set(poll.topics)
+        items: list[WireItem] = []
+        size = 0
+        for offset, (topic, data) in self._numbered(poll.from_offset):
+            if topics and topic not in topics:
+                continue
+            size += entry_bytes(topic, data)
+            if items and size > limit:
+                return PollResult(items, offset, more_ready=True)
+            if size > MAX_ITEM_BYTES:
+                raise ItemOverPollLimitError(
+                    f"Item {offset} takes {size:,} bytes, more than a poll can carry"
+                )
+            items.append(WireItem(topic, data, offset))
+        return PollResult(items, head)
+
+    def _numbered(self, offset: int) -> Iterator[tuple[int, Entry]]:
+        """Yield the items from ``offset`` on with their offsets."""
+        first = max(offset, self.start)
+        at = self.start - self._dropped
+        for segment in self._sealed:
+            end = at + segment.count
+            if end > first:
+                skip = max(0, first - at)
+                yield from enumerate(segment.entries()[skip:], at + skip)
+            at = end
+        skip = max(0, first - at)
+        yield from enumerate(self._open[skip:], at + skip)
+
+
+def _carried(entries: Sequence[Entry]) -> int:
+    """Return what `carried_bytes` says of all of them, as `entries_bytes` does."""
+    topics = json.dumps(json.dumps([topic for topic, _ in entries]))
+    return len(topics) - 2 + _datas(entries) + (ITEM_BYTES - 2) * len(entries) if entries else 0
+
+
+def _datas(entries: Sequence[Entry]) -> int:
+    return sum([len(data) for _, data in entries])

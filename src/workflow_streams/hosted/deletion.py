@@ -1,0 +1,193 @@
+"""Deletes the runs of a hosted stream, as work that is carried out to its end.
+
+The server keeps the work, as a small workflow of its own, and the workers of hosted streams do
+it. So it goes on when the process that began it, or one that works at it, is killed.
+"""
+
+# No `from __future__ import annotations`: payload converters look the types up by the module's
+# name, which the sandbox does not know when the package was passed through.
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowHistoryEventFilterType,
+)
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError, RPCStatusCode
+
+from ..errors import StreamClosedError, StreamNotFoundError
+from ..temporal.rpc import translate
+
+DELETION_WORKFLOW = "WorkflowStreamDeletion"
+
+_END_ACTIVITY = "workflow-streams-end-runs"
+_DELETE_ACTIVITY = "workflow-streams-delete-runs"
+
+# A worker that is killed is noticed after this time. Each call to the server is told of.
+_HEARTBEAT = timedelta(seconds=10)
+_LONGEST_TRY = timedelta(hours=1)
+_RETRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10)
+)
+# How often one looks whether the last fork of a stream is gone.
+_LOOK_AGAIN = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A stream that is to be deleted.
+
+    Its runs are those that continued one another. Runs of the same workflow id that began
+    without one before them are another stream's, whenever they did.
+
+    Attributes:
+        workflow_id: Its workflow.
+        run_id: One of its runs.
+        terminate: Whether its last run is to be ended, and not to be waited for.
+    """
+
+    workflow_id: str
+    run_id: str
+    terminate: bool = True
+
+
+@workflow.defn(name=DELETION_WORKFLOW, sandboxed=False)
+class WorkflowStreamDeletion:
+    """Deletes all runs of one stream."""
+
+    @workflow.run
+    async def run(self, doomed: Doomed) -> None:
+        """Have the last run end, so that none comes after it; then delete them."""
+        for kind in (_END_ACTIVITY, _DELETE_ACTIVITY):
+            # The last run is deleted last: from it the others are found.
+            doomed = await workflow.execute_activity(
+                kind,
+                doomed,
+                result_type=Doomed,
+                start_to_close_timeout=_LONGEST_TRY,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_RETRIES,
+            )
+
+
+@activity.defn(name=_END_ACTIVITY)
+async def end_runs(doomed: Doomed) -> Doomed:
+    """Return the stream with its last run, which has ended.
+
+    Raises:
+        ApplicationError: It has not, and is to be waited for.
+    """
+    run_id = doomed.run_id
+    while True:
+        activity.heartbeat()
+        handle = _run(doomed, run_id)
+        try:
+            status = (await handle.describe()).status
+            if status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
+                closed = await _event(handle, WorkflowHistoryEventFilterType.CLOSE_EVENT)
+                attributes = closed.workflow_execution_continued_as_new_event_attributes
+                run_id = attributes.new_execution_run_id
+            elif status != WorkflowExecutionStatus.RUNNING:
+                break
+            elif doomed.terminate:
+                await handle.terminate(reason="the stream is gone")
+            else:
+                raise ApplicationError(
+                    "The stream has forks",
+                    next_retry_delay=_LOOK_AGAIN,
+                    category=ApplicationErrorCategory.BENIGN,
+                )
+        except RPCError as err:
+            match translate(err, doomed.workflow_id):
+                case StreamClosedError():
+                    continue  # it ended between two calls, and may have continued as new
+                case StreamNotFoundError():
+                    break  # the namespace's retention has deleted it
+                case _:
+                    raise
+    return replace(doomed, run_id=run_id)
+
+
+@activity.defn(name=_DELETE_ACTIVITY)
+async def delete_runs(doomed: Doomed) -> Doomed:
+    """Delete the last run and all before it; return the stream, which is no more."""
+    runs: list[str] = []
+    run_id = doomed.run_id
+    with _suppress_not_found():
+        while run_id:
+            activity.heartbeat()
+            event = await _event(_run(doomed, run_id), WorkflowHistoryEventFilterType.ALL_EVENT)
+            runs.append(run_id)
+            run_id = event.workflow_execution_started_event_attributes.continued_execution_run_id
+    # From the last one the others are found, so it goes last.
+    for run_id in reversed(runs):
+        activity.heartbeat()
+        with _suppress_not_found():
+            await delete_run(activity.client(), doomed.workflow_id, run_id)
+    return doomed
+
+
+@contextmanager
+def _suppress_not_found() -> Iterator[None]:
+    """Pass over what is not there any more: it has been deleted."""
+    try:
+        yield
+    except RPCError as err:
+        if err.status != RPCStatusCode.NOT_FOUND:
+            raise
+
+
+async def delete_run(client: Client, workflow_id: str, run_id: str) -> None:
+    """Have the server delete a run; it does so some time later, half a minute as a rule.
+
+    Raises:
+        RPCError: It is not there, or the client may not.
+    """
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+    request = DeleteWorkflowExecutionRequest(
+        namespace=client.namespace, workflow_execution=execution
+    )
+    await client.workflow_service.delete_workflow_execution(request, retry=True)
+
+
+async def start_deletion(client: Client, doomed: Doomed, *, task_queue: str) -> None:
+    """Have a stream's runs deleted, whatever becomes of this process.
+
+    Args:
+        client: Temporal client.
+        doomed: The stream.
+        task_queue: Task queue of hosted streams; a worker of theirs does it.
+
+    Raises:
+        RPCError: It was not begun.
+    """
+    # An id that nobody can have taken before.
+    await client.start_workflow(
+        DELETION_WORKFLOW,
+        doomed,
+        id=f"workflow-streams-deletion-{uuid.uuid4()}",
+        task_queue=task_queue,
+    )
+
+
+def _run(doomed: Doomed, run_id: str) -> WorkflowHandle[object, object]:
+    return activity.client().get_workflow_handle(doomed.workflow_id, run_id=run_id)
+
+
+async def _event(
+    handle: WorkflowHandle[object, object], kind: WorkflowHistoryEventFilterType
+) -> HistoryEvent:
+    """Return a run's first event, or its close event."""
+    events = handle.fetch_history_events(page_size=1, event_filter_type=kind)
+    return await anext(events)

@@ -1,0 +1,355 @@
+"""Streams that need no workflow code of the user's: hosted by a workflow type of this package.
+
+Such a stream is made, written and closed from outside, by the gateway as a rule. Its workflow
+only keeps it open: it rolls over by itself and ends when the stream is closed or has expired.
+"""
+
+# No `from __future__ import annotations`: payload converters look the types up by the module's
+# name, which the sandbox does not know when the package was passed through.
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, NoReturn
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.worker import Worker
+
+from ..host.stream import WorkflowStream
+from ..log.wire import Rules, WorkflowStreamState
+from ..temporal.plugin import WorkflowStreamsPlugin, has_plugin
+from .deletion import WorkflowStreamDeletion, delete_runs, end_runs
+
+HOST_WORKFLOW = "WorkflowStreamHost"
+HOST_TASK_QUEUE = "workflow-streams-host"
+
+HOST_TASK_TIMEOUT = timedelta(seconds=3)
+"""How long a worker may take for a task of a host.
+
+While a worker has a task, the server keeps back what is written to the stream. So this is how long
+readers and writers wait when a worker is killed with a task in hand; Temporal's default is 10 s.
+It has to leave time for the replay that another worker begins with: one of a full run of 4,096
+events takes 0.6 s of a processor, and as long again for each other one that goes on beside it.
+"""
+# Replays of four full runs, side by side on one processor, take 2.4 s. Tasks that wait for their
+# turn keep nothing back.
+_TASKS_AT_ONCE = 4
+
+SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
+"""Memo field with the :class:`HostSetup`, set when the workflow is started."""
+EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
+"""Memo field that is set right before the workflow ends because its time is over."""
+DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
+"""Memo field of a stream that has been deleted, but has forks: only they know it any more."""
+FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
+"""Memo field with the number of a stream's forks."""
+
+TOUCH_SIGNAL = "__temporal_workflow_stream_touch"
+"""Signal that tells of a read, which keeps a stream with a time to live alive."""
+FORK_GONE_SIGNAL = "__temporal_workflow_stream_fork_gone"
+"""Signal that tells a stream that a fork of it is no more. Argument: the fork's workflow id."""
+FORK_UPDATE = "__temporal_workflow_stream_fork"
+"""Update that tells a stream of a fork. Argument: its workflow id."""
+DELETE_UPDATE = "__temporal_workflow_stream_delete"
+"""Update that deletes a stream which has forks; false if it has none, and goes on."""
+
+TOO_MANY_FORKS = "TooManyForks"
+"""Type of the error of a fork Update that is refused."""
+NOT_A_WORKFLOW_ID = "NotAWorkflowId"
+"""Type of the error of a fork Update whose argument is none."""
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # which has no UTF-8
+# Producers over HTTP may come back after any time. How many are handed on is bounded in bytes.
+_PUBLISHER_TTL = timedelta(days=365)
+# Beside the stream's own state, in the payload that a run hands on.
+_MAX_FORKS_BYTES = 48 * 1024
+# A year: longer than any timer that is worth setting; it is set anew then.
+_LONGEST_WAIT = timedelta(days=365)
+_SHORTEST_WAIT = timedelta(milliseconds=1)
+_LONGEST_TTL_SECONDS = 100 * 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class HostSetup:
+    """What a hosted stream was made with.
+
+    Attributes:
+        content_type: Media type of everything in it.
+        ttl_seconds: The stream expires when it has been neither read nor written for so long.
+        expires_at: It expires at this time, RFC 3339.
+        closed: Whether it was made to be closed at once.
+        initial: Whether it was made with content.
+        forked_from: Workflow id of the stream that it was forked from.
+        fork_offset: Where it was forked, if that was said.
+        fork_sub_offset: How far past that, in messages or bytes.
+        inherits: How many items of that stream it begins with.
+        deleted: It has been deleted; this run only says so.
+        sources: Of the streams that it comes from by forks, the digests of their chains, in
+            hexadecimal with commas: their positions count here, too. An ``@`` and a number say up
+            to where, if that is not all that it began with.
+    """
+
+    content_type: str
+    ttl_seconds: int | None = None
+    expires_at: str | None = None
+    closed: bool = False
+    initial: bool = False
+    forked_from: str | None = None
+    fork_offset: int | None = None
+    fork_sub_offset: int = 0
+    inherits: int | None = None
+    deleted: bool = False
+    sources: str = ""
+
+    @property
+    def expiry(self) -> datetime | None:
+        """``expires_at`` as a time."""
+        return None if self.expires_at is None else datetime.fromisoformat(self.expires_at)
+
+
+@dataclass(frozen=True)
+class HostInput:
+    """Input of :class:`WorkflowStreamHost`."""
+
+    setup: HostSetup
+    stream_state: WorkflowStreamState | None = None
+    used_at: float | None = None
+    """When the stream was last read or written before this run, in Unix seconds."""
+    forks: list[str] = field(default_factory=list[str])
+    """Its forks that are still there."""
+    deleted: bool = False
+    """Whether it has been deleted, and is here for its forks only."""
+    closed_rolls_over: bool = False
+    """Whether it rolls over after it was closed, too. Runs of earlier versions did not, and have to
+    do the same in a replay."""
+
+
+@workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
+class WorkflowStreamHost:
+    """Keeps one stream open. It does nothing that the sandbox would have to watch."""
+
+    @workflow.init
+    def __init__(self, host: HostInput) -> None:
+        """Open the stream in this run."""
+        self._setup = host.setup
+        rules = Rules(host.setup.content_type, closable=True)
+        self.stream = WorkflowStream(host.stream_state, _rules=rules)
+        now = workflow.now()
+        used = host.used_at
+        self._used_at = now if used is None else datetime.fromtimestamp(used, timezone.utc)
+        self._used = False
+        self._seen = 0
+        self._forks = set(host.forks)
+        self._deleted = host.deleted
+        self._closed_rolls_over = host.closed_rolls_over
+
+    @workflow.run
+    async def run(self, host: HostInput) -> None:
+        """Wait for the end, or for the rollover."""
+        if host.setup.deleted:
+            return
+        while not self._over():
+            self._used, left = False, self._time_left()
+            try:
+                await workflow.wait_condition(self._stirs, timeout=left)
+            except TimeoutError:
+                # Not by the clock: a replay may show several tasks as one, at the last one's time.
+                if not self._used and left != _LONGEST_WAIT:
+                    await self._vanish()
+                    return
+            if self._rolls_over():
+                await self.stream.continue_as_new(self._go_on, publisher_ttl=_PUBLISHER_TTL)
+        if self._deleted:
+            await self._vanish()
+
+    @workflow.signal(name=TOUCH_SIGNAL)
+    def touch(self) -> None:
+        """Note that the stream has been read."""
+        self._note_use()
+
+    @workflow.update(name=FORK_UPDATE)
+    def fork(self, *arguments: Any) -> bool:
+        """Note a fork; false if the stream has been deleted, and takes none.
+
+        Raises:
+            ApplicationError: Type ``TooManyForks``: a run could not hand them all on to the next.
+        """
+        workflow_id = _workflow_id_in(arguments)
+        if workflow_id is not None and not self._deleted:
+            if len(json.dumps([*self._forks, workflow_id])) > _MAX_FORKS_BYTES:
+                raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
+            self._forks.add(workflow_id)
+            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+        return not self._deleted
+
+    @fork.validator
+    def _check_fork(self, *arguments: Any) -> None:
+        if _workflow_id_in(arguments) is None:
+            raise ApplicationError(
+                "The Update takes one argument, the fork's workflow id", type=NOT_A_WORKFLOW_ID
+            )
+
+    @workflow.signal(name=FORK_GONE_SIGNAL)
+    def fork_gone(self, *arguments: Any) -> None:
+        """Forget a fork."""
+        workflow_id = _workflow_id_in(arguments)
+        if workflow_id is not None:
+            self._forks.discard(workflow_id)
+            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+
+    @workflow.update(name=DELETE_UPDATE)
+    def delete(self) -> bool:
+        """Delete the stream, if it has forks; return whether it has."""
+        if self._forks:
+            self._deleted = True
+            workflow.upsert_memo({DELETED_MEMO_KEY: True})
+        return bool(self._forks)
+
+    def _go_on(self, state: WorkflowStreamState) -> NoReturn:
+        used, forks = self._used_at.timestamp(), sorted(self._forks)
+        following = HostInput(
+            self._setup, state, used, forks, self._deleted, closed_rolls_over=True
+        )
+        # By itself, the next run would have the memo that the first one was started with.
+        memo: dict[str, Any] = {SETUP_MEMO_KEY: self._setup}
+        if forks:
+            memo[FORKS_MEMO_KEY] = len(forks)
+        if self._deleted:
+            memo[DELETED_MEMO_KEY] = True
+        workflow.continue_as_new(args=[following], memo=memo)
+
+    async def _vanish(self) -> None:
+        """Let it be seen that the stream is no more; tell the one that it was forked from."""
+        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+        if self._setup.forked_from is not None:
+            source = workflow.get_external_workflow_handle(self._setup.forked_from)
+            with suppress(FailureError):  # it may be gone itself
+                await source.signal(FORK_GONE_SIGNAL, workflow.info().workflow_id)
+
+    def _over(self) -> bool:
+        """Whether the workflow may end.
+
+        A closed stream that expires is there until then, and one that is closed or deleted
+        until its last fork is gone.
+        """
+        if self._forks:
+            return False
+        expires = self._setup.ttl_seconds is not None or self._setup.expires_at is not None
+        return self._deleted or (self.stream.closed and not expires)
+
+    def _stirs(self) -> bool:
+        # Evaluated after each batch of signals, so this is where writes are noticed.
+        signals = self.stream._signals  # pyright: ignore[reportPrivateUsage]
+        if signals != self._seen:
+            self._seen = signals
+            self._note_use()
+        return self._over() or self._rolls_over()
+
+    def _rolls_over(self) -> bool:
+        if not self.stream.rollover_due:
+            return False
+        return not self.stream.closed or (self._closed_rolls_over and not self._over())
+
+    def _note_use(self) -> None:
+        now = workflow.now()
+        if now > self._used_at:
+            self._used_at, self._used = now, True
+
+    def _time_left(self) -> timedelta | None:
+        if self._deleted:
+            return None
+        if self._setup.ttl_seconds is not None:
+            ttl = timedelta(seconds=min(self._setup.ttl_seconds, _LONGEST_TTL_SECONDS))
+            left = ttl - (workflow.now() - self._used_at)
+        elif self._setup.expiry is not None:
+            left = self._setup.expiry - workflow.now()
+        else:
+            return None
+        # Without a timer, the wait would be over before the task is.
+        return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
+
+
+def _workflow_id_in(arguments: tuple[Any, ...]) -> str | None:
+    """Return a workflow id that came as a message's only argument; None if none did.
+
+    The SDK calls a handler that has parameters with whatever came. An error in it would stop the
+    workflow for good, and so would something in its state that cannot be handed on.
+    """
+    match arguments:
+        case (str(workflow_id),) if not _LONE_SURROGATE.search(workflow_id):
+            return workflow_id
+        case _:
+            return None
+
+
+async def start_host(
+    client: Client,
+    workflow_id: str,
+    setup: HostSetup,
+    *,
+    task_queue: str = HOST_TASK_QUEUE,
+    reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
+    start_delay: timedelta | None = None,
+) -> str:
+    """Start the host of a new stream; return its run.
+
+    Args:
+        client: Temporal client.
+        workflow_id: The stream's name.
+        setup: What it is made with.
+        task_queue: Task queue of hosted streams.
+        reuse: What to do about workflows of this id that have ended.
+        start_delay: How long its first task waits; None for not at all.
+
+    Raises:
+        WorkflowAlreadyStartedError: A workflow of this id runs, or has ended and ``reuse`` forbids
+            another one.
+    """
+    handle = await client.start_workflow(
+        HOST_WORKFLOW,
+        HostInput(setup, closed_rolls_over=True),
+        id=workflow_id,
+        task_queue=task_queue,
+        task_timeout=HOST_TASK_TIMEOUT,
+        id_reuse_policy=reuse,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        memo={SETUP_MEMO_KEY: setup},
+        start_delay=start_delay,
+    )
+    return handle.result_run_id or ""
+
+
+def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
+    """Return a worker for hosted streams, to be used as ``async with``.
+
+    It runs :class:`WorkflowStreamHost`, and deletes what is left of streams that were deleted.
+
+    Args:
+        client: Temporal client.
+        task_queue: Task queue that the gateways start hosted streams on.
+    """
+    plugins = [] if has_plugin(client.config().get("plugins", [])) else [WorkflowStreamsPlugin()]
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[WorkflowStreamHost, WorkflowStreamDeletion],
+        activities=[end_runs, delete_runs],
+        max_concurrent_workflow_tasks=_TASKS_AT_ONCE,
+        # Nobody waits for deletions; and each poll counts among the calls that may wait.
+        max_concurrent_activities=4,
+        max_concurrent_activity_task_polls=1,
+        plugins=plugins,
+    )
+
+
+async def run_host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> None:
+    """Run a worker for hosted streams until cancelled; see :func:`host_worker`.
+
+    A gateway runs one by itself unless told otherwise. Run more where many hosted streams are
+    written at once, or where gateways have no permission to be workers.
+    """
+    await host_worker(client, task_queue=task_queue).run()

@@ -1,0 +1,1 @@
+"""The log, pure: records, batches, what becomes of each, and who published it."""

@@ -1,0 +1,101 @@
+"""Where an activity under test publishes to instead of a workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter
+
+from ..errors import FencedError, UsageError
+from ..events import Rewind
+from ..log.fold import Accepted, Fold, Verdict, note_verdict
+from ..log.intake import Intake
+from ..log.wire import Entry
+
+_current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", default=None)
+
+
+class Capture:
+    """Takes batches in as a workflow would. Stands for the activity's client, too.
+
+    Attributes:
+        data_converter: Converter that values are encoded with.
+        namespace: That of the SDK's ActivityEnvironment.
+        taken: What readers would see: entries with their offsets, and rewinds.
+    """
+
+    @dataclass(frozen=True)
+    class Handle:
+        """Stands for the workflow handle, of which only the id is used."""
+
+        id: str
+        run_id: str | None = None
+
+    def __init__(self, data_converter: DataConverter) -> None:
+        """Begin empty."""
+        self.data_converter = data_converter
+        self.namespace = "default"
+        self.taken: list[tuple[int, Entry] | Rewind] = []
+        self._fold = Fold()
+        self._intake = Intake(self._fold)
+        self._verdicts: dict[tuple[str, int], Verdict] = {}
+
+    @property
+    def head(self) -> int:
+        """Offset that the next item gets."""
+        return self._fold.head
+
+    def get_workflow_handle(self, workflow_id: str) -> Handle:
+        """Return what stands for the handle of the workflow that runs the activity."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError as err:
+            raise UsageError(
+                "Only `async def` activities have a client, and so a stream to publish to"
+            ) from err
+        return self.Handle(workflow_id)
+
+    async def take(self, payload: Payload) -> None:
+        """Deliver one publish signal's argument."""
+        judged = self._intake.take(payload)
+        if judged is None:
+            return
+        verdict = judged.verdict
+        note_verdict(self._verdicts, (judged.publisher_id, judged.sequence), verdict)
+        if isinstance(verdict, Accepted):
+            if (s := verdict.superseded) is not None:
+                rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
+                self.taken.append(rewind)
+            self.taken += enumerate(judged.entries, verdict.offset)
+
+    def offset_of(self, publisher_id: str, sequence: int, index: int, workflow_id: str) -> int:
+        """Return the offset of item ``index`` of a batch.
+
+        Raises:
+            FencedError: A newer attempt of the activity has published.
+        """
+        verdict = self._verdicts[publisher_id, sequence]
+        if isinstance(verdict, Accepted):
+            return verdict.offset + index
+        raise FencedError(workflow_id, "a newer attempt of this activity publishes; item dropped")
+
+
+def current_capture() -> Capture | None:
+    """Return the capture in force here, if any."""
+    return _current.get()
+
+
+@contextmanager
+def capturing(data_converter: DataConverter) -> Iterator[Capture]:
+    """Let activities called inside publish into the yielded capture."""
+    capture = Capture(data_converter)
+    token = _current.set(capture)
+    try:
+        yield capture
+    finally:
+        _current.reset(token)

@@ -1,0 +1,147 @@
+"""One batch on its way: tried again under its sequence until the server takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowHandle
+from temporalio.common import RawValue
+
+from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
+from ..log import wire
+from ..temporal.rpc import explain, is_transient
+from .batcher import Outgoing
+from .host_check import HostCheck
+from .pacing import pace_of
+
+logger = logging.getLogger("workflow_streams")
+
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 5.0
+
+
+def signals_to(
+    handle: WorkflowHandle[Any, Any], *, patience: float
+) -> Callable[[Payload], Awaitable[None]]:
+    """Return what delivers a batch to a workflow: as the argument of a publish signal.
+
+    ``patience`` is the seconds that a batch has.
+    """
+    host = HostCheck(handle)
+
+    async def send(payload: Payload) -> None:
+        await host.before()
+        async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
+            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+
+    return send
+
+
+class Delivery:
+    """A batch that has left the buffer and has not been acknowledged.
+
+    Attributes:
+        batch: The batch.
+        delay: Seconds to wait before the next attempt.
+        unanswered: Whether an attempt may have got through without an answer.
+    """
+
+    def __init__(
+        self, batch: Outgoing, *, workflow_id: str, publisher_id: str, patience: float
+    ) -> None:
+        """Prepare.
+
+        Args:
+            batch: The batch.
+            workflow_id: Where it goes, for messages.
+            publisher_id: Whose it is.
+            patience: Seconds from the first attempt after which it is given up. They bound the
+                attempt that runs then, too, and so whatever the SDK retries within it.
+        """
+        self.batch = batch
+        self.delay = 0.0
+        self.unanswered = False
+        self._payload = wire.batch_payload(batch.entries, publisher_id, batch.sequence)
+        self._workflow_id = workflow_id
+        self._patience = patience
+        self._give_up_at: float | None = None
+        self._longest_delay = _FIRST_DELAY_SECONDS
+        self._reason: Exception | None = None
+
+    async def attempt(self, send: Callable[[Payload], Awaitable[None]]) -> bool:
+        """Send the batch once; return whether it was taken.
+
+        If it was not, another attempt is due after ``delay`` seconds.
+
+        Raises:
+            Undeliverable: It is given up.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._give_up_at is None:
+            self._give_up_at = now + self._patience
+        elif now >= self._give_up_at:
+            raise self._timed_out()
+        limit = asyncio.timeout_at(self._give_up_at)
+        try:
+            async with limit:
+                await send(self._payload)
+        except asyncio.CancelledError:
+            self.unanswered = True
+            raise
+        except Exception as err:
+            if limit.expired():
+                self.unanswered = True
+                raise self._timed_out() from err
+            self._failed(err)
+            return False
+        return True
+
+    def _failed(self, err: Exception) -> None:
+        # A codec that cannot reach its key service raises the built-in errors.
+        if isinstance(err, RunFullError):
+            pass  # it was not sent, and may be when the workflow has rolled over
+        elif is_transient(err) or isinstance(err, ConnectionError | TimeoutError):
+            self.unanswered = True
+        else:
+            raise Undeliverable(explain(err, self._workflow_id), timed_out=False) from err
+        first, self._reason = self._reason is None, explain(err, self._workflow_id)
+        self.delay = self._longest_delay * random.uniform(0.5, 1)
+        self._longest_delay = min(2 * self._longest_delay, _LONGEST_DELAY_SECONDS)
+        assert self._give_up_at is not None
+        if asyncio.get_running_loop().time() + self.delay >= self._give_up_at:
+            raise self._timed_out() from err
+        logger.log(
+            logging.WARNING if first else logging.INFO,
+            "Publishing to workflow %r is retried: %s",
+            self._workflow_id,
+            err,
+        )
+
+    def _timed_out(self) -> Undeliverable:
+        reason = self._reason or ServerUnavailableError(
+            f"The Temporal server has not answered within {self._patience:g} s"
+        )
+        return Undeliverable(reason, timed_out=True)
+
+
+class Undeliverable(Exception):
+    """A batch is given up; ``reason`` says why."""
+
+    def __init__(self, reason: Exception, *, timed_out: bool) -> None:
+        """Record the reason, and whether it is only that the time was over."""
+        super().__init__(str(reason))
+        self.reason = reason
+        self.kind = PublishTimeoutError if timed_out else PublishError
+
+
+class Cancelled(asyncio.CancelledError):
+    """The reason when sending was cancelled; never raised."""
+
+    def __init__(self, why: object = "publishing was cancelled") -> None:
+        """Record why."""
+        super().__init__(why)

@@ -1,0 +1,98 @@
+"""Tells of workflows whose task fails again and again, so that they take nothing in.
+
+The server goes on to take signals for them. So publishing works until the run is full, and without
+a word nobody would know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+
+from ..errors import WorkflowStreamError
+from ..read.runs.polled.polling import ended
+
+if TYPE_CHECKING:
+    from ..read.feeds.feed import Feed
+
+logger = logging.getLogger("workflow_streams")
+
+# Signals are held back while a task runs, for 10 s if its worker reports no end of it.
+_PATIENCE_SECONDS = 5.0
+
+
+def failing_attempt(described: WorkflowExecutionDescription) -> int:
+    """Return which attempt the run's workflow task is at; 0 if none has failed or timed out.
+
+    With new signals the server counts from 1 again, so that it is seldom far over 2.
+    """
+    if described.status != WorkflowExecutionStatus.RUNNING:
+        return 0
+    attempt = described.raw_description.pending_workflow_task.attempt
+    return attempt if attempt > 1 else 0
+
+
+def explain_failing(workflow_id: str, attempt: int) -> str:
+    """Return what is to be told of a failing task."""
+    return (
+        f"Workflow {workflow_id!r}: its workflow task has failed or timed out, and is at attempt "
+        f"{attempt}. Until it succeeds, the workflow does nothing, and its run only grows; its "
+        "worker's log says what is wrong"
+    )
+
+
+class _Watch:
+    """Looks at one stream's host for all who have waited for it for long.
+
+    Attributes:
+        waiting: How many do.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self.waiting = 0
+        self.task = asyncio.create_task(_watch(feed), name="watch the host")
+
+
+_watches: WeakKeyDictionary[Feed, _Watch] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
+    """Wait for a stream in the block; if that takes long and the task fails, the log says so.
+
+    Those who wait at the same time share the calls for it, and one line of the log.
+    """
+    joined: list[_Watch] = []
+
+    def join() -> None:
+        watch = _watches.get(feed)
+        if watch is None:
+            watch = _watches[feed] = _Watch(feed)
+        watch.waiting += 1
+        joined.append(watch)
+
+    timer = feed.loop.call_later(_PATIENCE_SECONDS, join)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for watch in joined:
+            watch.waiting -= 1
+            if not watch.waiting:
+                del _watches[feed]
+                await ended(watch.task)
+
+
+async def _watch(feed: Feed) -> None:
+    while True:
+        with suppress(WorkflowStreamError):
+            if attempt := failing_attempt(await feed.describe()):
+                logger.warning(explain_failing(feed.workflow_id, attempt))
+                return
+        await asyncio.sleep(_PATIENCE_SECONDS / 5)

@@ -1,0 +1,118 @@
+"""Finds out, before a publisher sends, whether a workflow hosts a stream at all.
+
+The server takes signals for any workflow that runs, and the SDK keeps those that no handler takes.
+So items for a workflow without a stream, such as a child of the one that has it, would be gone
+in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from datetime import timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.service import ServiceClient
+
+from ..errors import StreamNotFoundError
+from ..log import wire
+from ..temporal.rpc import may_not_look
+
+# Of each call. Where no answer comes, what is published goes out all the same.
+_TIMEOUT = timedelta(seconds=1)
+_FIRST_PAUSE_SECONDS = 1.0
+_MOST_LOOKS = 4
+_MOST_KNOWN = 10_000
+
+_Known = OrderedDict[tuple[str, str], None]
+_known: WeakKeyDictionary[ServiceClient, _Known] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+class HostCheck:
+    """One sender's look at the workflow that it sends to.
+
+    A stream of this package shows in the workflow's memo, so that one call tells; the contrib's
+    answers a query. What hosts a stream is remembered for all senders of the connection. A workflow
+    with a task that has still to run may be about to make its stream; then, and when no
+    answer comes, a few later batches look again.
+    """
+
+    def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Begin with nothing known."""
+        self._handle = handle
+        self._looks = 0
+        self._next = float("-inf")
+
+    async def before(self) -> None:
+        """Look, if there is still something to find out.
+
+        Raises:
+            StreamNotFoundError: The workflow is known to host no stream.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._looks >= _MOST_LOOKS or now < self._next:
+            return
+        if not _is_known(self._handle) and not await self._hosts():
+            self._next = now + _FIRST_PAUSE_SECONDS * 2**self._looks
+            self._looks += 1
+            return
+        self._looks = _MOST_LOOKS
+
+    async def _hosts(self) -> bool:
+        """Whether nothing is left to find out."""
+        handle = self._handle
+        try:
+            described = await handle.describe(rpc_timeout=_TIMEOUT)
+            if wire.MEMO_KEY not in described.raw_info.memo.fields:
+                if not _rests(described):
+                    return False
+                await handle.query(wire.OFFSET_QUERY, result_type=int, rpc_timeout=_TIMEOUT)
+        except WorkflowQueryFailedError as err:
+            # Another failure, such as that of the workflow's code, tells nothing of its handlers.
+            if wire.OFFSET_QUERY not in str(err):
+                return False
+            raise StreamNotFoundError(
+                handle.id,
+                "hosts no stream, so nobody would take the items. To publish to another workflow "
+                "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
+            ) from err
+        except Exception as err:
+            # Other faults the signal will meet, too.
+            return may_not_look(err)
+        _remember(handle)
+        return True
+
+
+def _rests(described: WorkflowExecutionDescription) -> bool:
+    """Whether the workflow runs, and has done what it had to do."""
+    pending = described.raw_description.HasField("pending_workflow_task")
+    return described.status == WorkflowExecutionStatus.RUNNING and not pending
+
+
+def _key(handle: WorkflowHandle[Any, Any]) -> tuple[ServiceClient, tuple[str, str]]:
+    client = handle._client  # pyright: ignore[reportPrivateUsage]
+    return client.service_client, (client.namespace, handle.id)
+
+
+def _is_known(handle: WorkflowHandle[Any, Any]) -> bool:
+    service, key = _key(handle)
+    with _lock:
+        return key in _known.get(service, ())
+
+
+def _remember(handle: WorkflowHandle[Any, Any]) -> None:
+    service, key = _key(handle)
+    with _lock:
+        known = _known.setdefault(service, OrderedDict())
+        known[key] = None
+        if len(known) > _MOST_KNOWN:
+            known.popitem(last=False)

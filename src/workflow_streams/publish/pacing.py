@@ -1,0 +1,220 @@
+"""Keeps publishers from filling a run's history faster than its workflow can roll over.
+
+A workflow task that continues as new fails if a signal has come meanwhile, and is tried again
+with it. Publishers that never pause could thus hold a workflow in its run until the server ends
+it, at 50 MiB of history (``limit.historySize.error``). So who sends much looks now and then how
+much there is, and lets the workflow catch up. What the senders of a process send is counted
+together, since each may send little. The limit on the number of signals needs no such
+care: over it the server refuses signals, and these are sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
+
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.service import RPCError, ServiceClient
+
+from ..errors import RunFullError
+from ..temporal.rpc import may_not_look
+from .failing_host import explain_failing, failing_attempt
+
+logger = logging.getLogger("workflow_streams")
+
+Handle: TypeAlias = WorkflowHandle[Any, Any]
+
+_MEBIBYTE = 1024 * 1024
+# The server sends a workflow task back when over 2 MiB come while it runs
+# (limit.maxBufferedEventsSizeInBytes), and its worker then has to read the whole run again.
+_LOOK_EVERY_BYTES = int(1.25 * _MEBIBYTE)
+# Senders of other processes fill the run, too. So the first batch after a pause looks, unless it
+# is so small that a run full of the like would have come to the server's 10,000 signals before.
+_LOOK_EVERY_SECONDS = 60.0
+_LEAST_BYTES = 5 * 1024
+_CATCH_UP_SECONDS = 2.0
+# Alone, it soon finds the workflow with nothing left to do; among many that send, never.
+_ALONE_SECONDS = 0.5
+# What may be sent before it is waited for again, if it has not caught up in that time.
+_UNWATCHED_BYTES = 8 * _MEBIBYTE
+# Others may send on until they look themselves.
+_FULL_BYTES = 40 * _MEBIBYTE
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.1
+# Workflows of a connection whose senders are counted.
+_MOST_PACES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A workflow's current run.
+
+    Attributes:
+        run_id: Which.
+        task: When its pending workflow task was scheduled, in nanoseconds; 0 if it has none.
+        attempt: How often that has been tried.
+    """
+
+    run_id: str
+    task: int
+    attempt: int
+
+
+_NO_RUN = _Run("", 0, 0)
+
+
+def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
+    """Refuse to send more to a run whose history holds ``size`` bytes.
+
+    Args:
+        workflow_id: The workflow.
+        size: What the run's history holds.
+        coming: What is on its way, or is to be sent of a batch that comes in parts.
+
+    Raises:
+        RunFullError: It is nearly full, or will be with that.
+    """
+    if size + coming >= _FULL_BYTES:
+        raise RunFullError(workflow_id, size, coming)
+
+
+class Pace:
+    """The care for one workflow, which all its senders on an event loop share: :func:`pace_of`."""
+
+    def __init__(self) -> None:
+        """Begin with nothing sent."""
+        self._unseen = 0
+        self._under_way = 0
+        self._unwatched = 0
+        self._looked_at = -math.inf
+        self._blind = False
+        # Each batch looks until there is room again.
+        self._full = False
+        # Run whose failing task the log has been told of.
+        self._told = ""
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def sending(self, handle: Handle, size: int, *, patience: float) -> AsyncIterator[None]:
+        """Wait until the run may be sent ``size`` bytes more; send them in the block.
+
+        Args:
+            handle: The workflow.
+            size: What is to be sent.
+            patience: Seconds that the sender has for it, this care included.
+
+        Raises:
+            RunFullError: It is nearly full, and does not roll over.
+        """
+        if not await self._has_turn(patience / 2):
+            # Others wait for the workflow, longer than this one can.
+            self._unseen += size
+            if not self._blind:
+                await self._look(handle)
+        else:
+            try:
+                await self._care(handle, size, min(_CATCH_UP_SECONDS, patience / 4))
+            finally:
+                self._turn.release()
+        self._under_way += size
+        try:
+            yield
+        finally:
+            self._under_way -= size
+
+    async def _has_turn(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._turn.acquire()
+        except TimeoutError:
+            return False
+
+    def seen(self) -> None:
+        """Note that a sender has just looked at the run by itself, and found room."""
+        self._looked_at = asyncio.get_running_loop().time()
+
+    async def _care(self, handle: Handle, size: int, seconds: float) -> None:
+        self._unseen += size
+        now = asyncio.get_running_loop().time()
+        is_much = self._unseen >= _LOOK_EVERY_BYTES
+        is_new = self._unseen >= _LEAST_BYTES and now - self._looked_at >= _LOOK_EVERY_SECONDS
+        if self._blind or not (is_much or is_new or self._full):
+            return
+        run = await self._look(handle)
+        if is_much and run.task and self._unseen > self._unwatched:
+            run, caught_up = await self._wait(handle, run, seconds)
+            self._unwatched = 0 if caught_up else _UNWATCHED_BYTES
+        self._looked_at = now
+        self._unwatched = max(0, self._unwatched - self._unseen)
+        self._unseen = 0
+
+    async def _wait(self, handle: Handle, first: _Run, seconds: float) -> tuple[_Run, bool]:
+        """Wait until the workflow has got further; return what runs then, and whether it has."""
+        loop = asyncio.get_running_loop()
+        run, pause, began = first, _FIRST_PAUSE_SECONDS, loop.time()
+        while run.run_id == first.run_id and run.task:
+            waited = loop.time() - began
+            if waited >= seconds:
+                return run, False  # no worker, or a slow one: while there is room, go on
+            if waited >= _ALONE_SECONDS and run.task != first.task and run.attempt == 1:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            run = await self._look(handle)
+        return run, True
+
+    async def _look(self, handle: Handle) -> _Run:
+        # Of what is on its way now, the answer may tell or not.
+        under_way = self._under_way
+        try:
+            answer = await handle.describe()
+        except RPCError as err:
+            # Other faults the next signal will meet, too.
+            self._blind = may_not_look(err)
+            return _NO_RUN
+        if answer.status != WorkflowExecutionStatus.RUNNING:
+            return _NO_RUN  # as the signal will tell
+        info = answer.raw_description.workflow_execution_info
+        task = answer.raw_description.pending_workflow_task
+        scheduled = task.scheduled_time.ToNanoseconds()
+        attempt = failing_attempt(answer)
+        if attempt and self._told != info.execution.run_id:
+            self._told = info.execution.run_id
+            logger.warning(explain_failing(handle.id, attempt))
+        self._full = True
+        check_room(handle.id, info.history_size_bytes, under_way)
+        self._full = False
+        return _Run(info.execution.run_id, scheduled, task.attempt)
+
+
+_Key = tuple[asyncio.AbstractEventLoop, str, str, str | None]
+_paces: WeakKeyDictionary[ServiceClient, OrderedDict[_Key, Pace]] = WeakKeyDictionary()
+_paces_lock = threading.Lock()
+
+
+def pace_of(handle: Handle) -> Pace:
+    """Return the care that all senders to a workflow share on a connection and event loop.
+
+    It outlives them, so that many that send little each count together. Of the workflows that
+    have not been sent anything for longest it is forgotten.
+    """
+    client = cast("Client", getattr(handle, "_client", None))
+    key = asyncio.get_running_loop(), client.namespace, handle.id, handle.run_id
+    with _paces_lock:
+        paces = _paces.setdefault(client.service_client, OrderedDict())
+        if key not in paces:
+            for old in [old for old in paces if old[0].is_closed()]:
+                del paces[old]
+            paces[key] = Pace()
+        paces.move_to_end(key)
+        while len(paces) > _MOST_PACES:
+            paces.popitem(last=False)
+        return paces[key]

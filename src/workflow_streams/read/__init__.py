@@ -1,0 +1,1 @@
+"""The way out: from the event history to what a subscriber iterates over."""

@@ -1,0 +1,1 @@
+"""Reads the event history of one run, whatever becomes of the connection."""

@@ -1,0 +1,70 @@
+"""Where a stream's head is right now."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import HostUnavailableError, StreamNotFoundError
+from .feeds.feed import Feed
+from .history.pages import newest_event_id
+from .runs.polled.polling import closed, ended, head_of, unless
+
+
+async def wait_for_tip(feed: Feed) -> int:
+    """Wait until ``feed`` has read all that stood in the history at the call; return its head.
+
+    What was published to a run before its first task gets its offsets with that.
+
+    Raises:
+        HostUnavailableError: A contrib hosts the stream, and no worker answers.
+    """
+    await feed.wait(lambda: feed.floor is not None)
+    while True:
+        run_id = await feed.current_run()
+        if run_id is None:
+            # The id is another chain's by now; of this one, everything stands already.
+            await feed.wait(lambda: False)
+            return feed.head
+        head = await _head_of_run(feed, run_id)
+        if head is not None:
+            return head
+
+
+async def _head_of_run(feed: Feed, run_id: str) -> int | None:
+    """Wait until ``feed`` is level with a run; return the head, None if it has left the run."""
+    newest = await newest_event_id(feed.client, feed.workflow_id, run_id)
+    await feed.wait_known(lambda: feed.polls(run_id) or feed.has_read(run_id, newest))
+    if not feed.polls(run_id) or feed.done:
+        return feed.head
+    return await _polled_head(feed, run_id)
+
+
+async def _polled_head(feed: Feed, run_id: str) -> int | None:
+    """Ask a host for its head; None if the feed leaves the run first, which may be at its end."""
+    handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=run_id)
+
+    def left() -> bool:
+        return feed.done or not feed.polls(run_id)
+
+    leaving = asyncio.create_task(feed.wait(left), name="follow to the end of the run")
+    try:
+        return await unless(lambda: head_of(handle, wait=False), over=leaving)
+    except (HostUnavailableError, StreamNotFoundError):
+        if not await closed(handle):
+            raise
+        # What a query does not tell any more, the feed does.
+        await leaving
+        return None
+    finally:
+        await ended(leaving)
+
+
+async def wait_whether_polled(feed: Feed) -> bool:
+    """Return whether the current run's stream has to be polled."""
+    await feed.wait(lambda: feed.floor is not None)
+    while feed.view.polled and not feed.done:
+        polled_run = feed.run_id
+        if await feed.current_run() in (None, polled_run):
+            return True
+        await feed.wait_other_run(polled_run)
+    return False

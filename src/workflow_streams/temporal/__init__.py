@@ -1,0 +1,1 @@
+"""What touches the Temporal SDK: connections, calls, codecs, the plugin."""
