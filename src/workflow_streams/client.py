@@ -235,7 +235,13 @@ class WorkflowStreamClient:
             TopicTypeError: The name is bound to another type (a RuntimeError).
             UsageError: ``type`` is ``Payload``.
         """
-        return TopicHandle(self, name, self._types.bind(name, type))
+        return TopicHandle(
+            name,
+            self._types.bind(name, type),
+            publish=self._publisher.publish,
+            send=self._send,
+            stream=self,
+        )
 
     async def flush(self) -> None:
         """Wait until the server has taken everything published so far.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from temporalio.api.common.v1 import Payload
 
@@ -12,10 +12,46 @@ from .arguments import topic_name
 from .events import Event, Last, WorkflowStreamItem
 from .topics import TypedTopic
 
-if TYPE_CHECKING:
-    from .client import WorkflowStreamClient
-
 T = TypeVar("T")
+
+
+class Publish(Protocol):
+    """Buffers a value."""
+
+    def __call__(self, topic: str, value: Any, *, force_flush: bool) -> object:
+        """Encode the value and buffer it."""
+        ...
+
+
+class Stream(Protocol):
+    """What a handle follows its topic by."""
+
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        from_offset: int | Last,
+        *,
+        result_type: Any,
+        poll_cooldown: timedelta,
+        from_position: str | None,
+        wait: timedelta | None,
+        max_outage: timedelta | None,
+    ) -> AsyncIterator[WorkflowStreamItem[Any]]:
+        """Iterate over the items of topics."""
+        ...
+
+    def follow(
+        self,
+        topics: Sequence[str],
+        from_offset: int | Last,
+        *,
+        result_type: Any,
+        from_position: str | None,
+        wait: timedelta | None,
+        max_outage: timedelta | None,
+    ) -> AsyncIterator[Event[Any]]:
+        """Iterate over the story of topics."""
+        ...
 
 
 class TopicHandle(TypedTopic[T]):
@@ -24,10 +60,20 @@ class TopicHandle(TypedTopic[T]):
     Made by :meth:`WorkflowStreamClient.topic`.
     """
 
-    def __init__(self, client: WorkflowStreamClient, name: str, type: type[T]) -> None:
-        """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
+    def __init__(
+        self,
+        name: str,
+        type: type[T],
+        *,
+        publish: Publish,
+        send: Callable[[str, Any], Awaitable[int]],
+        stream: Stream,
+    ) -> None:
+        """Bind topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
         super().__init__(name, type)
-        self._client = client
+        self._publish = publish
+        self._send = send
+        self._stream = stream
 
     def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
         """Encode ``value`` and buffer it for the next batch; does not wait.
@@ -47,7 +93,7 @@ class TopicHandle(TypedTopic[T]):
             PublishError: Earlier items were not delivered; this one was not taken.
             UsageError: Called outside the client's event loop.
         """
-        self._client._publisher.publish(self._name, value, force_flush=force_flush)  # pyright: ignore[reportPrivateUsage]
+        self._publish(self._name, value, force_flush=force_flush)
 
     async def send(self, value: T | Payload) -> int:
         """Publish ``value`` and wait until it stands in the history; return its offset.
@@ -60,7 +106,7 @@ class TopicHandle(TypedTopic[T]):
             ServerUnavailableError: The stream could not be found yet; nothing was published.
             WorkflowStreamError: As for :meth:`publish`.
         """
-        return await self._client._send(self._name, value)  # pyright: ignore[reportPrivateUsage]
+        return await self._send(self._name, value)
 
     def subscribe(
         self,
@@ -72,7 +118,7 @@ class TopicHandle(TypedTopic[T]):
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[T]]:
         """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
-        return self._client.subscribe(
+        return self._stream.subscribe(
             [self._name],
             from_offset,
             result_type=self._type,
@@ -91,7 +137,7 @@ class TopicHandle(TypedTopic[T]):
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
-        return self._client.follow(
+        return self._stream.follow(
             [self._name],
             from_offset,
             result_type=self._type,

@@ -16,6 +16,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.client import Client
 from temporalio.converter import DataConverter, PayloadCodec
 from temporalio.worker import Worker
+
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,

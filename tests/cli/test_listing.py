@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowFailureError
+
+from workflow_streams import WorkflowStreamClient
+from workflow_streams.cli.actions.ls import visibility_query
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,
@@ -16,9 +19,6 @@ from workflow_streams.hosted.host import (
     HostSetup,
     host_worker,
 )
-
-from workflow_streams import WorkflowStreamClient
-from workflow_streams.cli.actions.ls import visibility_query
 from workflow_streams.log import wire
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt, Producer
 

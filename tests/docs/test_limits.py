@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.layers.limits import LimitSettings
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
 
 from .markdown import ROOT
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
+
 from workflow_streams.hosted.host import WorkflowStreamHost
 
 from .first_hosts import Keeper

@@ -4,7 +4,7 @@ An ASGI application (:func:`create_app`) to be served by :func:`serve` or mounte
 """
 
 from .app import create_app
-from .layers.limits import LimitSettings
+from .layers.limit_settings import LimitSettings
 from .security import SecuritySettings
 from .server import serve
 from .settings import GatewaySettings

@@ -18,9 +18,9 @@ def leave_behind(worker: Worker, task: asyncio.Task[None]) -> None:
     parts = [worker, *vars(worker).values()]
     for left in {task, *(other for other in asyncio.all_tasks() if _is_of(other, parts))}:
         # The event loop cancels and awaits what is registered before it closes.
-        asyncio._unregister_task(left)
+        asyncio._unregister_task(left)  # noqa: SLF001 (no public name)
         # Nor is it to be told of when the interpreter goes.
-        left._log_destroy_pending = False  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+        left._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_of(task: asyncio.Task[Any], parts: list[object]) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from .layers.limits import LimitSettings
+from .layers.limit_settings import LimitSettings
 from .telemetry.logs import accept_unfinished_answers, mask_server_logs
 
 _TOO_LARGE = (

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..hosted.host import HOST_TASK_QUEUE
 from .environment import values_in
-from .layers.limits import LimitSettings
+from .layers.limit_settings import LimitSettings
 from .security.settings import SecuritySettings
 
 

@@ -15,6 +15,7 @@ from temporalio.worker import Worker
 from ..errors import ServerUnavailableError
 from ..hosted.host import host_worker
 from ..read.feeds.lookup import feeds_reading
+from ..temporal.backoff import Backoff
 from ..temporal.rpc import connect_failure, translate
 from .left_behind import leave_behind
 
@@ -70,7 +71,7 @@ class TemporalLink:
 
     async def run(self) -> None:
         """Connect and work until cancelled; the application owns the task that this runs in."""
-        delay = _FIRST_RETRY_SECONDS
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
                 if self._client is None and self._connect is not None:
@@ -82,8 +83,7 @@ class TemporalLink:
                 return
             except Exception as err:
                 logger.warning("Not connected to Temporal; trying again: %s", err)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            await backoff.pause()
 
     def leave_behind(self, task: asyncio.Task[None]) -> None:
         """Wait no more for the task that :meth:`run` runs in, which does not end."""

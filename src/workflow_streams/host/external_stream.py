@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, overload
 
@@ -17,8 +17,7 @@ from ..log import wire
 from ..log.publisher_ids import Attempt, WorkflowPublisher, short
 from ..log.wire import Entry
 from ..topics import TopicTypes, TypedTopic
-from .signalling import MAX_IN_FLIGHT_BYTES, Signalling, check_not_evicted
-from .stream import stream_here
+from .signalling import MAX_IN_FLIGHT_BYTES, Signalling, check_not_evicted, in_flight_here
 from .topic import encode, failure
 
 T = TypeVar("T")
@@ -129,8 +128,7 @@ class ExternalWorkflowStream:
         if self._open:
             raise UsageError("This ExternalWorkflowStream is entered already")
         self._open = True
-        if (own := stream_here()) is not None:
-            own._external_streams.append(self)  # pyright: ignore[reportPrivateUsage]
+        in_flight_here().streams.append(self)
         if self._announces:
             self._announces = False
             self._signals.announce()
@@ -154,7 +152,6 @@ class ExternalWorkflowStream:
                 already. Call :meth:`flush` before, or ``WorkflowStream.continue_as_new``.
         """
         continues = isinstance(exc, workflow.ContinueAsNewError)
-        own = stream_here()
         hosts = workflow.get_signal_handler(wire.PUBLISH_SIGNAL) is not None
         if continues and hosts and self.is_sending:
             # What came in while this waits would be lost to the next run.
@@ -184,9 +181,8 @@ class ExternalWorkflowStream:
             raise
         finally:
             self._open = False
-            if own is not None:
-                streams = own._external_streams  # pyright: ignore[reportPrivateUsage]
-                streams[:] = [stream for stream in streams if stream is not self]
+            streams = in_flight_here().streams
+            streams[:] = [stream for stream in streams if stream is not self]
 
     @overload
     def topic(self, name: str) -> ExternalTopicHandle[Any]: ...
@@ -206,7 +202,7 @@ class ExternalWorkflowStream:
             TopicTypeError: The name is bound to another type (a RuntimeError).
             UsageError: ``type`` is ``Payload``; ready payloads may be published on any topic.
         """
-        return ExternalTopicHandle(self, name, self._types.bind(name, type))
+        return ExternalTopicHandle(name, self._types.bind(name, type), self._publish)
 
     @property
     def is_sending(self) -> bool:
@@ -266,10 +262,12 @@ class ExternalWorkflowStream:
 class ExternalTopicHandle(TypedTopic[T]):
     """Publishes to one topic of another workflow's stream, from workflow code."""
 
-    def __init__(self, stream: ExternalWorkflowStream, name: str, type: type[T]) -> None:
-        """Bind stream, topic and type; use :meth:`ExternalWorkflowStream.topic` instead."""
+    def __init__(
+        self, name: str, type: type[T], publish: Callable[[Sequence[T | Payload], str], None]
+    ) -> None:
+        """Bind topic and type; use :meth:`ExternalWorkflowStream.topic` instead."""
         super().__init__(name, type)
-        self._stream = stream
+        self._publish = publish
 
     def publish(self, value: T | Payload) -> None:
         """Publish one value. It is on its way at once, or with the next signal.
@@ -282,14 +280,14 @@ class ExternalTopicHandle(TypedTopic[T]):
                 ``BufferFullError``, 8 MiB wait to be sent; or ``PublishError``: earlier items were
                 not delivered (see :meth:`ExternalWorkflowStream.flush`), and this one is not taken.
         """
-        self._stream._publish([value], self._name)  # pyright: ignore[reportPrivateUsage]
+        self._publish([value], self._name)
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
         """Publish several values, in one signal per 448 KiB.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
-        self._stream._publish(values, self._name)  # pyright: ignore[reportPrivateUsage]
+        self._publish(values, self._name)
 
 
 def _fail(error: Exception, *details: Any, cause: Exception | None = None) -> NoReturn:

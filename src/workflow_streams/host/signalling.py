@@ -20,7 +20,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -51,11 +51,29 @@ _RUN_HAD_ALL_SIGNALS = "SignalCountLimitExceeded"
 _IN_FLIGHT = "_workflow_streams_in_flight"
 
 
+class Sending(Protocol):
+    """A stream of another workflow, as long as this one publishes to it."""
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the server has not taken all items yet."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until it has."""
+        ...
+
+
 class InFlight:
-    """What all external streams of a workflow have in flight together: :func:`in_flight_here`."""
+    """What all external streams of a workflow have in flight together: :func:`in_flight_here`.
+
+    Attributes:
+        streams: Those whose block is entered.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing in flight."""
+        self.streams: list[Sending] = []
         self._bytes = 0
         self._waiting: deque[Signalling] = deque()
 
@@ -255,7 +273,7 @@ def run_in_steps(
                 asyncio.get_running_loop().call_soon(step)
             else:
                 # What a task does with a future that its coroutine waits for.
-                waited._asyncio_future_blocking = False
+                waited._asyncio_future_blocking = False  # noqa: SLF001
                 waited.add_done_callback(step)
 
     step()

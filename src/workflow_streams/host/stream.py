@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -34,10 +34,8 @@ from .own_writes import Operation, OwnWrites
 from .polled_log import PolledLog
 from .polls import PollServer
 from .run_sign import RunKind, RunSign
+from .signalling import in_flight_here
 from .topic import WorkflowTopicHandle
-
-if TYPE_CHECKING:
-    from .external_stream import ExternalWorkflowStream
 
 T = TypeVar("T")
 
@@ -143,7 +141,6 @@ class WorkflowStream:
                 "A WorkflowStream is already registered on this workflow; construct it once"
             )
 
-        self._external_streams: list[ExternalWorkflowStream] = []
         self._rules = _rules
         self._types = TopicTypes()
         self._signals = self._records = 0
@@ -262,7 +259,7 @@ class WorkflowStream:
             TopicTypeError: The name is bound to another type (a RuntimeError).
             UsageError: ``type`` is ``Payload``; ready payloads may be published on any topic.
         """
-        return WorkflowTopicHandle(self, name, self._types.bind(name, type))
+        return WorkflowTopicHandle(name, self._types.bind(name, type), self._publish)
 
     @property
     def head(self) -> int:
@@ -298,6 +295,11 @@ class WorkflowStream:
         """
         self._settle()
         return self._malformed_before + self._fold.malformed
+
+    @property
+    def signal_count(self) -> int:
+        """How many publish signals this run has taken, whatever became of them."""
+        return self._signals
 
     @property
     def rollover_due(self) -> bool:
@@ -421,8 +423,9 @@ class WorkflowStream:
         self.detach_pollers()
         await workflow.wait_condition(workflow.all_handlers_finished)
         # Once the state is taken, the run must end in the same task.
-        while any(stream.is_sending for stream in self._external_streams):
-            for stream in list(self._external_streams):
+        external = in_flight_here().streams
+        while any(stream.is_sending for stream in external):
+            for stream in list(external):
                 await stream.flush()
             await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(args=build_args(self.get_state(publisher_ttl=publisher_ttl)))
@@ -613,9 +616,3 @@ class WorkflowStream:
             workflow.logger.warning(
                 "keep_last is ignored until the next run: this one began under the contrib"
             )
-
-
-def stream_here() -> WorkflowStream | None:
-    """Return the stream that the current workflow hosts; None if it hosts none of this package."""
-    stream = getattr(workflow.get_signal_handler(wire.PUBLISH_SIGNAL), "__self__", None)
-    return stream if isinstance(stream, WorkflowStream) else None

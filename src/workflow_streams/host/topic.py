@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -15,19 +15,16 @@ from ..log import wire
 from ..log.wire import Entry
 from ..topics import TypedTopic
 
-if TYPE_CHECKING:
-    from .stream import WorkflowStream
-
 T = TypeVar("T")
 
 
 class WorkflowTopicHandle(TypedTopic[T]):
     """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
 
-    def __init__(self, stream: WorkflowStream, name: str, type: type[T]) -> None:
-        """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
+    def __init__(self, name: str, type: type[T], publish: Callable[[list[Entry]], None]) -> None:
+        """Bind topic and type; use :meth:`WorkflowStream.topic` instead."""
         super().__init__(name, type)
-        self._stream = stream
+        self._publish = publish
 
     def publish(self, value: T | Payload) -> None:
         """Publish one value; it is in the history when this workflow task completes.
@@ -42,14 +39,14 @@ class WorkflowTopicHandle(TypedTopic[T]):
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)
         """
-        self._stream._publish(_encoded(self._name, [value]))  # pyright: ignore[reportPrivateUsage]
+        self._publish(_encoded(self._name, [value]))
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
         """Publish several values at the cost of one history event per 448 KiB.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
-        self._stream._publish(_encoded(self._name, values))  # pyright: ignore[reportPrivateUsage]
+        self._publish(_encoded(self._name, values))
 
 
 def _encoded(topic: str, values: Sequence[object]) -> list[Entry]:

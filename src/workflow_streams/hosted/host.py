@@ -243,7 +243,7 @@ class WorkflowStreamHost:
 
     def _stirs(self) -> bool:
         # Evaluated after each batch of signals, so this is where writes are noticed.
-        signals = self.stream._signals  # pyright: ignore[reportPrivateUsage]
+        signals = self.stream.signal_count
         if signals != self._seen:
             self._seen = signals
             self._note_use()

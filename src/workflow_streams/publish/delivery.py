@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from temporalio.common import RawValue
 
 from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
 from ..log import wire
+from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
 from .batcher import Outgoing
 from .host_check import HostCheck
@@ -70,7 +70,7 @@ class Delivery:
         self._workflow_id = workflow_id
         self._patience = patience
         self._give_up_at: float | None = None
-        self._longest_delay = _FIRST_DELAY_SECONDS
+        self._backoff = Backoff(_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
         self._reason: Exception | None = None
 
     async def attempt(self, send: Callable[[Payload], Awaitable[None]]) -> bool:
@@ -110,8 +110,7 @@ class Delivery:
         else:
             raise Undeliverable(explain(err, self._workflow_id), timed_out=False) from err
         first, self._reason = self._reason is None, explain(err, self._workflow_id)
-        self.delay = self._longest_delay * random.uniform(0.5, 1)
-        self._longest_delay = min(2 * self._longest_delay, _LONGEST_DELAY_SECONDS)
+        self.delay = self._backoff.next()
         assert self._give_up_at is not None
         if asyncio.get_running_loop().time() + self.delay >= self._give_up_at:
             raise self._timed_out() from err

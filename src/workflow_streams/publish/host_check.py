@@ -24,6 +24,7 @@ from temporalio.service import ServiceClient
 
 from ..errors import StreamNotFoundError
 from ..log import wire
+from ..temporal.handles import client_of
 from ..temporal.rpc import may_not_look
 
 # Of each call. Where no answer comes, what is published goes out all the same.
@@ -99,7 +100,7 @@ def _rests(described: WorkflowExecutionDescription) -> bool:
 
 
 def _key(handle: WorkflowHandle[Any, Any]) -> tuple[ServiceClient, tuple[str, str]]:
-    client = handle._client  # pyright: ignore[reportPrivateUsage]
+    client = client_of(handle)
     return client.service_client, (client.namespace, handle.id)
 
 

@@ -25,6 +25,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, ServiceClient
 
 from ..errors import RunFullError
+from ..temporal.backoff import Backoff
 from ..temporal.rpc import may_not_look
 from .failing_host import explain_failing, failing_attempt
 
@@ -159,15 +160,15 @@ class Pace:
     async def _wait(self, handle: Handle, first: _Run, seconds: float) -> tuple[_Run, bool]:
         """Wait until the workflow has got further; return what runs then, and whether it has."""
         loop = asyncio.get_running_loop()
-        run, pause, began = first, _FIRST_PAUSE_SECONDS, loop.time()
+        run, began = first, loop.time()
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while run.run_id == first.run_id and run.task:
             waited = loop.time() - began
             if waited >= seconds:
                 return run, False  # no worker, or a slow one: while there is room, go on
             if waited >= _ALONE_SECONDS and run.task != first.task and run.attempt == 1:
                 break
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await backoff.pause()
             run = await self._look(handle)
         return run, True
 

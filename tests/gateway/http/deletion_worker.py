@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from temporalio import activity
 from temporalio.client import Client
-from workflow_streams.hosted.host import run_host_worker
 
 from workflow_streams import connect
 from workflow_streams.hosted import deletion as hosted_deletion
+from workflow_streams.hosted.host import run_host_worker
 
 from ...parents import end_with_the_tests
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import TOUCH_SIGNAL
 
 from workflow_streams import End, WorkflowStreamClient, WorkflowStreamItem
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
+from workflow_streams.hosted.host import TOUCH_SIGNAL
 
 from .serving import HOST_QUEUE
 from .test_deletion import RollingServer, path_of, serving

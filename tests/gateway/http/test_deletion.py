@@ -14,14 +14,14 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
-from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
-from workflow_streams.hosted.host import HostSetup, host_worker
 
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.sessions import Gateway
 from workflow_streams.gateway.writing.deleting import Deletion
 from workflow_streams.hosted import deletion as hosted_deletion
+from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
+from workflow_streams.hosted.host import HostSetup, host_worker
 from workflow_streams.testing.fixtures import _background_loop
 
 from ...parents import ROOT

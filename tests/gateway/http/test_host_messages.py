@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
+
 from workflow_streams.hosted.host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
@@ -15,7 +16,6 @@ from workflow_streams.hosted.host import (
     NOT_A_WORKFLOW_ID,
     TOUCH_SIGNAL,
 )
-
 from workflow_streams.log import wire
 
 from .serving import GatewayProcess

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import HOST_TASK_TIMEOUT
 
 from workflow_streams.embedded import EmbeddedServer
+from workflow_streams.hosted.host import HOST_TASK_TIMEOUT
 
 from .serving import GatewayProcess, running_gateway
 from .test_deletion import TEXT, RollingServer, rolled_over

@@ -14,13 +14,13 @@ import httpx
 import jwt
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import host_worker
 
 from workflow_streams.gateway.listing import prefixes_of, query_of
 from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.security import Grant
 from workflow_streams.gateway.security.claims import Rule
 from workflow_streams.gateway.security.patterns import Pattern
+from workflow_streams.hosted.host import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting

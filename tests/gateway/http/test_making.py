@@ -11,12 +11,12 @@ from contextlib import suppress
 import httpx
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import host_worker
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.errors import StreamNotFoundError
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.writing import appends, forks
+from workflow_streams.hosted.host import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
 from ...faults.network import Filter, Network

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import HostSetup, start_host
 
 from workflow_streams.embedded.ports import free_port
+from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.testing.fixtures import StreamServer
 
 from ...parents import ROOT

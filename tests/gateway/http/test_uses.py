@@ -8,10 +8,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 from temporalio.client import Client
-from workflow_streams.hosted.host import TOUCH_SIGNAL
 
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway.uses import pause_of
+from workflow_streams.hosted.host import TOUCH_SIGNAL
 from workflow_streams.testing.fixtures import StreamServer
 
 from .serving import GatewayProcess, metric, running_gateway

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
+
+from workflow_streams import WorkflowStreamClient
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
     SETUP_MEMO_KEY,
@@ -19,8 +21,6 @@ from workflow_streams.hosted.host import (
     HostSetup,
     WorkflowStreamHost,
 )
-
-from workflow_streams import WorkflowStreamClient
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting

@@ -17,7 +17,8 @@ from workflow_streams.gateway.layers.cors import CorsMiddleware
 from workflow_streams.gateway.layers.faults import FaultMiddleware
 from workflow_streams.gateway.layers.headers import SecurityHeaderMiddleware, as_page
 from workflow_streams.gateway.layers.incoming import BodyRoom
-from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware, LimitSettings
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
+from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware
 from workflow_streams.gateway.security import Authority, SecuritySettings
 from workflow_streams.gateway.telemetry.metrics import Metrics, metrics_endpoint
 

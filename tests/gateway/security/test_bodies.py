@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from workflow_streams.errors import UsageError
 from workflow_streams.gateway.json_text import MOST_NESTING
 from workflow_streams.gateway.layers import incoming
-from workflow_streams.gateway.layers.limits import LimitMiddleware, LimitSettings
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
+from workflow_streams.gateway.layers.limits import LimitMiddleware
 from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.writing import bodies
 from workflow_streams.gateway.writing.bodies import json_values

@@ -10,7 +10,7 @@ import pytest
 
 from workflow_streams.errors import UsageError
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.layers.limits import LimitSettings
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.security import Secret, SecuritySettings
 from workflow_streams.gateway.security.claims import ALL_ACTIONS, decide, parse_rules
 from workflow_streams.gateway.security.keys import MIN_RSA_BITS

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from workflow_streams.errors import UsageError
-from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitSettings, network_of
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
+from workflow_streams.gateway.layers.limits import ConnectionLimits, network_of
 from workflow_streams.gateway.refusals import OverloadedError, TooManyConnectionsError
 
 from .layered import Layered

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workflow_streams.gateway.layers.limits import LimitSettings
+from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.serving import server_options
 
 from .layered import Layered

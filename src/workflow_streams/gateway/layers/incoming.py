@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from starlette.types import Message, Receive
 
 from ..refusals import BodyTimeoutError, BodyTooLargeError, NoRoomForBodyError
-
-if TYPE_CHECKING:
-    from .limits import LimitSettings
+from .limit_settings import LimitSettings
 
 _DRAIN_SECONDS = 5.0
 # So much of each is beside the common limit: the server itself holds as much of a connection, and

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import math
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...errors import UsageError
-from ..environment import values_in
 from ..paths import is_literal
 from ..problems import NoStreamError
 from ..refusals import (
@@ -27,75 +22,10 @@ from ..refusals import (
 )
 from ..responses import Sending, refuse
 from .incoming import BodyRoom, IncomingBody, check_body_size
+from .limit_settings import LimitSettings
 
 # A gateway at its limit is not to be restarted for it, and shows what it is busy with.
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSettings:
-    """Limits of one gateway process.
-
-    Attributes:
-        max_url_bytes: Path and query together, as sent. Over it: 414.
-        max_header_bytes: Names and values of all header fields together. Over it: 431.
-        max_headers: Number of header fields. Over it: 431.
-        max_body_bytes: Body of a request. Over it: 413.
-        max_total_body_bytes: Bodies of all requests together, from their first bytes until the
-            requests are answered; the first 64 KiB of each do not count. Over it, a body that has
-            been arriving for more than 5 seconds gives way (408); if there is none: 503.
-        head_seconds: Time for a request's line and header fields to arrive, also the first on a
-            new connection. Over it, the connection is closed (see :mod:`..serving`).
-        body_idle_seconds: Longest pause between parts of a body. Over it: 408.
-        body_seconds: Time for all of a body to arrive. Over it: 408.
-        max_unread_bytes: Answers and events of more than 64 KiB that their clients are still
-            taking in, all together. Over it, the one whose client has been waited for longest
-            breaks off.
-        max_connections: Requests in progress, live ones included. Over it: 503.
-        max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
-            ones of one token's subject. Over it: 429. Behind a proxy, let the server take the
-            address from it (uvicorn's ``forwarded_allow_ips``).
-        max_requests_per_second: Requests of one address, and of one subject, in the long run.
-            Over it: 429. None for no limit.
-        max_request_burst: How many of them may come at once, after a silence.
-    """
-
-    max_url_bytes: int = 8 * 1024
-    max_header_bytes: int = 32 * 1024
-    max_headers: int = 100
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_total_body_bytes: int = 32 * 1024 * 1024
-    head_seconds: float = 10.0
-    body_idle_seconds: float = 30.0
-    body_seconds: float = 300.0
-    max_unread_bytes: int = 256 * 1024 * 1024
-    max_connections: int = 10_000
-    max_connections_per_client: int = 2_000
-    max_requests_per_second: float | None = None
-    max_request_burst: int = 100
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> LimitSettings:
-        """Read limits from variables: ``WORKFLOW_STREAMS_`` and a limit's name.
-
-        Raises:
-            UsageError: One of them is no number, or lets nothing through.
-        """
-        return cls(**values_in(environ, cls))
-
-    def __post_init__(self) -> None:
-        """Refuse limits that let nothing through.
-
-        Raises:
-            UsageError: One of them is not over zero, or has no end, or the largest body has no
-                room.
-        """
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name} must be over 0")
-        if self.max_total_body_bytes < self.max_body_bytes:
-            raise UsageError("max_total_body_bytes must be at least max_body_bytes")
 
 
 class ConnectionLimits:

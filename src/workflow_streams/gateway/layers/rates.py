@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..refusals import TooManyRequestsError
 from ..responses import refuse
-from .limits import LimitSettings, client_at, route_path
+from .limit_settings import LimitSettings
+from .limits import client_at, route_path
 
 MOST_CLIENTS = 10_000
 """Of so many clients it is known how often they have asked. Beyond, the one that has been silent

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from ...errors import StreamNotFoundError, WorkflowStreamError
 from ...read.moments import entries_size
+from ...temporal.backoff import Backoff
 from ..frames import ENVELOPES, KEEP_ALIVE
 from ..layers.limits import ConnectionLimits, client_at
 from ..layers.outgoing import Share
@@ -265,16 +266,19 @@ class _Follower:
         self._one: OneStream | None = None
         self._shape = ENVELOPES
         self._told_problem = ""
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+        self._least_pause = 0.0
 
     async def run(self, ready: asyncio.Queue[_Follower]) -> None:
         """Follow to the end; what goes wrong is told, and tried again after a pause."""
         try:
             while not await self._follow(ready):
-                await asyncio.sleep(self._pause)
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+                await self._pause()
         except Exception as err:  # a fault, to be raised where the connection is served
             await self._hand(ready, err)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(max(self._backoff.next(), self._least_pause))
 
     async def take(self) -> bytes:
         """Return the events that tell what is new; the next may come now.
@@ -335,13 +339,14 @@ class _Follower:
                 extra={"request_id": self._request_id},
             )
             await self._hand(ready, problem)
-        self._pause = max(self._pause, problem.retry_seconds)
+        self._least_pause = problem.retry_seconds
         return not problem.passes
 
     async def _follow_on(self, one: OneStream, ready: asyncio.Queue[_Follower]) -> bool:
         """Wait for something, and until it has been told; return whether it was the last."""
         part = await one.arrive()
-        self._pause, self._told_problem = _FIRST_PAUSE_SECONDS, ""
+        self._backoff.reset()
+        self._told_problem = ""
         with self._waiting.holding(part):
             await self._hand(ready)
         return part is not None and part.end is not None

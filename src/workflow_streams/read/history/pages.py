@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
@@ -17,6 +16,7 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverse
 from temporalio.client import Client, WorkflowHistoryEventFilterType
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
+from ...temporal.backoff import Backoff
 from ...temporal.rpc import explain, is_transient
 from . import outage
 from .renewal import Renewal
@@ -63,7 +63,7 @@ async def history_pages(
     page_size = _FIRST_PAGE_BATCHES
     full = False
     token: bytes | None = None
-    delay = _FIRST_RETRY_SECONDS
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
     while True:
         waits = await _waiting_reads_work(client)
         try:
@@ -96,10 +96,9 @@ async def history_pages(
                 raise explain(err, workflow_id) from err
             logger.info("Reading workflow %r is retried: %s", workflow_id, err)
             outage.failed(client, workflow_id, err)
-            await asyncio.sleep(delay * random.uniform(0.5, 1))
-            delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+            await backoff.pause()
             continue
-        delay = _FIRST_RETRY_SECONDS
+        backoff.reset()
         outage.answered(client, workflow_id)
         if events or not page:
             refusals = 0
@@ -205,7 +204,7 @@ async def newest_event_id(client: Client, workflow_id: str, run_id: str) -> int:
 
 async def until_answered(call: Callable[[], Awaitable[T]], client: Client, workflow_id: str) -> T:
     """Make a call again until the server answers; raise what waiting does not mend."""
-    delay = _FIRST_RETRY_SECONDS
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
     while True:
         try:
             answer = await call()
@@ -215,8 +214,7 @@ async def until_answered(call: Callable[[], Awaitable[T]], client: Client, workf
             if not is_transient(err):
                 raise explain(err, workflow_id) from err
             outage.failed(client, workflow_id, err)
-        await asyncio.sleep(delay * random.uniform(0.5, 1))
-        delay = min(2 * delay, _LONGEST_RETRY_SECONDS)
+        await backoff.pause()
 
 
 def is_close(event: HistoryEvent) -> bool:

@@ -23,6 +23,7 @@ from ....errors import HostUnavailableError, StreamNotFoundError
 from ....events import Gap, Last, Rewind
 from ....log import wire
 from ....log.wire import PollInput, PollResult
+from ....temporal.handles import client_of
 from ....temporal.rpc import explain, is_transient
 from ...history import outage
 from ...history.pages import close_event
@@ -31,7 +32,6 @@ from .polling import (
     RETRY_SECONDS,
     Handle,
     asked,
-    client_of,
     closed,
     decoding,
     ended,

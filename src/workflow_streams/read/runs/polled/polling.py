@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
 from temporalio.client import (
-    Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
@@ -22,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ....errors import CodecError, HostUnavailableError, StreamNotFoundError, WorkflowStreamError
 from ....log import wire
+from ....temporal.handles import client_of
 from ....temporal.rpc import explain, is_transient
 from ...history import outage
 from ...history.pages import until_answered
@@ -123,12 +123,6 @@ async def closed(handle: Handle) -> bool:
     """Whether the run has closed."""
     described = await until_answered(handle.describe, client_of(handle), handle.id)
     return described.status != WorkflowExecutionStatus.RUNNING
-
-
-def client_of(handle: Handle) -> Client:
-    """Return the client that a handle calls by."""
-    client: Client = handle._client  # pyright: ignore[reportPrivateUsage]
-    return client
 
 
 async def unless(
