@@ -21,6 +21,10 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 
 _BACKLOG = 2048
+# How long an idle connection is kept for the client's next request. Clients and proxies drop one
+# that has been idle for their own time, 5 s (httpx) to 60 s (load balancers) as a rule. If the
+# server were to close it first, a request that is just being sent would be lost.
+_IDLE_SECONDS = 75
 # What the system may hold of a connection beside what is on its way.
 _UNSENT_BYTES = 128 * 1024
 # Allocations and collections after which Python looks for garbage, and looks further.
@@ -58,6 +62,7 @@ def server_of(app: Starlette, **options: Any) -> GatewayServer:
     gateway = _gateway_in(app)
     config = {
         **server_options(gateway.settings.limits, gateway.settings.write_seconds),
+        "timeout_keep_alive": _IDLE_SECONDS,
         "timeout_graceful_shutdown": gateway.settings.shutdown_seconds,
         "lifespan": "on",
         **options,

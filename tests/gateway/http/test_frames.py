@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
@@ -21,6 +21,7 @@ from workflow_streams.gateway.frames import (
     gap_fields,
     media_type,
     opening,
+    passes,
     rewind_fields,
     shape_of,
 )
@@ -162,7 +163,17 @@ def test_an_event_stream_begins_with_when_to_come_back() -> None:
     assert opening(500) == b"retry: 500\n"
 
 
+def test_only_topics_that_are_asked_for_pass() -> None:
+    part = Slice(0, [("a", ""), ("b", "")], NOON)
+    assert passes(part, None)
+    assert passes(part, frozenset("b"))
+    assert not passes(part, frozenset("c"))
+    assert not passes(Slice(0, [], NOON), None)
+
+
 @pytest.mark.parametrize("stretch", [1, 2, 3, 4, 1000])
+@example(text="a\r\nb")
+@example(text=" a\r b")
 @given(text=st.text("a \r\n:", max_size=12))
 def test_lines_are_the_same_however_they_are_cut_for_encoding(stretch: int, text: str) -> None:
     with pytest.MonkeyPatch.context() as patched:

@@ -115,6 +115,12 @@ def test_items_come_in_an_object_that_names_their_stream() -> None:
     assert told("image/png", [b"\x00\xff"], 1) == [("base64", "AP8=")]
 
 
+def test_an_event_without_an_id_leaves_the_place_as_it_is() -> None:
+    places = asked("a", "b", places=("-1", "now"))
+    [event] = parse_events(places.told(b'event: control\ndata:{"problem":{}}\n\n', 1, ENVELOPES))
+    assert (event.id.split(",")[1:], event.json["problem"]) == (["-1", "now"], {})
+
+
 def test_control_events_keep_their_fields_and_the_last_tells_the_end() -> None:
     places = asked("a", "b")
     events = control_event({"gap": {"start": "0"}}, token_of(3)) + control_event(
