@@ -82,7 +82,7 @@ def test_no_setting_of_a_process_decides(settings: str) -> None:
     judge = (
         "import sys\n"
         "from tests.streams.test_same_verdict import ARGUMENTS\n"
-        "from workflow_streams import wire\n"
+        "from workflow_streams.log import wire\n"
         f"{settings}\n"
         "for data, batch in ARGUMENTS:\n"
         "    judged = wire.parse_batch(wire.json_payload(data)) is not None\n"
