@@ -133,7 +133,9 @@ def constants(folder: Path) -> list[str]:
 
 def settings() -> list[str]:
     """The names of the gateway's settings that are a limit."""
-    names = [f"limit_settings.LimitSettings.{field.name}" for field in dataclasses.fields(LimitSettings)]
+    names = [
+        f"limit_settings.LimitSettings.{field.name}" for field in dataclasses.fields(LimitSettings)
+    ]
     sizes = [f.name for f in dataclasses.fields(GatewaySettings) if f.name.endswith("_bytes")]
     found = [f"gateway.layers.{name}" for name in names]
     return [*found, *(f"gateway.settings.GatewaySettings.{name}" for name in sizes)]

@@ -1,4 +1,4 @@
-"""Waits for a workflow that has not been started yet, with one poll for all who wait for it."""
+"""Waits for a workflow that has not been started yet, with one poll for all its readers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def wait_for_workflow(
     """Return as soon as the workflow exists, closed or not; tell whether that had to be waited for.
 
     The server is asked at intervals that grow from 50 ms to 1 s, and a last time when the time is
-    over. All who wait for the same workflow on one event loop and connection share these calls.
+    over. All readers that wait for one workflow on an event loop and connection share these calls.
 
     Args:
         client: Temporal client.
@@ -55,14 +55,14 @@ async def wait_for_workflow(
 def pause_after(looks: int, workflows: int) -> float:
     """Return for how many seconds to rest after so many looks, with so many workflows to look for.
 
-    Somebody new who waits cuts it short, to 50 ms at least.
+    A new reader cuts it short, to 50 ms at least.
     """
     pause = FIRST_PAUSE_SECONDS * 2.0 ** min(looks - 1, 10)
     return max(min(pause, LONGEST_PAUSE_SECONDS), workflows / LOOKS_PER_SECOND)
 
 
 class _Arrival:
-    """Looks for one workflow, for all who wait for it.
+    """Looks for one workflow on behalf of all readers that wait for it.
 
     Attributes:
         waiting: How many do.

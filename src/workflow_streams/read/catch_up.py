@@ -1,4 +1,4 @@
-"""Reads the history apart from the feed: for who starts further back, or has fallen behind."""
+"""Reads the history beside the feed, for readers that start further back or have fallen behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def catch_up(
         feed: Feed to meet.
         cursor: Set to where the ring goes on.
         runs: Runs of the stream as it is now, in order.
-        run_id: Run to begin with; one that was started anew is not among ``runs``.
+        run_id: Run to begin with; one that a restart has replaced is not among ``runs``.
         after: Place in that run.
         position: Where to begin on a stream that has to be polled.
 

@@ -89,7 +89,7 @@ class Moment:
 
     @property
     def restarts(self) -> bool:
-        """Whether the workflow was started anew, so that offsets are used again from here on."""
+        """Whether the workflow was restarted, so that offsets are used again from here on."""
         return self.rewind is not None and self.rewind.reason != "attempt"
 
     @property

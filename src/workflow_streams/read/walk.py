@@ -1,4 +1,4 @@
-"""The way through a stream: where it starts, what comes next, what was missed."""
+"""One reader's way through a stream: where it starts, what comes next, what it missed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Start: TypeAlias = int | Last | Position
 
 
 class Walk:
-    """Goes through one stream from a start on, by the feed's ring or the history itself.
+    """Goes through one stream from a start on, through the feed's ring or the history itself.
 
     Attributes:
         feed: Feed that it uses; another one after that has stopped.
@@ -57,10 +57,11 @@ class Walk:
         self.astray = False
         self._resumed = start if isinstance(start, Position) else None
         self._from = start.offset if isinstance(start, Position) else start
-        # Who asked for no certain offset has lost nothing before the first item.
+        # A reader that asked for no particular offset has lost nothing before its first item.
         self._expects = isinstance(self._from, int) and self._from > 0
-        # Rewinds of retried activities: the offset in this run that the last ones stand at, with
-        # how many of them have been read, and how many a reader that resumes has been told before.
+        # Rewinds of retried activities do not move the head, so several may stand at one offset of
+        # a run. This is the offset of the last ones and how many of them have been read, and then
+        # how many this reader was told before it went away.
         self._rewinds = (-1, 0)
         self._known = 0 if self._resumed is None else self._resumed.rewinds
         self._forgiven = 0
@@ -76,7 +77,7 @@ class Walk:
     def base(self) -> int:
         """Offset below which items are gone for this reader.
 
-        Whoever is level with the feed when that reads a truncation has the items as well.
+        A reader that is level with the feed when the feed reads a truncation has had the items.
         """
         return self.feed.base if self.feed.base > self._forgiven else 0
 
@@ -87,9 +88,9 @@ class Walk:
         return not ahead and self._cursor.index >= self.feed.ring.stop
 
     async def steps(self) -> AsyncGenerator[Step]:
-        """Yield what comes, to the end; ``aclose()`` it to leave early.
+        """Yield steps until the stream ends; call ``aclose()`` to leave earlier.
 
-        When a step is cancelled or fails, which ends the generator, another one goes on there.
+        A step that is cancelled or fails ends this generator. The next one continues from there.
         """
         try:
             while True:
@@ -181,7 +182,7 @@ class Walk:
             place = run_id, BEFORE_ALL
         else:
             place = feed.ring.place_before_floor()
-        # Nothing is awaited any more: a cancelled start begins anew.
+        # Nothing is awaited from here on, so a start is either complete or begins from scratch.
         self.started.set()
         self.position, self._forgiven = start, base
         self._first_run_id, self._place = feed.first_run_id, place
@@ -209,7 +210,7 @@ class Walk:
         return await fate_of(feed, resumed)
 
     def _start_astray(self, feed: Feed, resumed: Position) -> None:
-        """Begin in a run that does not count any more, as one who had stayed would go on."""
+        """Begin in a run that no longer counts, where a reader that had stayed would be."""
         self.position, self.astray = resumed.offset, True
         self._first_run_id = feed.first_run_id
         self._go_on(feed, runs_of(feed), resumed.run_id, BEFORE_ALL)
@@ -251,8 +252,8 @@ class Walk:
             if run_id == self._place[0]:
                 raise
             if all(run.run_id != self._place[0] for run in runs):
-                # The workflow was started anew, and what of that run still counts is not to be
-                # had any more.
+                # The workflow has been restarted, and nothing tells any more how much of that run
+                # still counts.
                 runs, run_id, gap = await find_run(feed, 0)
                 self._place = run_id, BEFORE_ALL
                 self._rewind(Rewind((range(self.position),), "reset", 0))
@@ -300,7 +301,7 @@ class Walk:
     def _miss(self, end: int, reason: GapReason) -> None:
         """Move on to ``end``: what comes before it is lost."""
         if end > self.position:
-            # What a host did not serve was there for everybody, also for who took what there is.
+            # What a host did not serve was part of the stream, whatever offset was asked for.
             if self._expects or reason == "unserved":
                 self._steps.append(Gap(self.position, end, reason, self._position_at(end)))
             self.position = end
@@ -308,17 +309,17 @@ class Walk:
     def _rewind(self, rewind: Rewind) -> None:
         """Pass on a rewind, unless all that it concerns lies away from the position."""
         if rewind.reason == "attempt":
-            # Who is past it had it, or started behind it.
+            # A reader that is past it has had it, or has started after it.
             if rewind.next_offset >= self.position:
                 self._rewind_attempt(rewind)
             return
         rewind = replace(rewind, position=self._position_at(rewind.next_offset))
         self._forgiven = min(self._forgiven, self.feed.base)
         head = rewind.ranges[-1].stop if rewind.ranges else rewind.next_offset
-        # Who waits for an offset that the stream had not come to waits on.
+        # A reader that waits for an offset which the stream had not reached keeps waiting.
         if self.position <= head:
             self._steps.append(rewind)
-            # Never past what it has not had, so that a hole would show.
+            # Never ahead of what the reader has had, or items would be skipped unnoticed.
             self.position = min(self.position, rewind.next_offset)
             self._expects = True
 

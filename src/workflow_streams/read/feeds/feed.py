@@ -1,4 +1,4 @@
-"""Reads one stream for all of a process that follow it."""
+"""Reads one stream on behalf of all its readers in a process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Feed:
     Attributes:
         view: How far it has read.
         ring: The newest moments.
-        mailbox: Verdicts for those who wait for them.
+        mailbox: Verdicts that publishers in this process wait for.
         done: It reads no more: at the end, after an error, or since nobody used it.
         error: What stopped it, if something did.
     """
@@ -134,10 +134,10 @@ class Feed:
         return self.view.polled and self.run_id == run_id
 
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
-        """Return run and place at which a publisher's batch counts; None if it has not come by.
+        """Return the run and place up to which a batch has been read; None if it has not been.
 
-        A page of history may have been read up to there before :attr:`view` has come to it; see
-        :meth:`has_come_to`.
+        Reading may be a page ahead of :attr:`view`: :meth:`has_come_to` tells when the view has
+        come there, too.
         """
         return None if self._chain is None else self._chain.standing(publisher_id, sequence)
 
@@ -158,7 +158,7 @@ class Feed:
     async def confirm(self, since: float) -> bool:
         """Whether the workflow id still was this chain's at the time ``since``, or after it.
 
-        The base is that of then, too: a truncation may not have come by in the history yet.
+        The base is then up to date, too, even if a truncation has not been read yet.
         """
         same = await self._identity.confirm(since)
         self._raise_base(*self._identity.base)
@@ -175,7 +175,7 @@ class Feed:
             self._raise_base(view.run_id, base)
 
     def _raise_base(self, run_id: str, base: int) -> None:
-        # A run started anew may have another base at the same offsets.
+        # After a restart, another run may have another base at the same offsets.
         if run_id == self.view.run_id and base > self.view.base:
             self.view = self.view._replace(base=base)
 
@@ -184,7 +184,7 @@ class Feed:
     def retain(self, start: int | Last = 0) -> None:
         """Keep the feed running; pair with :meth:`release`.
 
-        A stream that has to be polled is read from the ``start`` of who comes first.
+        A stream that has to be polled is read from the ``start`` that the first caller gives.
         """
         self._users += 1
         self._room.set()
@@ -223,7 +223,7 @@ class Feed:
             self._shrink(self.ring.size)
 
     def forget(self) -> None:
-        """Have the next subscriber make another feed; who reads this one may go on."""
+        """Have the next subscriber make another feed; readers of this one may go on."""
         key = key_of(self.client, self.workflow_id, self.pinned_run_id)
         registry.remove(self.client, self.loop, key, self)
 
@@ -355,7 +355,7 @@ class Feed:
             self.view = self.view.entering(run_id)
 
     def _waits(self) -> bool:
-        """Whether to wait for the one and only subscriber, who is at the ring's end."""
+        """Whether to wait for the only subscriber, since it has not read the oldest moment yet."""
         if self._users != 1 or self.mailbox or len(self._cursors) != 1:
             return False
         [cursor] = self._cursors
@@ -376,7 +376,7 @@ class Feed:
                 self.loop.call_soon_threadsafe(self._shrink, size)
 
     def _shrink(self, size: int) -> None:
-        # A single subscriber that has not come by is still waited for: it will go its own way.
+        # Even moments that the only subscriber has not read: it will read the history instead.
         most = self.ring.size - size
         while len(self.ring) and self.ring.size > most:
             self.ring.drop()

@@ -66,7 +66,7 @@ class Identity:
         """Whether the workflow id still was this chain's at the time ``since``, or after it.
 
         :attr:`base` is that of then, too: the reading may not have come to a truncation yet.
-        Those who ask at once share the answer.
+        Concurrent callers share the answer.
         """
         async with self._confirming:
             if self._confirmed < since:

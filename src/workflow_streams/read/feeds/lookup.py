@@ -1,4 +1,4 @@
-"""Finds the feed of a stream, which all of a process share."""
+"""Finds the feed of a stream, which all its readers in a process share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .registry import key_of
 
 
 def feed_of(client: Client, workflow_id: str, run_id: str | None) -> Feed:
-    """Return this event loop's feed of the stream, made anew if there is none that runs.
+    """Return this event loop's feed of the stream; a new one if none is running.
 
     The caller retains it at once, or has :meth:`Feed.found` let it go: nothing else would.
     """

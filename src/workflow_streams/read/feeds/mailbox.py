@@ -1,4 +1,4 @@
-"""Verdicts on batches, kept for those who wait for them in this process."""
+"""Keeps verdicts on batches for the publishers in this process that wait for them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Mailbox:
     def watched(self, publisher_id: str, after: int) -> Iterator[Mapping[int, Verdict]]:
         """Keep the verdicts on a publisher's batches past sequence ``after`` while in the block.
 
-        Those who watch the same publisher share them. What none of them can ask for any more is
-        dropped.
+        Several watchers of one publisher share them. Verdicts that none of them can ask for any
+        more are dropped.
         """
         verdicts = self._by_publisher.setdefault(publisher_id, _Watched())
         watcher = object()
@@ -64,7 +64,7 @@ class Mailbox:
             self._by_tag.pop(tag, None)
 
     def deliver(self, judged: Judged, head: int) -> None:
-        """Hand a verdict to those who wait for it; ``head`` is the stream's after the batch."""
+        """Hand a verdict to whatever waits for it; ``head`` is the stream's after the batch."""
         watched = self._by_publisher.get(judged.publisher_id)
         if watched is not None:
             note_verdict(watched, judged.sequence, judged.verdict)

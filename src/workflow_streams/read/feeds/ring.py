@@ -45,7 +45,7 @@ class Ring:
         if moment.opened and self.floor is None:
             self.floor = moment.head - (len(moment.chunk.entries) if moment.chunk else 0)
         if moment.restarts:
-            # Offsets are used again: who joins here begins after what took the others back.
+            # Offsets are used again. Whatever joins here begins after the rewind.
             self._join_index, self.floor = self.stop, moment.head
 
     def drop(self) -> None:

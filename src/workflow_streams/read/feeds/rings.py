@@ -85,7 +85,7 @@ class Rings:
             self._sizes.pop(owner, None)
 
     def _make_room(self, user: ref[RingOwner]) -> list[tuple[RingOwner, int]]:
-        """Return who is to drop how much; it counts as dropped from now on."""
+        """Return which rings are to drop how much; it counts as dropped from now on."""
         asked: list[tuple[RingOwner, int]] = []
         most = RINGS_BYTES if self._max_bytes is None else self._max_bytes
         most = max(0, most - self.beside)

@@ -1,4 +1,4 @@
-"""Since when reading a workflow fails: told by the log if it lasts, and bounded for who asks."""
+"""How long reading a workflow has been failing: for the log, and for readers with a limit."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def bounded(client: Client, workflow_id: str, seconds: float | None) -> As
     """Bound the time that the block waits in an outage; without ``seconds``, it waits it out.
 
     Raises:
-        ServerUnavailableError: The outage has lasted for so long within the block.
+        ServerUnavailableError: Within the block, the outage has lasted that long.
     """
     if seconds is None:
         yield

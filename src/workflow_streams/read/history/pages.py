@@ -89,7 +89,8 @@ async def history_pages(
                 events = await _events_after(client, workflow_id, run_id, seen_id)
         except Exception as err:
             if token is not None and refusals < _MOST_REFUSALS and _refuses_token(err):
-                # One of before the server's restart: read anew, without what was seen.
+                # The token is from before the server's restart. Read from the beginning, and skip
+                # what has been seen.
                 token, refusals = None, refusals + 1
                 continue
             if not is_transient(err):

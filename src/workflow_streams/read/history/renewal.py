@@ -1,4 +1,4 @@
-"""How long a call may wait for new events before it is made anew.
+"""How long a call may wait for new events before it is renewed.
 
 The server ends a call that waits when nothing has come for 20 s. When the history's shard moves to
 another node, as each does when a cluster is updated, a call that waits at the node before hears
@@ -43,7 +43,7 @@ class Renewal:
         self._unlimited: asyncio.Timeout | None = None
 
     async def fetch(self, read: Read, *, waits: bool) -> WorkflowHistoryEventAsyncIterator | None:
-        """Fetch a page; return None if the call for it has to be made anew.
+        """Fetch a page; return None if the call has to be renewed.
 
         Args:
             read: Prepares the call.

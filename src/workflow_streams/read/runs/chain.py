@@ -46,7 +46,7 @@ class Chain:
             offset: Where to begin on a stream that has to be polled.
             behind: Whether that one is known to hold more than what is before ``offset``.
             or_before: Whether to begin with the run before if this one has not opened yet.
-            path: For some runs, which one to go on with: past those that were started anew.
+            path: For some runs, which one to go on with, past runs that restarts have replaced.
             renewal: Renews the calls by which it waits for events; one of its own by default.
         """
         self._client = client
@@ -58,10 +58,10 @@ class Chain:
         self.run: HistoryRun | PolledRun = self._entered(Entry(run_id, or_before=or_before))
 
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
-        """Return run and place up to which the reading covers a batch of a publisher.
+        """Return the run and place up to which a publisher's batch has been read.
 
-        None as long as it has not come by the batch, or one that a newer attempt sent; and in a
-        run that is polled, which does not tell.
+        None if neither the batch nor one of a newer attempt has been read yet, and in a polled run,
+        which does not tell.
         """
         run = self.run
         return run.standing(publisher_id, sequence) if isinstance(run, HistoryRun) else None

@@ -92,9 +92,9 @@ class HistoryRun:
         return self.takeover.left if self.fold is None else Left(self.fold)
 
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
-        """Return run and place up to which the reading covers a batch of a publisher.
+        """Return the run and place up to which a publisher's batch has been read.
 
-        None as long as it has not come by the batch, or one that a newer attempt sent.
+        None if neither the batch nor one of a newer attempt has been read yet.
         """
         fold = self.fold
         if fold is None:
@@ -228,7 +228,7 @@ class HistoryRun:
             return
         verdict = judged.verdict
         if not isinstance(verdict, Accepted):
-            # Nobody gets its items, so that they are not kept either.
+            # No reader gets its items, so they are not kept.
             self._put(fold, event, judged=replace(judged, entries=[]))
             return
         rewind = end = None
