@@ -364,7 +364,6 @@ async def test_a_host_that_has_had_its_updates_is_polled_by_query(unique: Any) -
             assert await polls(client, name) <= 10
 
 
-@pytest.mark.filterwarnings("ignore::temporalio.workflow.UnfinishedUpdateHandlersWarning")
 async def test_a_host_in_another_language_is_read_and_what_it_keeps_to_itself_is_told(
     client: Client, unique: Any
 ) -> None:

@@ -27,11 +27,6 @@ Handle = WorkflowHandle[Any, Any]
 # For that long the SDK repeats an Update under its id, to be told that its workflow is closing.
 SDK_RETRY_SECONDS = 13
 
-# A poll that is open when its workflow ends is usual here.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::temporalio.workflow.UnfinishedUpdateHandlersWarning"
-)
-
 
 @asynccontextmanager
 async def other_language(client: Client, name: str) -> AsyncIterator[Handle]:

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
@@ -20,11 +19,6 @@ Handle: TypeAlias = WorkflowHandle[Any, Any]
 Hosting: TypeAlias = Callable[[str], AbstractAsyncContextManager[Handle]]
 """Starts a workflow of that id; while in the block it is worked on. Its signals: `publish` some
 values on topic "own", `truncate` up to an offset, and `order` "roll", "finish" or "fail"."""
-
-# The SDK warns of a poll that is open when its workflow ends, as is usual with clients that poll.
-with_open_polls = pytest.mark.filterwarnings(
-    "ignore::temporalio.workflow.UnfinishedUpdateHandlersWarning"
-)
 
 
 def theirs(client: Client, queue: str) -> Hosting:

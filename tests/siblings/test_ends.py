@@ -11,11 +11,9 @@ from temporalio.client import Client, WorkflowFailureError
 
 from tests.reader.story import roll_over
 
-from .hosts import Handle, Hosting, done, with_open_polls
+from .hosts import Handle, Hosting, done
 from .processes import Sibling
 from .reading import following, items
-
-pytestmark = with_open_polls
 
 TRIES = 3
 OUTCOMES = ["completed", "failed", "canceled", "terminated"]

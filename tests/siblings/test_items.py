@@ -9,11 +9,9 @@ from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
 
-from .hosts import Hosting, with_open_polls
+from .hosts import Hosting
 from .processes import Sibling
 from .reading import following, items
-
-pytestmark = with_open_polls
 
 VALUES = [
     "", "text", "Grüße, 世界 \U0001f30d", 'quotes " and \\', "line\nbreak",

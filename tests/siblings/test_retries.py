@@ -15,11 +15,9 @@ from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.wire import PublishEntry, PublishInput
 
-from .hosts import Handle, Hosting, SpeakerHost, with_open_polls
+from .hosts import Handle, Hosting, SpeakerHost
 from .processes import Sibling
 from .reading import following, items
-
-pytestmark = with_open_polls
 
 
 async def send(handle: Handle, publisher_id: str, sequence: int, *values: str) -> None:

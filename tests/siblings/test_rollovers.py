@@ -12,11 +12,9 @@ from temporalio.client import Client
 from tests.reader.story import Follower, Line, roll_over
 from workflow_streams import WorkflowStreamClient
 
-from .hosts import Hosting, with_open_polls
+from .hosts import Hosting
 from .processes import Sibling
 from .reading import following, items
-
-pytestmark = with_open_polls
 
 ROLLS = 4
 BATCH = 3

@@ -10,11 +10,9 @@ from temporalio.client import Client
 
 from tests.reader.hosts import HostInput, hosting
 
-from .hosts import Hosting, done, with_open_polls
+from .hosts import Hosting, done
 from .processes import Sibling
 from .reading import following, items
-
-pytestmark = with_open_polls
 
 VALUES = [f"v{i}" for i in range(10)]
 
