@@ -39,13 +39,14 @@ class Results:
         return self.passed, self.failed, self.skipped
 
 
-def run_suite(gateway: GatewayProcess, report: Path) -> Results:
+def run_suite(gateway: GatewayProcess, report: Path, *options: str) -> Results:
     folder = install(CONFORMANCE)
     shutil.copy(SUITE, folder / SUITE.name)
     # By its own Node, since there may be none on the machine.
     command = [
         node(), "node_modules/vitest/vitest.mjs", "run", SUITE.name,
         f"--testTimeout={TEST_MILLISECONDS}", "--reporter=json", f"--outputFile={report}",
+        *options,
     ]  # fmt: skip
     done = subprocess.run(
         command,
@@ -71,7 +72,15 @@ def results(
     with running_gateway(
         stream_server.address, long_poll_seconds=2.0, security={"cors_origins": ["*"]}
     ) as gateway:
-        yield run_suite(gateway, tmp_path_factory.mktemp("conformance") / "report.json")
+        folder = tmp_path_factory.mktemp("conformance")
+        results = run_suite(gateway, folder / "report.json")
+        if late := results.only("TTL").failed:
+            # Of streams that live for a second or two, a busy machine may be too slow once.
+            again = run_suite(gateway, folder / "again.json", "--testNamePattern=^TTL")
+            for name in set(late) & set(again.passed):
+                results.failed.remove(name)
+                results.passed.append(name)
+        yield results
 
 
 def test_everything_outside_of_expiry_and_forks_passes(results: Results) -> None:
