@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from ..errors import UsageError
+from ..temporal import messages
 from ..temporal.connection import connect
 from .binary import find_binary
 from .errors import ServerStartError
@@ -139,7 +139,7 @@ class EmbeddedServer:
                 self._process = await self._launch(binary, port, ui_port)
             except ServerStartError as err:
                 # It takes ports of its own for its inner services, so any may be lost to others.
-                if attempt == _PORT_TRIES or "address already in use" not in err.output:
+                if attempt == _PORT_TRIES or not messages.port_taken(err.output):
                     raise
             else:
                 self._port, self._ui_port = port, ui_port
@@ -182,7 +182,8 @@ class EmbeddedServer:
             async with asyncio.timeout(self._start_timeout):
                 # Nothing tells but asking.
                 while not process.ended and not (  # noqa: ASYNC110
-                    _announced(process.output, port) and await self._serves(port)
+                    # Another's server may answer at the port meanwhile.
+                    messages.port_announced(process.output, port) and await self._serves(port)
                 ):
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
@@ -212,11 +213,6 @@ class EmbeddedServer:
         except (RPCError, RuntimeError):
             return False
         return True
-
-
-def _announced(output: str, port: int) -> bool:
-    """Whether a server says that it has the port; another's may answer there meanwhile."""
-    return re.search(rf"Server:\s+\S+:{port}\b", output) is not None
 
 
 @asynccontextmanager

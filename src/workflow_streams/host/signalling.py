@@ -45,8 +45,9 @@ _SIGNAL_OVERHEAD = 1024
 _MAX_RETRY_SECONDS = 600
 _FIRST_PAUSE_SECONDS = 1
 _LONGEST_PAUSE_SECONDS = 30
-# What the SDK makes of the cause in the event SignalExternalWorkflowExecutionFailed.
-_RUN_HAD_ALL_SIGNALS = "SignalCountLimitExceeded"
+# What the SDK makes of the cause in the event SignalExternalWorkflowExecutionFailed. It stands here
+# and not in temporal/messages.py, which the sandbox does not load; the tests of that cover it.
+_SIGNALS_USED_UP = "SignalCountLimitExceeded"
 
 _IN_FLIGHT = "_workflow_streams_in_flight"
 
@@ -237,11 +238,16 @@ class Signalling:
 
     def _pause_after(self, error: Exception) -> int:
         """Return after how many seconds the batch is to be tried again; 0 if it is not to be."""
-        if not isinstance(error, ApplicationError) or error.type != _RUN_HAD_ALL_SIGNALS:
+        if not signals_used_up(error):
             return 0
         # 1 s, 1, 2, 4 and so on: as long as all pauses before.
         pause = min(max(self._paused, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
         return min(pause, _MAX_RETRY_SECONDS - self._paused)
+
+
+def signals_used_up(error: Exception) -> bool:
+    """Whether a signal is refused because the other workflow's run has had its 10,000."""
+    return isinstance(error, ApplicationError) and error.type == _SIGNALS_USED_UP
 
 
 def check_not_evicted() -> None:

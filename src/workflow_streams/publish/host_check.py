@@ -24,6 +24,7 @@ from temporalio.service import ServiceClient
 
 from ..errors import StreamNotFoundError
 from ..log import wire
+from ..temporal import messages
 from ..temporal.handles import client_of
 from ..temporal.rpc import may_not_look
 
@@ -78,8 +79,7 @@ class HostCheck:
                     return False
                 await handle.query(wire.OFFSET_QUERY, result_type=int, rpc_timeout=_TIMEOUT)
         except WorkflowQueryFailedError as err:
-            # Another failure, such as that of the workflow's code, tells nothing of its handlers.
-            if wire.OFFSET_QUERY not in str(err):
+            if not messages.query_unknown(err, wire.OFFSET_QUERY):
                 return False
             raise StreamNotFoundError(
                 handle.id,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -17,6 +15,7 @@ from ..errors import (
     StreamNotFoundError,
     WorkflowStreamError,
 )
+from . import messages
 
 TRANSIENT = frozenset(
     {
@@ -48,27 +47,20 @@ FINAL = frozenset(
 )
 """Waiting does not mend these."""
 
-# The server's words for a run that has had its 10,000 signals; the next run takes more.
-_SIGNAL_LIMIT = "limit for signal events"
-# RESOURCE_EXHAUSTED also stands for a message over gRPC's limit, which stays too large.
-_TOO_LARGE = "larger than max"
-# Below that, the server has a limit of its own for what is written to a history.
-_OVER_LIMIT = "exceeds limit"
-
 
 def is_transient(error: Exception) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, RPCError):
         if error.status == RPCStatusCode.INVALID_ARGUMENT:
-            return _SIGNAL_LIMIT in error.message
-        return error.status in TRANSIENT and _TOO_LARGE not in error.message
+            return messages.signals_used_up(error)
+        return error.status in TRANSIENT and not messages.message_too_large(error)
     return isinstance(connect_failure(error), ServerUnavailableError)
 
 
 def is_too_large(error: BaseException) -> bool:
     """Whether the server refuses what is sent for its size; also where that is the cause."""
     if isinstance(error, RPCError):
-        return _TOO_LARGE in error.message or _OVER_LIMIT in error.message
+        return messages.message_too_large(error) or messages.payload_too_large(error)
     return error.__cause__ is not None and is_too_large(error.__cause__)
 
 
@@ -102,18 +94,16 @@ def connect_failure(
 
     A lazy client connects in its first call. The SDK has no class of its own for this.
     """
-    text = str(error)
-    if not isinstance(error, RuntimeError) or not text.startswith("Failed client connect"):
+    failed = messages.failed_connect(error)
+    if failed is None:
         return None
-    message = re.search(r'message: "([^"]+)"', text)
-    reason = message[1] if message else text
     at = f" at {address}" if address else ""
-    if "code: PermissionDenied" in text or "code: Unauthenticated" in text:
+    if failed.denied:
         return PermissionDeniedError(
-            f"The Temporal server{at} refuses these credentials: {reason}", address=address
+            f"The Temporal server{at} refuses these credentials: {failed.reason}", address=address
         )
     return ServerUnavailableError(
-        f"No Temporal server answers{at}: {reason}. Start one with "
+        f"No Temporal server answers{at}: {failed.reason}. Start one with "
         "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
         address=address,
     )
@@ -140,6 +130,6 @@ def _not_found(error: RPCError, workflow_id: str) -> WorkflowStreamError:
     details = error.grpc_status.details
     if any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details):
         return NamespaceNotFoundError(f"{error.message} (while using workflow {workflow_id!r})")
-    if "already completed" in error.message:
+    if messages.run_ended(error):
         return StreamClosedError(workflow_id, "has ended and takes no more items")
     return StreamNotFoundError(workflow_id, f"not found: {error.message}")

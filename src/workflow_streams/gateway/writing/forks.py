@@ -26,6 +26,7 @@ from ...log import wire
 from ...log.positions import chain_digest
 from ...log.wire import Entry
 from ...read.walk import Slice
+from ...temporal import messages
 from ...temporal.codec import memo_value
 from ..frames import media_type
 from ..problems import ConflictError, GoneError, InvalidRequestError, TooLargeError
@@ -43,9 +44,7 @@ MAX_INHERITED_BYTES = 256 * 1024 * 1024
 It is copied in one request, a signal and a verdict for each 1.25 MB.
 """
 
-# The server's words for an Update whose workflow task has failed, as one does that rolls over when
-# something more has come.
-_INTERRUPTED = "due to unexpected workflow task failure"
+# How often an Update is sent whose workflow task fails, such as one that rolls over.
 _TRIES = 5
 
 _TOO_LARGE = (
@@ -196,7 +195,7 @@ async def _update(gateway: Gateway, workflow_id: str, update: str, *arguments: s
         try:
             return await gateway.link.call(call, workflow_id)
         except RequestRejectedError as err:
-            if not tries_left or _INTERRUPTED not in str(err):
+            if not tries_left or not messages.task_failed(err.__cause__):
                 raise
     raise AssertionError  # the last try returns or raises
 

@@ -23,6 +23,7 @@ from ....errors import HostUnavailableError, StreamNotFoundError
 from ....events import Gap, Last, Rewind
 from ....log import wire
 from ....log.wire import PollInput, PollResult
+from ....temporal import messages
 from ....temporal.handles import client_of
 from ....temporal.rpc import explain, is_transient
 from ...history import outage
@@ -44,13 +45,6 @@ T = TypeVar("T")
 _Update = WorkflowUpdateHandle[PollResult]
 
 _COOLDOWN_SECONDS = 0.1
-
-# The server's answer for an Update that a worker has passed over; it may take the next one.
-_UNPROCESSED = "UnprocessedUpdate"
-
-# The server's words for a run that has had its 2,000 Updates. With the same status it refuses one
-# because a workflow task has failed; that one is to be made again.
-_UPDATES_USED_UP = "total number of distinct updates"
 
 
 class Poller:
@@ -202,7 +196,7 @@ class Poller:
                 kind = kind_of(err)
                 if kind == wire.STREAM_DRAINING:
                     pause = _COOLDOWN_SECONDS
-                elif kind != _UNPROCESSED:
+                elif not messages.update_passed_over(err):
                     refused = StreamNotFoundError(self._handle.id, f"hosts no stream: {err.cause}")
                     refused.__cause__ = err
             except WorkflowUpdateRPCTimeoutOrCancelledError:
@@ -223,7 +217,8 @@ class Poller:
     def _refusal(self, error: RPCError) -> Exception | None:
         """Return what to raise for a refused Update, unless it is to be made again."""
         if error.status == RPCStatusCode.FAILED_PRECONDITION:
-            if _UPDATES_USED_UP in error.message:
+            # An Update whose workflow task fails is refused with the same status; it is made again.
+            if messages.updates_used_up(error):
                 self._used_up = explain(error, self._handle.id)
             return None
         if error.status == RPCStatusCode.NOT_FOUND or is_transient(error):

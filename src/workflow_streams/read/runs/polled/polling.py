@@ -34,10 +34,6 @@ RETRY_SECONDS = 0.5
 _FIRST_QUERY_SECONDS = 0.2
 QUERY_SECONDS = 30.0
 
-# With this, the server refuses an Update or a query when a workflow task fails, as it does if a
-# signal comes while the workflow continues as new.
-_TASK_FAILED = "unexpected workflow task failure"
-
 # What the server answers to a query that no worker takes.
 _NO_ANSWER = frozenset(
     {
@@ -103,9 +99,8 @@ async def asked(
             if err.status == RPCStatusCode.UNAVAILABLE:
                 # The server is away, which says nothing about the worker.
                 give_up_at = clock() + QUERY_SECONDS
-            failed = err.status == RPCStatusCode.FAILED_PRECONDITION
             error, answer = err, err.message
-            refused = failed and _TASK_FAILED not in err.message
+            refused = err.status == RPCStatusCode.FAILED_PRECONDITION
             await asyncio.sleep(RETRY_SECONDS)
         if refused or clock() >= give_up_at:
             if not wait or await closed(handle):

@@ -1,0 +1,1 @@
+"""What the package makes of the Temporal server and SDK."""
