@@ -4,6 +4,9 @@ uvicorn waits for a request's head without a limit on time, and with httptools o
 that open connections and send nothing, or a byte a minute, hold them for ever. Its protocol
 classes are made to be replaced (``http=`` takes a class); these add the two limits. And they cut
 connections whose clients do not take in what is left to be written, also of answers that are over.
+
+uvicorn has no public interface for this, and does not document the members of these classes that
+are used here. So its version has an upper bound; see tests/gateway/http/test_uvicorn.py.
 """
 
 from __future__ import annotations
