@@ -38,7 +38,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The batch came before under the same sequence, or a later one; dropped whole.
+    """A batch with this sequence or a later one came before; this one is dropped whole.
 
     ``last`` is the publisher's last accepted sequence.
     """
@@ -76,7 +76,10 @@ class Regression:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The stream had been closed; the batch is dropped whole. ``by_this``: closed by itself."""
+    """The stream had been closed; the batch is dropped whole.
+
+    ``by_this`` tells whether an earlier copy of this very batch closed it.
+    """
 
     by_this: bool
 
@@ -200,7 +203,7 @@ class Fold:
         """Judge a signalled batch of ``count`` items.
 
         Args:
-            publisher_id: Who publishes; empty: nobody that is known, so nothing is deduplicated.
+            publisher_id: Identifies the publisher; if empty, nothing is deduplicated.
             sequence: The batch's number among the publisher's.
             count: How many items it holds.
             close: Whether it closes the stream, where the stream allows that.
@@ -287,9 +290,9 @@ class Fold:
         return source is not None and publisher.attempt < source.publisher.attempt
 
     def written_by(self, publisher_id: str) -> tuple[str, list[range]]:
-        """Return a publisher's source, and what its attempt wrote that is retained.
+        """Return a publisher's source, and what the stream retains of what its attempt wrote.
 
-        Nothing of a source that has a newer attempt; all empty for publishers without attempts.
+        Both are empty for publishers without attempts, and once a newer attempt has published.
         """
         publisher = parse_retried(publisher_id) if self._fences else None
         source = self._sources.get(publisher.source) if publisher is not None else None
@@ -299,7 +302,7 @@ class Fold:
 
     @property
     def written(self) -> dict[str, list[range]]:
-        """What the newest attempts wrote that is retained, by source."""
+        """What the stream retains of what the newest attempts wrote, by source."""
         known = ((name, above(source.written, self.base)) for name, source in self._sources.items())
         return {name: ranges for name, ranges in known if ranges}
 

@@ -1,4 +1,4 @@
-"""Takes publish signals in: the one way from a signal's argument to a verdict.
+"""Takes in publish signals: the only way from a signal's argument to a verdict.
 
 Workflow and readers both go through here, so that they judge alike. Pure.
 """
@@ -13,7 +13,7 @@ from . import wire
 from .fold import Fold, Torn, Verdict
 from .wire import Batch, Entry, Part
 
-# Half-sent batches that are held at a time; beyond it the oldest is given up.
+# Bytes that incomplete batches may hold together; beyond it the oldest is dropped.
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 
@@ -30,7 +30,7 @@ class Judged:
 
 
 class Intake:
-    """Puts batches together that came in parts, and has the fold judge each."""
+    """Joins batches that came in parts, and has the fold judge each batch."""
 
     def __init__(self, fold: Fold) -> None:
         """Judge by ``fold``. Parts never reach across runs, so each run has its own intake."""
@@ -40,12 +40,12 @@ class Intake:
 
     @property
     def waiting(self) -> bool:
-        """Whether parts of a batch are there whose last one has not come."""
+        """Whether a batch is incomplete: some of its parts have come, and its last one has not."""
         return bool(self._pending)
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes those parts are."""
+        """How many bytes those parts take."""
         return self._pending_bytes
 
     def take(self, payload: Payload | None) -> Judged | None:
@@ -76,7 +76,7 @@ class Intake:
         held = sum(map(len, texts))
         self._pending_bytes -= held
         if len(texts) != part.index:
-            # A first part begins anew; any other has lost those before it.
+            # A first part starts the batch again; any other has come without those before it.
             texts, held = [], 0
             if part.index:
                 return Judged(Torn(), [], tag=part.tag) if part.index == part.count - 1 else None

@@ -8,8 +8,9 @@ readers keep to resume at is a position, such as::
 
 The offset comes first, padded with zeros, so that the positions of one run sort as strings. After
 the underscore stands a tag: the run id (a UUID, 16 bytes) and a digest of the id of the chain's
-first run (4 bytes), in URL-safe base64. A ``~`` and a number follow where activities have been
-retried right there, and so many of the rewinds have been told. Only this module reads all that.
+first run (4 bytes), in URL-safe base64. Where activities have been retried at that very offset, a
+``~`` follows, and how many of their rewinds the reader has been given. Only this module reads the
+parts of a position.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ class Position:
 
     Attributes:
         offset: Offset of the next item.
-        run_id: Run that what comes before it was read in.
+        run_id: Run in which the items before it were read.
         chain: Digest of the first run of that run's chain; see :func:`chain_digest`.
-        rewinds: How many rewinds of retried activities that stand at this offset, in this run,
-            have been told.
+        rewinds: How many rewinds of retried activities at this offset, in this run, the reader has
+            been given.
     """
 
     offset: int
@@ -50,7 +51,7 @@ class Position:
 
 
 def chain_digest(first_run_id: str) -> bytes:
-    """Return what tells one workflow from another that has, or had, the same workflow id.
+    """Return a digest that tells apart workflows that have, or had, the same workflow id.
 
     Runs that a workflow goes through by continue-as-new, retry, cron or a reset share it.
     """
@@ -59,7 +60,7 @@ def chain_digest(first_run_id: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def tag_of(first_run_id: str, run_id: str) -> str:
-    """Return what is put after an offset to make a position; empty if a run is not known."""
+    """Return what follows the offset in a position; empty if a run is not known."""
     try:
         run = UUID(run_id).bytes
     except ValueError:
@@ -70,13 +71,13 @@ def tag_of(first_run_id: str, run_id: str) -> str:
 
 
 def position_at(offset: int, tag: str = "", rewinds: int = 0) -> str:
-    """Return the position at ``offset``; without a tag, it is no more than that number."""
+    """Return the position at ``offset``; without a tag, it holds the number only."""
     told = f"~{rewinds}" if tag and rewinds else ""
     return f"{offset:0{DIGITS}d}{tag}{told}"
 
 
 def parse_position(text: str) -> Position | int:
-    """Read a position; an int if it says an offset only. Leading zeros may be left out.
+    """Parse a position; return an int if it holds an offset only. Leading zeros may be left out.
 
     Raises:
         InvalidOffsetError: It is no position.

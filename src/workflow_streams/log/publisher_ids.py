@@ -47,7 +47,7 @@ class ActivityPublisher:
 
     @property
     def name(self) -> str:
-        """What readers are told of who was retried."""
+        """The id under which readers are told of a retry."""
         return self.activity_id
 
     def supersedes(self, earlier: Retried) -> bool:  # noqa: ARG002 (the same for workflows)
@@ -64,9 +64,9 @@ class ActivityPublisher:
 class WorkflowPublisher:
     """The facts in the publisher id of workflow code that publishes to another workflow's stream.
 
-    ``first_run_id`` is the first of the chain of runs, by which a retry or a cron schedule goes on
-    as well as continue-as-new. ``run`` and ``before`` are short forms of the run and of the one
-    that it goes on from; ``attempt.number`` is 1 unless the run is a retry.
+    ``first_run_id`` is the first run of the chain, which retries and cron schedules extend as well
+    as continue-as-new. ``run`` and ``before`` are short forms of the run and of the one that it
+    follows; ``attempt.number`` is 1 unless the run is a retry.
     """
 
     first_run_id: str
@@ -77,19 +77,20 @@ class WorkflowPublisher:
 
     @property
     def source(self) -> str:
-        """What all runs of the chain share. No activity has it, as these have a run id in front."""
+        """What all runs of the chain share. An activity's differs, as it begins with a run id."""
         return f"{_WORKFLOW_PREFIX}/{self.first_run_id}/{self.workflow_id}"
 
     @property
     def name(self) -> str:
-        """What readers are told of who was retried."""
+        """The id under which readers are told of a retry."""
         return self.workflow_id
 
     def supersedes(self, earlier: Retried) -> bool:
         """Whether this is a retry of the run ``earlier``, which has written before it.
 
-        Continue-as-new and a cron schedule leave standing what the run before wrote. A retry may
-        follow on others that have published nothing; those are taken to be retries, too.
+        After continue-as-new and in a cron schedule, what the run before wrote stands. Between a
+        retry and ``earlier`` there may be runs that published nothing; these are taken to be
+        retries, too.
         """
         if not isinstance(earlier, WorkflowPublisher) or self.attempt.number == 1:
             return False
@@ -109,7 +110,7 @@ Retried = ActivityPublisher | WorkflowPublisher
 
 
 def short(activity_id: str) -> str:
-    """Return an id in a length that fits into a publisher id: always the same one."""
+    """Shorten an id to what fits into a publisher id; the same id always has the same result."""
     if len(activity_id) <= _MAX_ACTIVITY_ID:
         return activity_id
     digest = hashlib.sha256(activity_id.encode(errors="surrogatepass")).hexdigest()[:32]

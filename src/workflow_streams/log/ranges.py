@@ -1,4 +1,4 @@
-"""Ranges of offsets in few numbers, as records and the state of a run carry them. Pure."""
+"""Packs ranges of offsets into few numbers, for records and the state of a run. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from itertools import accumulate
 
 
 def above(ranges: Iterable[range], base: int) -> list[range]:
-    """Return what of ascending ranges is not below ``base``."""
+    """Return those parts of ascending ranges that are not below ``base``."""
     return [range(max(part.start, base), part.stop) for part in ranges if part.stop > base]
 
 
 def packed(ranges: Iterable[range]) -> list[int]:
-    """Return ascending ranges as lengths in turn: of what is left out, of a range, and so on."""
+    """Return ascending ranges as lengths: of a gap, of a range, of the next gap, and so on."""
     numbers: list[int] = []
     end = 0
     for part in ranges:
@@ -22,7 +22,7 @@ def packed(ranges: Iterable[range]) -> list[int]:
 
 
 def unpacked(numbers: object) -> list[range] | None:
-    """Invert :func:`packed`; None for what is no result of it."""
+    """Invert :func:`packed`; None for anything that it does not return."""
     if not isinstance(numbers, list) or len(numbers) % 2:
         return None
     if not all(type(number) is int and number >= 0 for number in numbers):
@@ -36,13 +36,13 @@ def last_packed(ranges: Sequence[range], room: int) -> tuple[list[int], int]:
 
     Args:
         ranges: Ascending ranges.
-        room: Bytes that there are for them.
+        room: How many bytes they may take.
     """
     taken, first = 2, len(ranges)
     while first:
         part = ranges[first - 1]
         gap = part.start - (ranges[first - 2].stop if first > 1 else 0)
-        # With what stands before it left out, the first number is an offset.
+        # If the ranges before it are left out, the first number is an offset.
         size = taken + len(f"{len(part)},")
         if size + len(f"{part.start},") > room:
             break

@@ -44,21 +44,22 @@ MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
 MAX_BATCH_BYTES = 448 * 1024
 MAX_POLL_BYTES = 1_000_000
 
-# A slice of a batch in one signal. JSON escapes only its quotes, a few in a hundred characters.
+# Size of a batch's slice in one signal. JSON escapes only its quotes, a few in a hundred.
 PART_CHARACTERS = 1_250_000
-# Of a batch or record as JSON. Python takes some 900 levels, fewer the deeper its own stack is.
+# How deep the JSON of a batch or record may nest. Python parses some 900 levels, and fewer the
+# deeper its own stack already is.
 _MOST_NESTING = 32
 _ENTRY_BYTES = len('{"topic":,"data":""},')
-# Python takes 4,300 of an integer, or as many as it is set to, but never less than 640.
+# Digits of an integer. Python parses 4,300 unless set otherwise, and never fewer than 640.
 _MOST_DIGITS = 100
 
 MAX_PARTS = 64
 MAX_ID_CHARACTERS = 512
-"""Of a publisher id, and of an ordering key: a run hands these on to the next."""
+"""The longest publisher id or ordering key, since a run hands these on to the next."""
 
 MOST_TOPICS = 1024
 USUAL_TOPIC = 256
-"""Of so many topics it is remembered how they are written in JSON, of none with more characters."""
+"""How many topics are cached with the length of their JSON, and how many characters those have."""
 
 Entry = tuple[str, str]
 """Topic and base64 data of one item."""
@@ -162,9 +163,9 @@ class Batch:
 
     Attributes:
         entries: Topic and data of its items.
-        publisher_id: Who publishes; empty turns deduplication off.
+        publisher_id: Identifies the publisher; empty turns deduplication off.
         sequence: Number of the batch among the publisher's, from 1.
-        tag: By which the sender knows the batch again in the history; empty if it need not.
+        tag: Lets the sender recognize the batch in the history; empty if it need not.
         close: Whether the batch closes the stream, where the stream lets batches do that.
         order: Key that has to rise from batch to batch; None if the writer gives none.
     """
@@ -181,7 +182,7 @@ class Batch:
 class Part:
     """A slice of a batch that is too large for one signal.
 
-    ``text`` is part ``index`` of ``count`` of the batch's JSON text; ``tag`` says of which.
+    ``text`` is part ``index`` of ``count`` of the JSON text of the batch that ``tag`` names.
     """
 
     tag: str
@@ -192,7 +193,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a stream that is written over HTTP asks of its writers.
+    """What a stream that is written over HTTP requires of its writers.
 
     Attributes:
         content_type: Media type of everything in it.
@@ -253,7 +254,7 @@ def encode_payload(payload: Payload) -> str:
 
 
 def encode_serialised(payload: bytes) -> str:
-    """Return the wire form of one item's payload, which is serialised already."""
+    """Return the wire form of one item's payload, given as serialised bytes."""
     return binascii.b2a_base64(payload, newline=False).decode("ascii")
 
 
@@ -339,7 +340,7 @@ def parse_batch(payload: Payload) -> Batch | Part | None:
 
 
 def _is_kept(name: str) -> bool:
-    """Whether a state can hold a name; of half a surrogate pair, not all converters make JSON."""
+    """Whether a state can hold a name: some converters cannot write lone surrogates as JSON."""
     if len(name) > MAX_ID_CHARACTERS:
         return False
     try:
@@ -360,7 +361,7 @@ def _part(message: dict[str, Any]) -> Part | None:
 
 
 def _topic_bytes(topic: str) -> int:
-    # The table is to be bounded in bytes as well.
+    # Long topics are not cached, so that the cache is bounded in bytes as well.
     return _usual_topic_bytes(topic) if len(topic) <= USUAL_TOPIC else len(json.dumps(topic))
 
 
@@ -378,7 +379,7 @@ def entries_bytes(entries: Sequence[Entry]) -> int:
     """Return what :func:`entry_bytes` says of all of them; there may be a million."""
     if not entries:
         return 0
-    # A list in JSON has two characters for each item that it holds, beside the item's own.
+    # In JSON, a list takes two characters for each item beside the item's own.
     topics = len(json.dumps([topic for topic, _ in entries]))
     return topics + sum([len(data) for _, data in entries]) + (_ENTRY_BYTES - 2) * len(entries)
 
@@ -518,8 +519,8 @@ def _load(payload: Payload) -> Any:
     except (ValueError, RecursionError):
         return None
     if isinstance(value, dict) and "part" not in value and _are_pairs(value.get("items")):
-        # Nearly all of a batch. Either they are entries, with nothing in them, or the batch is
-        # malformed in any case.
+        # The items, which are nearly all of a batch, need no look: they are entries, in which
+        # nothing nests, or the batch is malformed in any case.
         return value if _is_shallow({**value, "items": None}) else None
     return value if _is_shallow(value) else None
 
@@ -532,7 +533,7 @@ def _are_pairs(items: Any) -> bool:
 
 
 def _text(data: bytes) -> str:
-    # Like json.loads, but for UTF-16 and UTF-32, which no converter writes.
+    # Like json.loads, except for UTF-16 and UTF-32, which no converter writes.
     return data.decode("utf-8", "surrogatepass")
 
 
@@ -550,7 +551,7 @@ _decoder = json.JSONDecoder(parse_int=_number, parse_constant=_no_number)
 
 
 def _is_shallow(value: Any) -> bool:
-    """Whether arrays and objects stand in each other no deeper than allowed."""
+    """Whether arrays and objects nest no deeper than allowed."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_MOST_NESTING):
         if not level:

@@ -1,4 +1,4 @@
-"""Where an activity under test publishes to instead of a workflow."""
+"""Takes what an activity under test publishes, in place of a workflow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", de
 
 
 class Capture:
-    """Takes batches in as a workflow would. Stands for the activity's client, too.
+    """Takes in batches as a workflow would. Also stands in for the activity's client.
 
     Attributes:
         data_converter: Converter that values are encoded with.
@@ -31,7 +31,7 @@ class Capture:
 
     @dataclass(frozen=True)
     class Handle:
-        """Stands for the workflow handle, of which only the id is used."""
+        """Stands in for the workflow handle, of which only the id is used."""
 
         id: str
         run_id: str | None = None
@@ -51,7 +51,7 @@ class Capture:
         return self._fold.head
 
     def get_workflow_handle(self, workflow_id: str) -> Handle:
-        """Return what stands for the handle of the workflow that runs the activity."""
+        """Return a stand-in for the handle of the workflow that runs the activity."""
         try:
             asyncio.get_running_loop()
         except RuntimeError as err:

@@ -28,9 +28,9 @@ _LONGEST_DELAY_SECONDS = 5.0
 def signals_to(
     handle: WorkflowHandle[Any, Any], *, patience: float
 ) -> Callable[[Payload], Awaitable[None]]:
-    """Return what delivers a batch to a workflow: as the argument of a publish signal.
+    """Return a function that delivers a batch to a workflow, as the argument of a publish signal.
 
-    ``patience`` is the seconds that a batch has.
+    ``patience`` is how many seconds a batch is tried for.
     """
     host = HostCheck(handle)
 

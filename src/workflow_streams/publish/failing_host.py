@@ -1,7 +1,7 @@
-"""Tells of workflows whose task fails again and again, so that they take nothing in.
+"""Reports workflows whose task fails again and again, so that they process nothing.
 
-The server goes on to take signals for them. So publishing works until the run is full, and without
-a word nobody would know.
+The server goes on taking signals for them. So publishing works until the run is full, and nobody
+would notice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def failing_attempt(described: WorkflowExecutionDescription) -> int:
 
 
 def explain_failing(workflow_id: str, attempt: int) -> str:
-    """Return what is to be told of a failing task."""
+    """Return the text that reports a failing task."""
     return (
         f"Workflow {workflow_id!r}: its workflow task has failed or timed out, and is at attempt "
         f"{attempt}. Until it succeeds, the workflow does nothing, and its run only grows; its "
@@ -48,10 +48,10 @@ def explain_failing(workflow_id: str, attempt: int) -> str:
 
 
 class _Watch:
-    """Looks at one stream's host for all who have waited for it for long.
+    """Watches one stream's host for all callers that have waited for it for long.
 
     Attributes:
-        waiting: How many do.
+        waiting: How many callers there are.
     """
 
     def __init__(self, feed: Feed) -> None:

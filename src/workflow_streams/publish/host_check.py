@@ -1,8 +1,8 @@
 """Finds out, before a publisher sends, whether a workflow hosts a stream at all.
 
 The server takes signals for any workflow that runs, and the SDK keeps those that no handler takes.
-So items for a workflow without a stream, such as a child of the one that has it, would be gone
-in silence.
+So items for a workflow without a stream, such as a child of the one that has it, would be lost
+silently.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..temporal import messages
 from ..temporal.handles import client_of
 from ..temporal.rpc import may_not_look
 
-# Of each call. Where no answer comes, what is published goes out all the same.
+# Timeout of each call. If no answer comes, the items are sent all the same.
 _TIMEOUT = timedelta(seconds=1)
 _FIRST_PAUSE_SECONDS = 1.0
 _MOST_LOOKS = 4
@@ -87,7 +87,7 @@ class HostCheck:
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
         except Exception as err:
-            # Other faults the signal will meet, too.
+            # The signal will meet any other fault, too.
             return may_not_look(err)
         _remember(handle)
         return True

@@ -2,10 +2,10 @@
 
 A workflow task that continues as new fails if a signal has come meanwhile, and is tried again
 with it. Publishers that never pause could thus hold a workflow in its run until the server ends
-it, at 50 MiB of history (``limit.historySize.error``). So who sends much looks now and then how
-much there is, and lets the workflow catch up. What the senders of a process send is counted
-together, since each may send little. The limit on the number of signals needs no such
-care: over it the server refuses signals, and these are sent again.
+it, at 50 MiB of history (``limit.historySize.error``). So senders look at the size of the run
+every so many bytes, and let the workflow catch up. All senders of a process count together, since
+each may send little. The limit on the number of signals needs no such care: over it the server
+refuses signals, and these are sent again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, ServiceClient
 
 from ..errors import RunFullError
 from ..temporal.backoff import Backoff
+from ..temporal.handles import client_of
 from ..temporal.rpc import may_not_look
 from .failing_host import explain_failing, failing_attempt
 
@@ -38,19 +39,19 @@ _MEBIBYTE = 1024 * 1024
 # (limit.maxBufferedEventsSizeInBytes), and its worker then has to read the whole run again.
 _LOOK_EVERY_BYTES = int(1.25 * _MEBIBYTE)
 # Senders of other processes fill the run, too. So the first batch after a pause looks, unless it
-# is so small that a run full of the like would have come to the server's 10,000 signals before.
+# is so small that a run of such batches would reach the server's 10,000 signals first.
 _LOOK_EVERY_SECONDS = 60.0
 _LEAST_BYTES = 5 * 1024
 _CATCH_UP_SECONDS = 2.0
-# Alone, it soon finds the workflow with nothing left to do; among many that send, never.
+# A lone sender soon finds the workflow with nothing left to do; one of many never does.
 _ALONE_SECONDS = 0.5
-# What may be sent before it is waited for again, if it has not caught up in that time.
+# What is sent before the next wait, after one in which the workflow has not caught up.
 _UNWATCHED_BYTES = 8 * _MEBIBYTE
-# Others may send on until they look themselves.
+# Leaves room for what other processes send before they look themselves.
 _FULL_BYTES = 40 * _MEBIBYTE
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.1
-# Workflows of a connection whose senders are counted.
+# Workflows of a connection whose senders are counted together.
 _MOST_PACES = 1_000
 
 
@@ -59,7 +60,7 @@ class _Run:
     """A workflow's current run.
 
     Attributes:
-        run_id: Which.
+        run_id: Its id.
         task: When its pending workflow task was scheduled, in nanoseconds; 0 if it has none.
         attempt: How often that has been tried.
     """
@@ -88,7 +89,7 @@ def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
 
 
 class Pace:
-    """The care for one workflow, which all its senders on an event loop share: :func:`pace_of`."""
+    """Paces all senders to one workflow on an event loop, which share it: :func:`pace_of`."""
 
     def __init__(self) -> None:
         """Begin with nothing sent."""
@@ -97,9 +98,9 @@ class Pace:
         self._unwatched = 0
         self._looked_at = -math.inf
         self._blind = False
-        # Each batch looks until there is room again.
+        # Whether the last look found no room; then each batch looks again.
         self._full = False
-        # Run whose failing task the log has been told of.
+        # Run whose failing task has been logged.
         self._told = ""
         self._turn = asyncio.Lock()
 
@@ -110,13 +111,13 @@ class Pace:
         Args:
             handle: The workflow.
             size: What is to be sent.
-            patience: Seconds that the sender has for it, this care included.
+            patience: Seconds that the sender has for it, this wait included.
 
         Raises:
             RunFullError: It is nearly full, and does not roll over.
         """
         if not await self._has_turn(patience / 2):
-            # Others wait for the workflow, longer than this one can.
+            # Others are waiting for the workflow already, and for longer than this one can.
             self._unseen += size
             if not self._blind:
                 await self._look(handle)
@@ -173,16 +174,16 @@ class Pace:
         return run, True
 
     async def _look(self, handle: Handle) -> _Run:
-        # Of what is on its way now, the answer may tell or not.
+        # The answer may or may not include what is on its way now.
         under_way = self._under_way
         try:
             answer = await handle.describe()
         except RPCError as err:
-            # Other faults the next signal will meet, too.
+            # The next signal will meet any other fault, too.
             self._blind = may_not_look(err)
             return _NO_RUN
         if answer.status != WorkflowExecutionStatus.RUNNING:
-            return _NO_RUN  # as the signal will tell
+            return _NO_RUN  # the signal will tell
         info = answer.raw_description.workflow_execution_info
         task = answer.raw_description.pending_workflow_task
         scheduled = task.scheduled_time.ToNanoseconds()
@@ -202,12 +203,12 @@ _paces_lock = threading.Lock()
 
 
 def pace_of(handle: Handle) -> Pace:
-    """Return the care that all senders to a workflow share on a connection and event loop.
+    """Return the pace that all senders to a workflow share on a connection and event loop.
 
-    It outlives them, so that many that send little each count together. Of the workflows that
-    have not been sent anything for longest it is forgotten.
+    It outlives the senders, so that many that send little each count together. The paces of the
+    workflows that have been idle for longest are dropped.
     """
-    client = cast("Client", getattr(handle, "_client", None))
+    client = client_of(handle)
     key = asyncio.get_running_loop(), client.namespace, handle.id, handle.run_id
     with _paces_lock:
         paces = _paces.setdefault(client.service_client, OrderedDict())

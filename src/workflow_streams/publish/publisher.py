@@ -163,7 +163,7 @@ class Publisher:
                 self._untold = None
             raise
         except asyncio.CancelledError:
-            # An error may have come just before the cancellation: somebody else is to be told.
+            # An error may have come just before the cancellation; it has to reach somebody else.
             late = taken.exception() if taken.done() and not taken.cancelled() else None
             if isinstance(late, PublishError) and late is not self._told:
                 self._keep(late)
@@ -288,7 +288,7 @@ class Publisher:
 
     def _pump_ended(self, pump: asyncio.Task[None]) -> None:
         _pumps.discard(pump)
-        # Cancelled before its first step, it could not do this itself.
+        # A pump that is cancelled before its first step could not do this itself.
         if pump.cancelled():
             self._give_up(Cancelled())
         if pump is self._pump:
@@ -348,10 +348,10 @@ class Publisher:
                 taken.set_result((batch.sequence, number - first))
 
     def _give_up(self, reason: BaseException, kind: type[PublishError] = PublishError) -> None:
-        """Drop what has not been taken, and see to it that somebody is told."""
+        """Drop what has not been taken, and make sure that somebody is told."""
         waiting = [taken for taken in self._waiters if not taken.done()]
         if not self.undelivered and not waiting:
-            # An announcement at most, which the first batch makes, too.
+            # At most an announcement is lost, and the first batch announces the retry as well.
             self._delivery = None
             return
         uncertain = 0

@@ -16,7 +16,7 @@ from typing import Protocol
 logger = logging.getLogger("workflow_streams")
 
 UNSENT_SECONDS = 5.0
-"""After this time with nobody to send an item, the log tells."""
+"""How long items may wait with nobody to send them before the log says so."""
 
 
 class Buffering(Protocol):
@@ -40,13 +40,13 @@ _watched: weakref.WeakSet[Buffering] = weakref.WeakSet()
 
 
 def remember(publisher: Buffering) -> None:
-    """Have it told at the end of the process what ``publisher`` has not sent."""
+    """Log at the end of the process what ``publisher`` has not sent."""
     _tell_at_exit()
     _publishers.add(publisher)
 
 
 def watch(publisher: Buffering) -> None:
-    """Have it told, once, if items are stranded for more than a moment."""
+    """Log, once, if items are stranded for more than a moment."""
     if not publisher.stranded or publisher in _watched:
         return
     try:
@@ -58,13 +58,13 @@ def watch(publisher: Buffering) -> None:
 
 
 def tell_lost(publisher: Buffering) -> None:
-    """Log what a publisher that is no more has not sent."""
+    """Log what a publisher that is gone has not sent."""
     if publisher.undelivered:
         logger.error("%s", never_sent(publisher))
 
 
 def never_sent(publisher: Buffering) -> str:
-    """Return what to tell of items that are lost."""
+    """Return the text that reports lost items."""
     return (
         f"{publisher.undelivered} item(s) for workflow {publisher.workflow_id!r} were "
         "published but never sent: use `async with` or await flush()"

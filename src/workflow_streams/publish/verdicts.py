@@ -1,4 +1,4 @@
-"""A publisher looks up in the history what became of its batches."""
+"""Looks up in the history what became of a publisher's batches."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, i
 
 
 async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Verdict | None:
-    """Look for a batch that has come after the end of the feed's chain.
+    """Look for a batch that came after the feed's chain of runs had ended.
 
-    The workflow has been started anew under its id meanwhile; the batch is in its history.
+    The workflow has been started again under the same id since; the batch is in that history.
     """
     anew = Feed(feed.client, feed.workflow_id, feed.pinned_run_id)
     with anew.mailbox.watched(publisher_id, sequence - 1) as verdicts:
@@ -58,10 +58,10 @@ async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Ve
 
 
 def seen_by(feed: Feed, publisher_id: str, acknowledged: int) -> Callable[[], bool]:
-    """Return what tells whether the feed's head counts a publisher's batch ``acknowledged``.
+    """Return a function that tells whether the feed's head includes the batch ``acknowledged``.
 
     A page of history is judged event by event, and may wait for the codec in between, before the
-    feed has any of it. So a batch that has been judged counts when the feed has come to its place.
+    feed has any of it. So a judged batch counts only once the feed has come to its place.
     """
     standing: tuple[str, Place] | None = None
 

@@ -1,4 +1,4 @@
-"""Publishes of an activity tell which attempt they come from, those of the contrib's client too.
+"""Marks an activity's publishes with their attempt, those of the contrib's client too.
 
 Agent frameworks publish from their model activities with the contrib's client, whose publisher
 ids are random: nothing in them says that a retry is one. An interceptor gives them the ids that
@@ -38,7 +38,7 @@ _MAX_SOURCES = 10_000
 
 
 def publisher_of(info: activity.Info) -> ActivityPublisher:
-    """Return as whom the attempt of an activity publishes that ``info`` is about."""
+    """Return the publisher that the activity attempt of ``info`` publishes as."""
     scheduled = int(info.current_attempt_scheduled_time.timestamp() * 1_000_000)
     attempt = Attempt(max(0, scheduled), info.attempt)
     run_id = info.workflow_run_id or info.activity_run_id or ""
@@ -70,7 +70,7 @@ class AttemptInterceptor(client.Interceptor, worker.Interceptor):
 class _Sources:
     """Activities that have published through this client, and may be retried in this process.
 
-    Bounded: the oldest is forgotten first, and with it only that its retry is to be announced.
+    Bounded: the oldest is dropped first. Its retry is then announced by its first batch only.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class _Publishes(client.OutboundInterceptor):
             return batch
         publisher = publisher_of(info)
         if info.workflow_id == workflow_id:
-            # At another workflow's stream, the first batch of a retry tells.
+            # To another workflow's stream, the first batch of a retry announces it.
             self._sources.add(publisher.source)
         publisher_id = publisher.publisher_id(nonce_of(batch.publisher_id))
         # A copy, since the contrib sends the same batch again after a failure.
@@ -154,10 +154,10 @@ async def _announce(info: activity.Info) -> None:
 
 
 def _is_anonymous(batch: Any) -> bool:
-    """Whether it is a batch as the contrib's client sends it, with an id that tells nothing.
+    """Whether it is a batch as the contrib's client sends it, with a random id.
 
-    Any dataclass of that shape is: which module of Temporal's has it may change. Batches in
-    other forms are made by hand, and may count on their id as it is.
+    Any dataclass of that shape counts, since Temporal may move the class to another module. Batches
+    in other forms are made by hand, and may depend on their id.
     """
     if isinstance(batch, type) or not dataclasses.is_dataclass(batch):
         return False

@@ -1,4 +1,4 @@
-"""The user's data converter on what a stream's workflow has in its history."""
+"""Applies the user's data converter to what a stream has in its workflow's history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes of a value what stands for it in a batch."""
+"""Turns a value into its entry in a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the SDK's handles know and have no public name for."""
+"""Reads what the SDK's handles hold under private names only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from temporalio.client import Client, WorkflowHandle
 
 
 def client_of(handle: WorkflowHandle[Any, Any]) -> Client:
-    """Return the client that a handle calls by."""
+    """Return the client that a handle makes its calls with."""
     client: Client = handle._client  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     return client

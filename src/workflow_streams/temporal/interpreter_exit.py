@@ -1,4 +1,4 @@
-"""Lets the SDK's threads come to rest before the interpreter goes.
+"""Lets the SDK's threads come to rest before the interpreter exits.
 
 The SDK hands a call's result over on a thread of its own, which needs the interpreter for a
 moment longer than the call lasts. If the interpreter is finalized in that moment, it aborts, or

@@ -1,4 +1,4 @@
-"""Temporal plugin: retries of agent frameworks are told, and the sandbox lets the package pass."""
+"""Temporal plugin: reports retries in agent frameworks, and lets the package pass the sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def has_plugin(plugins: Iterable[object]) -> bool:
 
 
 class WorkflowStreamsPlugin(SimplePlugin):
-    """Makes retries in agent frameworks visible, and spares the sandbox this package.
+    """Makes retries in agent frameworks visible, and spares the sandbox imports of this package.
 
     Give it to the client; its workers inherit it::
 

@@ -110,7 +110,7 @@ def connect_failure(
 
 
 def may_not_look(error: BaseException) -> bool:
-    """Whether one cannot look at workflows here; whoever may only send goes on without."""
+    """Whether this client may not look at workflows; one that may only send goes on without."""
     return isinstance(error, RPCError) and error.status in (
         RPCStatusCode.PERMISSION_DENIED,
         RPCStatusCode.UNIMPLEMENTED,

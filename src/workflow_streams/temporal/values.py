@@ -80,7 +80,7 @@ class Values:
 def serialised_json(data: bytes) -> bytes:
     """Return the serialised payload of plain JSON: what the message itself would write.
 
-    A message that is kept and filled anew keeps the memory of all that it has ever held.
+    It is made by hand, since a message that is reused keeps the memory of all that it has held.
     """
     head, size = bytearray(_JSON_HEAD), len(data)
     while size > 0x7F:
@@ -98,7 +98,7 @@ def json_in(raw: bytes) -> bytes | None:
     if not raw.startswith(_JSON_HEAD):
         return None
     size = shift = 0
-    # A longer length is none to protobuf, and would cost the square of its bytes to add up.
+    # Protobuf has no longer lengths, and adding one up would take the square of its bytes.
     for at in range(_JSON_START, min(len(raw), _JSON_START + _LENGTH_BYTES)):
         byte = raw[at]
         size |= (byte & 0x7F) << shift
@@ -115,7 +115,7 @@ def _is_default(converter: PayloadConverter) -> bool:
     if type(inner) is not DefaultPayloadConverter:
         return False
     plain = inner.converters.get(b"json/plain")
-    # The defaults can be exchanged for all of a process, with settings that show only here.
+    # Settings for all of a process can replace the defaults; they show only here.
     return (
         type(plain) is JSONPlainPayloadConverter
         and getattr(plain, "_encoder", None) is AdvancedJSONEncoder
