@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 
@@ -12,7 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from workflow_streams.host import polled_log
 from workflow_streams.host.hand_over import carried_bytes
-from workflow_streams.host.polled_log import ItemOverPollLimitError, PolledLog
+from workflow_streams.host.polled_log import (
+    ItemOverPollLimitError,
+    NoRoomError,
+    PolledLog,
+    answer_bytes,
+)
 from workflow_streams.log.wire import (
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
@@ -150,6 +156,26 @@ def test_a_page_holds_about_a_megabyte() -> None:
     page = log.page(PollInput(), 5)
     assert (len(page.items), page.next_offset, page.more_ready) == (3, 3, True)
     assert size(page.items) <= MAX_POLL_BYTES
+
+
+def test_a_page_holds_what_there_is_room_for_or_says_what_its_first_item_takes() -> None:
+    log = PolledLog([("t", "A" * 1000)] * 9, 0)
+    one = answer_bytes(log.page(PollInput(), 9, 1).items)
+    assert len(log.page(PollInput(), 9, 3 * one).items) == 3
+    assert len(log.page(PollInput(), 9, 3 * one - 1).items) == 2
+    # The first item may take more than the share, if there is room for it.
+    assert len(log.page(PollInput(), 9, one // 2, one).items) == 1
+    with pytest.raises(NoRoomError) as raised:
+        log.page(PollInput(), 9, one // 2, one - 1)
+    assert raised.value.size == one
+    assert log.page(PollInput(["other"], 0), 9, 1, 1).next_offset == 9
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.text("A", max_size=9)), max_size=9))
+def test_an_answer_takes_no_more_than_is_reckoned_with(items: list[tuple[str, str]]) -> None:
+    page = PolledLog(items, 10**11).page(PollInput(), 10**11 + len(items))
+    text = json.dumps([dataclasses.asdict(item) for item in page.items], separators=(",", ":"))
+    assert len(text) <= answer_bytes(page.items) + 2
 
 
 def test_what_nobody_asks_for_takes_little_memory() -> None:

@@ -20,7 +20,7 @@ from workflow_streams.host import stream as workflow_module
 COUNT = 20_000
 
 
-LARGE = 1_000_000
+LARGE = 700_000
 
 
 @workflow.defn

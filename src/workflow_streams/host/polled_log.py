@@ -28,10 +28,25 @@ from .hand_over import ITEM_BYTES
 _SEGMENT_BYTES = 32 * 1024
 # Of smaller data, base64 and what it stands for pack alike, and the one is had at once.
 _SMALL_DATA = 16
+# The offset beside an item in an answer: `"offset":`, a comma and the number.
+_OFFSET_OVERHEAD = 24
 
 
 class ItemOverPollLimitError(ValueError):
     """An item that no poll result can carry, as it came in parts."""
+
+
+class NoRoomError(Exception):
+    """The first item of an answer is larger than the room that there is for it now.
+
+    Attributes:
+        size: How many bytes it takes in an answer.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Say how much room it needs."""
+        super().__init__(f"The next item takes {size:,} bytes")
+        self.size = size
 
 
 class _Segment:
@@ -222,28 +237,39 @@ class PolledLog:
             held += segment.carried
         return self.entries_from(offset)
 
-    def page(self, poll: PollInput, head: int, sharers: int = 1) -> PollResult:
-        """Return what a poll gets: about 1 MB of items, at least one if there is one.
+    def page(
+        self, poll: PollInput, head: int, limit: int | None = None, room: int | None = None
+    ) -> PollResult:
+        """Return what a poll gets: at least one item if there is one.
 
-        If several polls are answered at a time, each gets less.
+        Args:
+            poll: What is asked for.
+            head: Where the next poll starts if all items fit.
+            limit: How many bytes the items take together, unless the first one alone takes more;
+                about 1 MB by default.
+            room: How many bytes the first item may take at most.
 
         Raises:
             ItemOverPollLimitError: The next item is larger than any answer may be.
+            NoRoomError: The next item is larger than ``room``.
         """
-        limit = MAX_POLL_BYTES // max(1, sharers // 2)
+        limit = MAX_POLL_BYTES if limit is None else limit
         topics = set(poll.topics)
         items: list[WireItem] = []
         size = 0
         for offset, (topic, data) in self._numbered(poll.from_offset):
             if topics and topic not in topics:
                 continue
-            size += entry_bytes(topic, data)
+            length = entry_bytes(topic, data)
+            size += length + _OFFSET_OVERHEAD
             if items and size > limit:
                 return PollResult(items, offset, more_ready=True)
-            if size > MAX_ITEM_BYTES:
+            if length > MAX_ITEM_BYTES:
                 raise ItemOverPollLimitError(
-                    f"Item {offset} takes {size:,} bytes, more than a poll can carry"
+                    f"Item {offset} takes {length:,} bytes, more than a poll can carry"
                 )
+            if room is not None and not items and size > room:
+                raise NoRoomError(size)
             items.append(WireItem(topic, data, offset))
         return PollResult(items, head)
 
@@ -259,6 +285,12 @@ class PolledLog:
             at = end
         skip = max(0, first - at)
         yield from enumerate(self._open[skip:], at + skip)
+
+
+def answer_bytes(items: Sequence[WireItem]) -> int:
+    """Return how many bytes items take in an answer."""
+    entries = [(item.topic, item.data) for item in items]
+    return entries_bytes(entries) + _OFFSET_OVERHEAD * len(items)
 
 
 def _carried(entries: Sequence[Entry]) -> int:

@@ -32,8 +32,8 @@ from ..log.wire import Entry
 MAX_IN_FLIGHT_BYTES = 960 * 1024
 """What all streams of a workflow may have in flight, and so the largest item.
 
-A task's commands go to the server in one message of 4 MiB, of which the workflow's own stream may
-take 3. The server ends a workflow whose task brings more.
+A task's commands go to the server in one message of 4 MiB, of which the workflow's own stream and
+answers to polls may take the rest. The server ends a workflow whose task brings more.
 """
 # Around the items of a signal: ids, names, and what the server's protocol adds. It also bounds how
 # many signals are in flight; at 2,000 the server would fail the workflow's task.

@@ -63,9 +63,10 @@ _PART_EVENTS = 500
 _PACKED_ITEMS = 50_000
 # For how many runs without a poll items are still handed on, for subscribers that are away.
 _UNPOLLED_RUNS = 2
-# The server takes 4 MiB in one message, and ends a workflow whose task brings more. What goes to
-# other workflows' streams is bounded by itself (see signalling.py).
-_TASK_BYTES = 3 * 1024 * 1024
+# The server takes 4 MiB in one message, and ends a workflow whose task brings more. Beside 64 KiB
+# for everything else, this is half of it, enough for the largest item. The other half is for
+# answers to polls (see workflow_polls.py) and for other workflows' streams (see signalling.py).
+_TASK_BYTES = 2016 * 1024
 # What a record adds to its items in that message.
 _RECORD_OVERHEAD = 256
 # How long a rollover is held up for subscribers that poll and are behind.
@@ -156,7 +157,12 @@ class WorkflowStream:
         self._native = self._sign.kind is not RunKind.CONTRIB
         state = prior_state or State()
         carried = self._restore(memo_room.fitting(state) if self._native else state, keep_last)
-        self._polls = PollServer(self._fold, self._log, functools.partial(self._settle, now=True))
+        self._polls = PollServer(
+            self._fold,
+            self._log,
+            functools.partial(self._settle, now=True),
+            native=self._native,
+        )
         self._open(carried)
 
         workflow.set_signal_handler(wire.PUBLISH_SIGNAL, self._on_publish)
@@ -528,7 +534,8 @@ class WorkflowStream:
             self._brought(_RECORD_OVERHEAD)
             if opening is not None:
                 memo_room.check_opening(payload.ByteSize())
-                self._brought(len(payload.data))
+                # It leaves so much less to polls, and only then less to what the task publishes.
+                self._brought(self._polls.take_room(len(payload.data)))
             workflow.upsert_memo({wire.MEMO_KEY: RawValue(payload)})
             large = len(payload.data) > _MEMO_BYTES
             if opening is not None:
@@ -546,6 +553,7 @@ class WorkflowStream:
         # Raw and untyped: with many signals in one activation, decoding every item would
         # run into the SDK's deadlock check of 2 s.
         payload = message.payload if message is not _NO_MESSAGE else None
+        self._polls.on_arrival()
         if self._first.over or self._opened_at != workflow.info().get_current_history_length():
             self._first.end()
             self._sign.list_later()

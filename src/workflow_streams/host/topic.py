@@ -34,7 +34,7 @@ class WorkflowTopicHandle(TypedTopic[T]):
 
         Raises:
             ApplicationError: Type ``EncodeError``, ``ItemTooLargeError``, ``TaskFullError``: the
-                workflow task has published 3 MiB already, and the server would end the workflow, or
+                workflow task has published 2016 KiB already, and the server would end the workflow, or
                 ``MemoFullError``: it does not fit beside the workflow's own memo.
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)

@@ -234,7 +234,12 @@ class Poller:
         if result is None:
             assert self._used_up is not None
             raise self._used_up.with_traceback(None)
-        return result if result.next_offset > self.offset else None
+        if result.next_offset > self.offset:
+            return result
+        # There are items, but the task that answered had no room for them. The id by which readers
+        # share a poll would bring the same answer again.
+        self._behind = self._behind or result.more_ready
+        return None
 
     async def _updated(self) -> PollResult:
         update, self._accepted = self._accepted, None
