@@ -7,8 +7,17 @@
     │   ├── EncodeError (ValueError)       a value that no payload converter takes
     │   ├── ItemTooLargeError (ValueError) a value over the server's payload limit
     │   └── DecodeError (ValueError)       a stored item that does not decode
+    ├── BatchTooLargeError (ValueError)    more than can be written at once
     ├── InvalidOffsetError (ValueError)    an offset that cannot exist
+    │   └── ForkOffsetError                a fork's offset lies past what its source holds
     ├── StreamNotFoundError                no such workflow, or it hosts no stream
+    │   └── StreamGoneError                a hosted stream that was deleted or has expired
+    ├── StreamExistsError                  there is another stream of the name
+    ├── StreamNotHostedError               its workflow is the user's, not one of this package
+    ├── StreamNotReadyError                its history is not there yet
+    │   └── StreamNotOpenedError           no worker has run its workflow yet
+    ├── ForkError                          a stream that cannot be forked, or not there
+    │   └── ForkTooLargeError              it would begin with too much
     ├── StreamClosedError                  the workflow has ended and takes no more items
     ├── StreamCorruptedError               a run does not go on where the run before ended
     │   └── CodecError                     the client's payload codec cannot read the stream
@@ -102,6 +111,36 @@ class InvalidOffsetError(WorkflowStreamError, ValueError):
         self.offset = offset
 
 
+class ForkOffsetError(InvalidOffsetError):
+    """A fork was to begin past what its source holds.
+
+    Attributes:
+        why: What is wrong with the offset, in a sentence.
+    """
+
+    why: str = ""
+
+    def __init__(self, offset: object, why: str) -> None:
+        """Record the offset, and what is wrong with it."""
+        super().__init__(offset, why)
+        self.why = why
+
+
+class BatchTooLargeError(WorkflowStreamError, ValueError):
+    """What was to be written is more than one batch can hold; write it in several.
+
+    Attributes:
+        why: What it is over, in a sentence.
+    """
+
+    why: str = ""
+
+    def __init__(self, why: str) -> None:
+        """Record what it is over."""
+        super().__init__(why)
+        self.why = why
+
+
 class _OfWorkflow(WorkflowStreamError):
     def __init__(self, workflow_id: str, message: str) -> None:
         super().__init__(f"Workflow {workflow_id!r}: {message}")
@@ -110,6 +149,82 @@ class _OfWorkflow(WorkflowStreamError):
 
 class StreamNotFoundError(_OfWorkflow):
     """There is no such workflow, or it does not host a stream."""
+
+
+class StreamGoneError(StreamNotFoundError):
+    """The stream was hosted by this package, and has been deleted or has expired.
+
+    Its name is free, unless it has forks.
+
+    Attributes:
+        has_forks: Whether it was deleted and is kept, unreadable, for its forks.
+    """
+
+    has_forks: bool = False
+
+    def __init__(self, workflow_id: str, *, has_forks: bool = False) -> None:
+        """Record the stream, and whether it has forks."""
+        why = "has been deleted; only forks of it are left" if has_forks else "is gone"
+        super().__init__(workflow_id, f"the stream {why}")
+        self.has_forks = has_forks
+
+
+class _WithReason(_OfWorkflow):
+    why: str = ""
+
+    def __init__(self, workflow_id: str, why: str) -> None:
+        """Record the stream, and what is the matter in a sentence without its name."""
+        super().__init__(workflow_id, why)
+        self.why = why
+
+
+class StreamExistsError(_WithReason):
+    """There is a stream of this name that was made in another way.
+
+    Attributes:
+        why: What is the matter, in a sentence.
+        differs: What of it is not as it was asked for, by the names of the parameters of
+            ``create_stream``: ``content_type``, ``ttl``, ``expires_at``, ``forked_from``,
+            ``fork_offset``, ``closed``. Empty if it is a workflow's own stream, or deleted.
+    """
+
+    differs: tuple[str, ...] = ()
+
+    def __init__(self, workflow_id: str, why: str, differs: tuple[str, ...] = ()) -> None:
+        """Record what differs."""
+        super().__init__(workflow_id, why)
+        self.differs = differs
+
+
+class StreamNotHostedError(_OfWorkflow):
+    """The stream is that of a workflow of the user's, and begins and ends with it.
+
+    Only streams that ``create_stream`` or a PUT has made are closed, deleted and forked.
+    """
+
+    def __init__(self, workflow_id: str) -> None:
+        """Record the stream."""
+        super().__init__(workflow_id, "its stream was not made by create_stream or by PUT")
+
+
+class StreamNotReadyError(_OfWorkflow):
+    """The stream's history is not there yet; it is a little later."""
+
+
+class StreamNotOpenedError(StreamNotReadyError):
+    """The workflow runs, and no worker has opened its stream yet."""
+
+
+class ForkError(_WithReason):
+    """A stream cannot be forked, or not at this offset.
+
+    Attributes:
+        why: Why not, in a sentence.
+    """
+
+
+class ForkTooLargeError(ForkError):
+    """A fork would begin with more than can be copied; fork at a lower offset."""
 
 
 class StreamClosedError(_OfWorkflow):

@@ -17,11 +17,10 @@ from typing import Any
 
 from ..events import Gap, Rewind
 from ..log import wire
+from ..log.media_types import JSON_TYPE, media_type
 from ..read.walk import Slice
 from .item_values import JsonValues, content
 from .offsets import END_MARK, token_of
-
-JSON_TYPE = "application/json"
 
 Topics = Collection[str] | None
 """A topic filter; None for all."""
@@ -103,11 +102,6 @@ def shape_of(content_type: str) -> Shape:
     if _HEADER_VALUE.fullmatch(content_type) is None:
         content_type = _ANY_TYPE
     return Shape(content_type, json=media_type(content_type) == JSON_TYPE, envelopes=False)
-
-
-def media_type(content_type: str) -> str:
-    """Return type and subtype in lower case, without parameters."""
-    return content_type.partition(";")[0].strip().lower()
 
 
 def data_event(lines: bytes, token: str) -> bytes:

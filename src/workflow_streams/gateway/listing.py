@@ -13,6 +13,7 @@ from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from ..errors import CodecError, StreamNotFoundError
 from ..hosted.host import SETUP_MEMO_KEY, HostSetup
+from ..hosted.streams import is_gone
 from ..log import wire
 from ..temporal.codec import memo_value
 from .paths import path_of
@@ -21,7 +22,6 @@ from .requests import parse_integer, single
 from .security import Authority, Grant, authorize
 from .security.patterns import MAX_ID_BYTES
 from .sessions import Gateway, gateway_of
-from .streams import is_gone
 
 _MOST = 1000
 _USUAL = 100

@@ -185,10 +185,12 @@ class NotOpenedError(UnavailableError):
 
 def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
     """Return the answer to a request that failed with one of this package's errors."""
+    if isinstance(error, RefusedError):
+        return error
+    if (refusal := _refusal_of_life(error)) is not None:
+        return refusal
     cause = f"{type(error).__name__}: {error}"
     match error:
-        case RefusedError():
-            return error
         case errors.StreamNotFoundError():
             return NoStreamError(cause_for_log=cause)
         case errors.InvalidOffsetError() | errors.EncodeError():
@@ -225,6 +227,34 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             return UnavailableError("Temporal does not answer now.", cause_for_log=cause)
         case _:
             return InternalError(cause_for_log=cause)
+
+
+def _refusal_of_life(error: errors.WorkflowStreamError) -> RefusedError | None:
+    """Return the answer if the error is about the life of a stream: made, opened, forked, gone.
+
+    Such an error says by itself what is the matter, in words fit for anybody.
+    """
+    match error:
+        case errors.StreamGoneError(has_forks=True):
+            return GoneError("The stream has been deleted; only forks of it are left.")
+        case errors.StreamGoneError():
+            return NoStreamError()
+        case errors.StreamExistsError():
+            return ConflictError(error.why)
+        case errors.StreamNotHostedError():
+            return NotOfferedError("A workflow's stream goes with its workflow.")
+        case errors.StreamNotOpenedError():
+            return NotOpenedError()
+        case errors.StreamNotReadyError():
+            return UnavailableError("The stream's history is not there yet.")
+        case errors.ForkOffsetError():
+            return InvalidRequestError(error.why)
+        case errors.BatchTooLargeError() | errors.ForkTooLargeError():
+            return TooLargeError(error.why)
+        case errors.ForkError():
+            return ConflictError(error.why)
+        case _:
+            return None
 
 
 def answer(refusal: RefusedError, request: Request) -> Response:

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from starlette.requests import Request
 
 from ..errors import UsageError
+from ..hosted.streams import Hosting
 from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
 from .problems import UnavailableError
@@ -18,7 +19,7 @@ from .reading.patrol import Patrol
 from .reading.rendering import Renderer
 from .reading.shared_frames import SharedFrames
 from .settings import GatewaySettings
-from .streams import Stream, found
+from .streams import Stream, found, hosting_of
 from .telemetry.metrics import Metrics
 from .temporal import TemporalLink
 from .uses import Uses
@@ -114,6 +115,15 @@ class Gateway:
         """
         self._check_runs()
         return self._link
+
+    @property
+    def hosting(self) -> Hosting:
+        """Where it hosts streams that are made by PUT.
+
+        Raises:
+            UnavailableError: The gateway does not run.
+        """
+        return hosting_of(self.link, self.settings)
 
     @property
     def closing(self) -> asyncio.Future[None]:

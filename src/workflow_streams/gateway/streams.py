@@ -1,116 +1,36 @@
-"""The stream that a request is about: looked up, opened, and how far it reaches."""
+"""The stream that a request is about, and how it looks to clients."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
-from temporalio.client import (
-    WorkflowExecution,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-)
-
-from ..events import End
-from ..hosted.host import DELETED_MEMO_KEY, EXPIRED_MEMO_KEY, SETUP_MEMO_KEY, HostSetup
-from ..log.positions import Position, chain_digest
+from ..errors import StreamGoneError
+from ..hosted import streams
+from ..hosted.streams import Hosting
 from ..publish.failing_host import failing_attempt
-from ..read.feeds.feed import Feed
-from ..read.feeds.lookup import feed_of
-from ..read.history.pages import newest_event_id
-from ..read.runs.lookup import first_run_of
-from ..read.tip import wait_for_tip
-from ..temporal.codec import memo_value
 from .frames import ENVELOPES, Shape, shape_of
-from .problems import GoneError, NoStreamError, NotOpenedError, UnavailableError
+from .problems import refusal_of
 from .settings import GatewaySettings
 from .temporal import TemporalLink
 
-_PATIENCE_SECONDS = 0.1
-
-
-def shared_with(setup: HostSetup) -> dict[str, int]:
-    """Return up to which offset a stream has the items of those that it comes from by forks.
-
-    They are named by the digests of their chains.
-    """
-    most = setup.inherits or 0
-    shared: dict[str, int] = {}
-    for source in filter(None, setup.sources.split(",")):
-        chain, _, own = source.partition("@")
-        shared[chain] = min(most, int(own)) if own.isdigit() else most
-    return shared
-
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(streams.Stream):
     """A stream, as the server described it when the request came.
 
     Attributes:
-        feed: Its feed in this process.
-        setup: What it was made with by PUT; None for a workflow of the user's.
+        settings: Those of the gateway.
     """
 
-    feed: Feed
-    setup: HostSetup | None
-    described: WorkflowExecutionDescription
     settings: GatewaySettings
-    link: TemporalLink
-
-    @property
-    def workflow_id(self) -> str:
-        """Its workflow."""
-        return self.feed.workflow_id
-
-    @property
-    def running(self) -> bool:
-        """Whether its workflow was running."""
-        return self.described.status == WorkflowExecutionStatus.RUNNING
-
-    @property
-    def first_run_id(self) -> str:
-        """First run of its workflow's chain."""
-        return first_run_of(self.described)
-
-    def knows(self, position: Position) -> bool:
-        """Whether a position is of this stream, or of one that it was forked from."""
-        return position.chain == chain_digest(self.first_run_id) or self._is_forked_at(position)
-
-    def start_at(self, place: int | Position) -> int | Position:
-        """Return where to begin to read; up to the fork, offsets are those of the source."""
-        is_forked = isinstance(place, Position) and self._is_forked_at(place)
-        return place.offset if isinstance(place, Position) and is_forked else place
-
-    def _is_forked_at(self, position: Position) -> bool:
-        """Whether what comes before a position is what the fork began with, too."""
-        if self.setup is None:
-            return False
-        shared = shared_with(self.setup).get(position.chain.hex())
-        return shared is not None and position.offset <= shared
 
     @property
     def task_headers(self) -> dict[str, str]:
         """What tells of a workflow whose task fails, so that it does nothing."""
         attempt = failing_attempt(self.described)
         return {"stream-task-attempt": str(attempt)} if attempt else {}
-
-    @property
-    def polled(self) -> bool:
-        """Whether the contrib hosts it."""
-        return self.feed.view.polled
-
-    async def wait_for_host(self) -> None:
-        """Wait until it is known whether the contrib hosts the current run.
-
-        Right after a rollover, nothing but its history tells; so long, the run may be anyone's.
-
-        Raises:
-            NotOpenedError: No worker has begun with it yet.
-        """
-        await self._in_time(lambda: self.feed.view.polled or self.feed.view.opened)
 
     @property
     def shape(self) -> Shape:
@@ -120,141 +40,34 @@ class Stream:
             return shape_of(rules.content_type)
         return ENVELOPES if self.setup is None else shape_of(self.setup.content_type)
 
-    @property
-    def end(self) -> End | None:
-        """How it ended, as far as the feed has come."""
-        return self.feed.end
 
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Keep the feed running, and wait until the stream has been opened."""
-        self.feed.retain(0)
-        try:
-            await self.ready()
-            yield
-        finally:
-            self.feed.release()
-
-    async def ready(self) -> None:
-        """Wait until the stream has been opened; somebody must keep the feed running.
-
-        Raises:
-            NotOpenedError: No worker has opened it yet.
-            StreamNotFoundError: It is no stream.
-        """
-        await self._in_time(lambda: self.feed.floor is not None)
-
-    async def _in_time(self, opened: Callable[[], bool]) -> None:
-        try:
-            async with asyncio.timeout(self.settings.open_seconds):
-                await self.feed.wait(opened)
-        except TimeoutError:
-            raise NotOpenedError from None
-
-    async def now(self) -> int:
-        """Return the head; somebody must keep the feed running from before to after."""
-        await (await self.tip()).wait(self.feed)
-        return self.feed.head
-
-    async def tip(self) -> Tip:
-        """Return where the stream reached to when the request came."""
-        await self.ready()
-        return Tip(self)
-
-
-class Tip:
-    """The place in the history that a read has to have come by, to see all that was written."""
-
-    def __init__(self, stream: Stream) -> None:
-        """Take the place from the stream's description."""
-        self._stream = stream
-        self._polled_head: int | None = None
-        self._passed: Feed | None = None
-
-    async def wait(self, feed: Feed) -> None:
-        """Wait until a feed has come by it.
-
-        Args:
-            feed: The one that is read. If the stream has ended meanwhile, it may be another one
-                than when the stream was looked up.
-
-        Raises:
-            UnavailableError: It does not get there.
-        """
-        if self._passed is feed:
-            return
-        stream = self._stream
-        try:
-            async with asyncio.timeout(stream.settings.open_seconds):
-                if not stream.running:
-                    await feed.wait_known(lambda: feed.done)
-                elif stream.polled:
-                    await self._wait_polled(feed)
-                else:
-                    await self._wait_read(feed, stream.described.history_length)
-        except TimeoutError:
-            raise UnavailableError("The stream's history is not there yet.") from None
-        self._passed = feed
-
-    async def _wait_polled(self, feed: Feed) -> None:
-        if self._polled_head is None:
-            self._polled_head = await self._stream.link.call(wait_for_tip(feed))
-        head = self._polled_head
-        await feed.wait(lambda: feed.head >= head)
-
-    async def _wait_read(self, feed: Feed, length: int) -> None:
-        run_id = self._stream.described.run_id
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await feed.wait(lambda: feed.has_read(run_id, length))
-        except TimeoutError:
-            # The last of them may not stand in the history: tries of a task that has failed.
-            call = newest_event_id(feed.client, feed.workflow_id, run_id)
-            newest = await self._stream.link.call(call, feed.workflow_id)
-            await feed.wait_known(lambda: feed.has_read(run_id, newest))
+def hosting_of(link: TemporalLink, settings: GatewaySettings) -> Hosting:
+    """Return where a gateway hosts streams, and how long it waits for them."""
+    return Hosting(
+        link,
+        task_queue=settings.host_task_queue,
+        open_seconds=settings.open_seconds,
+        append_seconds=settings.append_seconds,
+    )
 
 
 @asynccontextmanager
 async def found(
     link: TemporalLink, settings: GatewaySettings, workflow_id: str
 ) -> AsyncIterator[Stream]:
-    """Look a stream up, and keep its feed for all who look it up meanwhile; it need not run.
+    """Look a stream up; see :func:`workflow_streams.hosted.streams.found`.
 
     Raises:
-        NoStreamError: There is none of this name, or not any more.
-        GoneError: It has been deleted, and has forks.
+        StreamNotFoundError: There is no workflow of this name.
+        RefusedError: The stream has been deleted or has expired.
         CodecError: It is encoded, and the gateway's client cannot decode it.
         ServerUnavailableError: Temporal does not answer.
     """
-    client = link.client
-    handle = client.get_workflow_handle(workflow_id)
-    described = await link.call(handle.describe(), workflow_id)
-    setup = await setup_of(described)
-    if setup is not None:
-        if await is_gone(described, setup):
-            raise NoStreamError
-        if await memo_value(described, DELETED_MEMO_KEY, bool):
-            raise GoneError("The stream has been deleted; only forks of it are left.")
-    feed = feed_of(client, workflow_id, None)
-    if feed.first_run_id not in ("", first_run_of(described)):
-        feed.forget()  # the id has been used again
-        feed = feed_of(client, workflow_id, None)
-    with feed.found():
-        yield Stream(feed, setup, described, settings, link)
-
-
-async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
-    """Return what a stream was made with by PUT; None for a workflow of the user's.
-
-    Raises:
-        CodecError: It is encoded, and the gateway's client cannot decode it.
-    """
-    return await memo_value(described, SETUP_MEMO_KEY, HostSetup)
-
-
-async def is_gone(described: WorkflowExecution, setup: HostSetup) -> bool:
-    """Whether a stream made by PUT has been deleted or has expired."""
-    if setup.deleted or await memo_value(described, EXPIRED_MEMO_KEY, bool):
-        return True
-    # Its worker may not have come to end it yet.
-    return setup.expiry is not None and setup.expiry <= datetime.now(timezone.utc)
+    async with AsyncExitStack() as stack:
+        try:
+            look_up = streams.found(hosting_of(link, settings), workflow_id)
+            stream = await stack.enter_async_context(look_up)
+        except StreamGoneError as err:
+            # Unlike a stream that has not been started yet, it is not waited for.
+            raise refusal_of(err) from None
+        yield Stream(stream.feed, stream.setup, stream.described, stream.hosting, settings)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
@@ -16,7 +16,7 @@ from ..errors import ServerUnavailableError
 from ..hosted.host import host_worker
 from ..read.feeds.lookup import feeds_reading
 from ..temporal.backoff import Backoff
-from ..temporal.rpc import connect_failure, translate
+from ..temporal.link import bounded
 from .left_behind import leave_behind
 
 T = TypeVar("T")
@@ -101,24 +101,7 @@ class TemporalLink:
         Raises:
             WorkflowStreamError: What went wrong, in this package's terms.
         """
-        limit = asyncio.timeout(self._call_seconds)
-        try:
-            async with limit:
-                return await call
-        except TimeoutError as err:
-            raise ServerUnavailableError("Temporal did not answer in time") from err
-        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-            # The SDK makes one of both: being cancelled, and Temporal not answering.
-            if isinstance(err.__cause__, asyncio.CancelledError) and not limit.expired():
-                raise err.__cause__ from None
-            raise ServerUnavailableError("Temporal did not answer in time") from err
-        except RPCError as err:
-            raise translate(err, workflow_id) from err
-        except RuntimeError as err:
-            failure = connect_failure(err)
-            if failure is None:
-                raise
-            raise failure from err
+        return await bounded(call, self._call_seconds, workflow_id)
 
     async def is_ready(self, seconds: float) -> bool:
         """Whether Temporal answers within ``seconds``."""

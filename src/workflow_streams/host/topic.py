@@ -33,9 +33,9 @@ class WorkflowTopicHandle(TypedTopic[T]):
         ``Payload`` passes through as it is.
 
         Raises:
-            ApplicationError: Type ``EncodeError``, ``ItemTooLargeError``, ``TaskFullError``: the
-                workflow task has published 2016 KiB already, and the server would end the workflow, or
-                ``MemoFullError``: it does not fit beside the workflow's own memo.
+            ApplicationError: Type ``EncodeError``; ``ItemTooLargeError``; ``TaskFullError``: the
+                workflow task has published 2016 KiB already, and with more the server would end the
+                workflow; or ``MemoFullError``: it does not fit beside the workflow's own memo.
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)
         """

@@ -18,8 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.sessions import Gateway
-from workflow_streams.gateway.writing.deleting import Deletion
 from workflow_streams.hosted import deletion as hosted_deletion
+from workflow_streams.hosted.deleting import Deletion
 from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
 from workflow_streams.hosted.host import HostSetup, host_worker
 from workflow_streams.testing.fixtures import _background_loop
@@ -243,7 +243,7 @@ async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alo
     url = path_of(name)
     async with serving(server) as http:
         runs = await rolled_over(client, http, url, name, 2)
-        late = Deletion(http.gateway, name, runs[-1], runs[0], HostSetup("text/plain"))
+        late = Deletion(http.gateway.hosting, name, runs[-1], runs[0], HostSetup("text/plain"))
         assert (await http.delete(url)).status_code == 204
         assert (await http.put(url, headers=TEXT, content="new")).status_code == 201
         await late.run()

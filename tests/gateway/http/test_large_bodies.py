@@ -10,8 +10,9 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from workflow_streams.errors import BatchTooLargeError
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.gateway.writing import appends
+from workflow_streams.hosted import appends
 from workflow_streams.log import wire
 from workflow_streams.publish import pacing
 
@@ -100,6 +101,6 @@ def test_entries_are_counted_as_they_are_made() -> None:
             made.append(number)
             yield "x" * MEBIBYTE
 
-    with pytest.raises(appends.TooLargeError):
+    with pytest.raises(BatchTooLargeError):
         list(appends.in_bounds(entries()))
     assert len(made) == appends.MAX_BATCH_BYTES // MEBIBYTE

@@ -15,7 +15,7 @@ from temporalio.client import Client
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.errors import StreamNotFoundError
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.gateway.writing import appends, forks
+from workflow_streams.hosted import appends, forks
 from workflow_streams.hosted.host import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 

@@ -18,7 +18,6 @@ from workflow_streams.gateway.paths import Target, parse_path, parse_target, pat
 from workflow_streams.gateway.problems import (
     InternalError,
     InvalidRequestError,
-    TooLargeError,
     refusal_of,
 )
 from workflow_streams.gateway.reading.caching import accepts_gzip
@@ -30,9 +29,9 @@ from workflow_streams.gateway.requests import (
     parse_producer_headers,
     parse_read,
 )
-from workflow_streams.gateway.writing import appends
-from workflow_streams.gateway.writing.appends import Append, signals_of
 from workflow_streams.gateway.writing.bodies import entries_of, json_values
+from workflow_streams.hosted import appends
+from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
 
 JSON = shape_of("application/json")
@@ -276,7 +275,7 @@ def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
     [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
     assert len(signals_of(Append([entry]), "tag")) == 3
-    with pytest.raises(TooLargeError):
+    with pytest.raises(errors.BatchTooLargeError):
         entries_of(b"x" * 200, shape_of("text/plain"), "t")
-    with pytest.raises(TooLargeError):
+    with pytest.raises(errors.BatchTooLargeError):
         list(appends.in_bounds([entry, entry]))

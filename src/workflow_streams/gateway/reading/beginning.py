@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from ...errors import StreamNotOpenedError
 from ...events import Gap, Last
 from ...log.positions import Position
 from ...read.runs.lookup import first_run_of
-from ..problems import NotOpenedError
 from ..requests import ReadQuery
 from ..streams import Stream
 from .parts import Part, Reading
@@ -36,7 +36,7 @@ async def begin(stream: Stream, query: ReadQuery) -> Begun:
     """Begin to read, and read what is there.
 
     Raises:
-        NotOpenedError: No worker has opened the stream in time.
+        StreamNotOpenedError: No worker has opened the stream in time.
         WorkflowStreamError: It cannot be read.
     """
     reading = await begin_reading(stream, query)
@@ -143,5 +143,5 @@ class Beginning:
         while True:
             try:
                 return await begin(self._stream, self._query)
-            except NotOpenedError:
+            except StreamNotOpenedError:
                 continue  # it waited for a while; the client does so as long as it stays

@@ -10,13 +10,13 @@ from typing import Any
 
 from ...errors import StreamNotFoundError
 from ...events import End, Gap, Rewind
+from ...hosted.streams import Tip
 from ...log.positions import Position, position_at
 from ...log.wire import Entry
 from ...read.feeds.feed import Feed
 from ...read.runs.polled.polling import ended
 from ...read.walk import Slice, Step, Walk
 from ..frames import STRETCH
-from ..streams import Tip
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20

@@ -16,11 +16,11 @@ from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 from temporalio.api.common.v1 import Payload
 
+from ...hosted.appends import content_payload, in_bounds
 from ...log import wire
 from ..frames import Shape
 from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..problems import InvalidRequestError
-from .appends import in_bounds
 
 _SPACE = b" \t\n\r"
 _LARGE_BYTES = 64 * 1024
@@ -60,7 +60,7 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
 
     Raises:
         InvalidRequestError: The stream holds JSON, and this is not.
-        TooLargeError: They are more than a batch may hold.
+        BatchTooLargeError: They are more than a batch may hold.
     """
     if shape.json:
         payloads: Iterator[Payload] = map(wire.json_payload, _json_values(body))
@@ -68,11 +68,6 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
         payloads = iter([content_payload(body)] if body else [])
     entries = (wire.entry_json(topic, wire.encode_payload(payload)) for payload in payloads)
     return list(in_bounds(entries))
-
-
-def content_payload(data: bytes) -> Payload:
-    """Wrap bytes the way every default payload converter reads them."""
-    return Payload(metadata={"encoding": b"binary/plain"}, data=data)
 
 
 def json_values(body: bytes) -> list[bytes]:

@@ -6,8 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import StreamClosedError
+from ...hosted.appends import Append, Appended, append, publish
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
-from ..frames import Shape, media_type
+from ...log.media_types import media_type
+from ..frames import Shape
 from ..problems import (
     ConflictError,
     InternalError,
@@ -29,7 +31,6 @@ from ..security import authorize
 from ..sessions import gateway_of
 from ..streams import Stream
 from ..telemetry.metrics import Metrics
-from .appends import Append, Appended, append, publish
 from .bodies import read_entries
 
 _CLOSED: Headers = (("stream-closed", "true"),)
@@ -129,7 +130,7 @@ def _answer(
     appended: Appended, batch: Append, producer: ProducerBatch | None, has_body: bool
 ) -> Response:
     """Return the protocol's answer to a verdict."""
-    headers = {"stream-next-offset": appended.token, "cache-control": "no-store"}
+    headers = {"stream-next-offset": appended.position, "cache-control": "no-store"}
     sent = producer.sequence if producer is not None else 0
     if producer is not None:
         headers |= {
@@ -167,7 +168,7 @@ def _answer(
 
 
 def _next(appended: Appended) -> tuple[str, str]:
-    return ("stream-next-offset", appended.token)
+    return ("stream-next-offset", appended.position)
 
 
 async def cancel(request: Request, workflow_id: str) -> Response:

@@ -1,7 +1,7 @@
-"""Appends a batch to a stream and reads in the history what became of it. No HTTP here.
+"""Appends a batch to a stream and reads in the history what became of it.
 
 Each append is a batch of its own under a tag of its own, sent at once: order and duplicates are
-the fold's business, so that any number of gateways agree with the log.
+the fold's business, so that any number of writers agree with the log.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
 
-from ...errors import (
+from ..errors import (
+    BatchTooLargeError,
     RequestRejectedError,
     ServerUnavailableError,
     StreamClosedError,
     StreamNotFoundError,
 )
-from ...log import wire
-from ...log.fold import Closed, Torn, Verdict
-from ...publish.pacing import check_room, pace_of
-from ...read.feeds.feed import Feed
-from ...temporal.rpc import is_too_large
-from ..offsets import token_of
-from ..problems import TooLargeError
-from ..streams import Stream
+from ..log import wire
+from ..log.fold import Closed, Torn, Verdict
+from ..log.positions import position_at
+from ..publish.pacing import check_room, pace_of
+from ..read.feeds.feed import Feed
+from ..temporal.rpc import is_too_large
+from .streams import Stream
 
 MAX_BATCH_BYTES = 24 * 1024 * 1024
 """A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
@@ -78,9 +78,9 @@ class Appended:
     tag: str
 
     @property
-    def token(self) -> str:
-        """The head as clients are given it."""
-        return token_of(self.head, self.tag)
+    def position(self) -> str:
+        """The head as readers are given it, to go on there."""
+        return position_at(self.head, self.tag)
 
 
 async def append(stream: Stream, batch: Append) -> Appended:
@@ -113,19 +113,19 @@ async def publish(stream: Stream, batch: Append) -> None:
     Such a host knows no parts, and may drop a batch with fields that are not the contrib's.
 
     Raises:
-        TooLargeError: It is more than one signal can hold.
+        BatchTooLargeError: It is more than one signal can hold.
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
     payload = wire.batch_payload(batch.entries, batch.publisher_id, batch.sequence)
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
-        raise TooLargeError(_TOO_LARGE)
+        raise BatchTooLargeError(_TOO_LARGE)
     try:
         await _send(stream, payload)
     except RequestRejectedError as err:
         if is_too_large(err):
             # A payload codec can make it larger than it was.
-            raise TooLargeError(_TOO_LARGE) from err
+            raise BatchTooLargeError(_TOO_LARGE) from err
         raise
 
 
@@ -137,7 +137,7 @@ async def _try(stream: Stream, batch: Append) -> Appended:
     with feed.mailbox.tagged(tag) as verdict:
         await _signal(stream, batch, tag)
         try:
-            async with asyncio.timeout(stream.settings.append_seconds):
+            async with asyncio.timeout(stream.hosting.append_seconds):
                 await feed.wait_known(verdict.done)
         except TimeoutError as err:
             raise ServerUnavailableError("The batch did not come by in the history") from err
@@ -146,10 +146,10 @@ async def _try(stream: Stream, batch: Append) -> Appended:
 
 async def _send(stream: Stream, payload: Payload) -> None:
     handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
-    patience = stream.settings.append_seconds
+    patience = stream.hosting.append_seconds
     async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
         call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
-        await stream.link.call(call, stream.workflow_id)
+        await stream.hosting.link.call(call, stream.workflow_id)
 
 
 async def _signal(stream: Stream, batch: Append, tag: str) -> None:
@@ -158,22 +158,27 @@ async def _signal(stream: Stream, batch: Append, tag: str) -> None:
             await _send(stream, payload)
         except StreamClosedError:
             # The workflow has ended; how the stream did, the feed is about to tell.
-            async with asyncio.timeout(stream.settings.append_seconds):
+            async with asyncio.timeout(stream.hosting.append_seconds):
                 await stream.feed.wait_known(lambda: stream.feed.done)
             return
+
+
+def content_payload(data: bytes) -> Payload:
+    """Wrap bytes the way every default payload converter reads them."""
+    return Payload(metadata={"encoding": b"binary/plain"}, data=data)
 
 
 def in_bounds(entries: Iterable[str]) -> Iterator[str]:
     """Yield entries, in JSON text, as long as they are no more than a batch may hold.
 
     Raises:
-        TooLargeError: They are over :data:`MAX_BATCH_BYTES`.
+        BatchTooLargeError: They are over :data:`MAX_BATCH_BYTES`.
     """
     size = 0
     for entry in entries:
         size += len(entry) + 1
         if size > MAX_BATCH_BYTES:
-            raise TooLargeError(
+            raise BatchTooLargeError(
                 f"This makes more than the {MAX_BATCH_BYTES:,} bytes that can be written at once: "
                 "each value takes a third more than it has, and some 60 bytes. Write it in "
                 "several requests."

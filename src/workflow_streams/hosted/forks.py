@@ -1,0 +1,252 @@
+"""Forks: streams that begin with a copy of another (Durable Streams 4.2).
+
+What is inherited is copied when the fork is made, so that it lives by itself and is read like
+any other. The source's host counts its forks; a source that is deleted before they are is kept
+for them, but cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from temporalio.client import WorkflowUpdateFailedError
+
+from ..errors import (
+    ForkError,
+    ForkOffsetError,
+    ForkTooLargeError,
+    RequestRejectedError,
+    StreamClosedError,
+    StreamGoneError,
+    StreamNotFoundError,
+    StreamNotHostedError,
+)
+from ..events import Gap
+from ..log import wire
+from ..log.media_types import JSON_TYPE, media_type
+from ..log.positions import Position, chain_digest
+from ..log.wire import Entry
+from ..read.walk import Slice, Walk
+from ..temporal import messages
+from ..temporal.codec import memo_value
+from .appends import content_payload
+from .host import (
+    DELETE_UPDATE,
+    FORK_GONE_SIGNAL,
+    FORK_UPDATE,
+    FORKS_MEMO_KEY,
+    TOO_MANY_FORKS,
+    HostSetup,
+)
+from .streams import Hosting, Stream, found, shared_with
+
+MAX_INHERITED_BYTES = 256 * 1024 * 1024
+"""What a fork can begin with, as JSON: each item takes a third more than it has, and some 60 bytes.
+
+It is copied in one go, a signal and a verdict for each 1.25 MB.
+"""
+
+_TRIES = 5
+
+_TOO_LARGE = (
+    "A fork holds a copy of what it begins with, and this would be more than "
+    f"{MAX_INHERITED_BYTES:,} bytes: each value takes a third more than it has, and some 60 bytes. "
+    "Fork the stream at a lower offset."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What is to be forked, and where.
+
+    Attributes:
+        source: Name of the stream to fork.
+        offset: Where; None for its head.
+        position: The same, if it also says which stream was read.
+        sub_offset: How far past that: items of a JSON stream, else bytes.
+    """
+
+    source: str
+    offset: int | None = None
+    position: Position | None = None
+    sub_offset: int = 0
+
+
+class NotForkedError(ForkError):
+    """The source is there, but a fork that has been begun cannot come about."""
+
+
+class Source:
+    """The stream that a fork is made of."""
+
+    def __init__(self, stream: Stream, setup: HostSetup, fork: Fork) -> None:
+        """Use :func:`found_source`."""
+        self._stream = stream
+        self._fork = fork
+        self.setup = setup
+
+    @property
+    def fork(self) -> Fork:
+        """What is to be forked, and where."""
+        return self._fork
+
+    @property
+    def _json(self) -> bool:
+        """Whether a sub-offset counts items, and not bytes."""
+        return media_type(self.setup.content_type) == JSON_TYPE
+
+    @property
+    def chains(self) -> str:
+        """What the fork's setup says of the streams that it comes from."""
+        own = chain_digest(self._stream.first_run_id).hex()
+        return ",".join([own, *(f"{c}@{most}" for c, most in shared_with(self.setup).items())])
+
+    async def count(self) -> int:
+        """Return with how many items the fork begins, once it is clear that they can be copied.
+
+        Raises:
+            ForkOffsetError: The place lies past what is there.
+            ForkError: Items before it are not there any more.
+            ForkTooLargeError: They are more than :data:`MAX_INHERITED_BYTES`.
+        """
+        stream, fork = self._stream, self._fork
+        async with stream.held():
+            head = await stream.now()
+            at = head if fork.offset is None else fork.offset
+            if fork.position and not stream.knows(fork.position):
+                raise ForkError(
+                    stream.workflow_id, "That offset is of another stream that had this name."
+                )
+            past = fork.sub_offset
+            whole = at + past if self._json else at + bool(past)
+            if at > head or whole > head:
+                raise ForkOffsetError(at, "The fork's offset lies past what is there.")
+            size = 0
+            async with aclosing(self._items(whole)) as items:
+                async for item in items:
+                    size += wire.entry_bytes(*item)
+                    if size > MAX_INHERITED_BYTES:
+                        raise ForkTooLargeError(stream.workflow_id, _TOO_LARGE)
+        return whole
+
+    async def beginning_with(self, count: int, own: Iterable[str]) -> AsyncGenerator[str]:
+        """Yield the first items of the source, and then the fork's own, in JSON text.
+
+        Raises:
+            NotForkedError: Items of the source are not there any more.
+        """
+        async with self._stream.held(), aclosing(self._items(count)) as items:
+            async for item in items:
+                yield wire.entry_json(*item)
+        for entry in own:
+            yield entry
+
+    async def _items(self, count: int) -> AsyncGenerator[Entry]:
+        """Yield the first items; of the last one, as much as the fork's sub-offset says."""
+        feed = self._stream.feed
+        past = 0 if self._json else self._fork.sub_offset
+        at = 0
+        if not count:
+            return
+        async with aclosing(Walk(feed, 0).steps()) as steps:
+            async for step in steps:
+                if isinstance(step, Gap) or (isinstance(step, Slice) and step.offset != at):
+                    raise NotForkedError(
+                        feed.workflow_id, "Not all that was before that offset is still there."
+                    )
+                for item in step.entries[: count - at] if isinstance(step, Slice) else ():
+                    at += 1
+                    yield _cut(item, past) if past and at == count else item
+                if at == count:
+                    return
+        raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
+
+    async def note(self, workflow_id: str) -> None:
+        """Have the source know of the fork; a closed one that has ended needs not.
+
+        Raises:
+            NotForkedError: It has too many.
+        """
+        try:
+            with suppress(StreamClosedError, StreamNotFoundError):
+                await _update(self._stream, FORK_UPDATE, workflow_id)
+        except WorkflowUpdateFailedError as err:
+            if getattr(err.cause, "type", None) == TOO_MANY_FORKS:
+                raise NotForkedError(
+                    self._stream.workflow_id, "The stream has as many forks as it can have."
+                ) from err
+
+
+@asynccontextmanager
+async def found_source(
+    hosting: Hosting, fork: Fork, content_type: str | None = None
+) -> AsyncIterator[Source]:
+    """Look up the stream that is to be forked.
+
+    Args:
+        hosting: Where streams are hosted.
+        fork: The stream, and where to fork it.
+        content_type: What the fork is to hold; None for what its source does.
+
+    Raises:
+        StreamNotFoundError: There is no such stream, or not any more.
+        StreamNotHostedError: It is the stream of a workflow of the user's.
+        ForkError: It has been deleted, or holds something else.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            stream = await stack.enter_async_context(found(hosting, fork.source))
+        except StreamGoneError as err:
+            if not err.has_forks:
+                raise
+            raise ForkError(fork.source, "The stream to be forked has been deleted.") from None
+        if stream.setup is None:
+            raise StreamNotHostedError(fork.source)
+        own = stream.setup.content_type
+        if content_type is not None and media_type(content_type) != media_type(own):
+            raise ForkError(
+                fork.source,
+                "A fork has the content type of the stream that it is forked from.",
+            )
+        yield Source(stream, stream.setup, fork)
+
+
+async def deleted_for_forks(stream: Stream) -> bool:
+    """Delete a stream if it has forks, so that its name stays taken; return whether it has."""
+    if not stream.running or not await memo_value(stream.described, FORKS_MEMO_KEY, int):
+        return False
+    try:
+        return await _update(stream, DELETE_UPDATE)
+    except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
+        return False  # its host has ended meanwhile
+
+
+async def fork_is_gone(hosting: Hosting, workflow_id: str, source: str) -> None:
+    """Tell the stream that a fork was made of that the fork has been deleted."""
+    handle = hosting.link.client.get_workflow_handle(source)
+    with suppress(StreamClosedError, StreamNotFoundError):
+        await hosting.link.call(handle.signal(FORK_GONE_SIGNAL, workflow_id), source)
+
+
+async def _update(stream: Stream, update: str, *arguments: str) -> bool:
+    """Send a host an Update; another time if it came right when the host rolled over."""
+    link, workflow_id = stream.hosting.link, stream.workflow_id
+    handle = link.client.get_workflow_handle(workflow_id)
+    for tries_left in reversed(range(_TRIES)):
+        call = handle.execute_update(update, args=arguments, result_type=bool)
+        try:
+            return await link.call(call, workflow_id)
+        except RequestRejectedError as err:
+            if not tries_left or not messages.task_failed(err.__cause__):
+                raise
+    raise AssertionError  # the last try returns or raises
+
+
+def _cut(entry: Entry, size: int) -> Entry:
+    topic, data = entry
+    content = wire.decode_payload(data).data
+    if size > len(content):
+        raise ForkOffsetError(size, "The fork's sub-offset lies past the end of that append.")
+    return topic, wire.encode_payload(content_payload(content[:size]))

@@ -1,0 +1,313 @@
+"""Makes hosted streams, once for any number of tries.
+
+Whoever asks for a stream that is there already is told whether it is the one asked for. If it was
+not finished, since the one who began it broke off, it is finished now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field, replace
+
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from ..errors import (
+    ServerUnavailableError,
+    StreamExistsError,
+    StreamGoneError,
+    StreamNotFoundError,
+)
+from ..log import wire
+from ..log.fold import Closed
+from ..log.media_types import media_type
+from ..log.positions import position_at, tag_of
+from .appends import Append, append
+from .deleting import Deletion, end_run
+from .forks import NotForkedError, Source
+from .host import HostSetup, start_host
+from .streams import Hosting, Stream, found, is_gone, setup_of
+
+# What a stream begins with has this publisher, so that it is there once, however often one tries to
+# make it. Without a fork it is one batch. A fork's are cut in the same way each time; the last has
+# a number of its own, which tells that nothing is missing.
+_MAKER = "made-with"
+_ONLY = 1
+_LAST = 1_000_000_000
+# One signal holds such a batch, with what is around the entries.
+_BATCH_CHARACTERS = wire.PART_CHARACTERS - 1024
+_TRIES = 3
+_MOST_TYPE_CHARACTERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What a stream begins with.
+
+    Attributes:
+        setup: What it is made with.
+        entries: Its own items, in JSON text.
+        source: The stream that it is forked from, whose items come first.
+    """
+
+    setup: HostSetup
+    entries: list[str] = field(repr=False)
+    source: Source | None = None
+
+    @property
+    def last(self) -> int:
+        """Number of the last batch."""
+        return _ONLY if self.source is None else _LAST
+
+    async def batches(self) -> AsyncGenerator[Append]:
+        """Yield it in batches, always the same ones; the last closes the stream if that is due."""
+        number, batch, size = 1, list[str](), 0
+        if self.source is None:
+            batch = self.entries
+        else:
+            items = self.source.beginning_with(self.setup.inherits or 0, self.entries)
+            async with aclosing(items):
+                async for entry in items:
+                    if batch and size + len(entry) >= _BATCH_CHARACTERS:
+                        yield Append(batch, _MAKER, number)
+                        number, batch, size = number + 1, [], 0
+                    batch.append(entry)
+                    size += len(entry) + 1
+        yield Append(batch, _MAKER, self.last, close=self.setup.closed)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A stream that has been made, or was there already.
+
+    Attributes:
+        is_new: Whether it was not there before.
+        position: Its head, as readers are given it.
+        closed: Whether it is closed.
+    """
+
+    is_new: bool
+    position: str
+    closed: bool
+
+
+async def make(
+    hosting: Hosting,
+    workflow_id: str,
+    setup: HostSetup,
+    entries: list[str],
+    source: Source | None = None,
+) -> Made:
+    """Make a stream, or see that it is there as it was asked for.
+
+    Args:
+        hosting: Where streams are hosted.
+        workflow_id: Its name.
+        setup: What to make it with; see :func:`forked` for a fork.
+        entries: What it begins with, in JSON text; for a fork, after what it inherits.
+        source: The stream that it is forked from.
+
+    Raises:
+        StreamExistsError: There is another stream of this name.
+        ForkError: It cannot be forked from its source any more.
+        WorkflowStreamError: Temporal did not do it. What has been begun may be tried again.
+    """
+    setup = replace(setup, initial=bool(entries or setup.inherits))
+    run_id = await _start(hosting, workflow_id, setup)
+    is_new = run_id is not None
+    position, closed = position_at(0, tag_of(run_id or "", run_id or "")), False
+    beginning = _Beginning(setup, entries, source)
+    try:
+        if is_new and source is not None:
+            await source.note(workflow_id)
+        if not is_new or setup.initial or setup.closed:
+            position, closed = await _settle(hosting, workflow_id, beginning, is_new=is_new)
+    except NotForkedError:
+        if run_id is not None:
+            await Deletion(hosting, workflow_id, run_id, run_id, setup).run()
+        raise
+    return Made(is_new, position, closed)
+
+
+async def forked(setup: HostSetup, source: Source) -> HostSetup:
+    """Return the setup of a fork, once it is clear that it can be made.
+
+    Args:
+        setup: What else it is to be made with. Without a time of its own, it expires as its
+            source does.
+        source: The stream that it is forked from.
+
+    Raises:
+        ForkOffsetError: The source does not reach to the fork's offset.
+        ForkError: What it would begin with is too much, or not there any more.
+    """
+    inherits = await source.count()
+    if setup.ttl_seconds is None and setup.expires_at is None:
+        own = source.setup
+        setup = replace(setup, ttl_seconds=own.ttl_seconds, expires_at=own.expires_at)
+    return replace(
+        setup,
+        forked_from=source.fork.source,
+        fork_offset=source.fork.offset,
+        fork_sub_offset=source.fork.sub_offset,
+        inherits=inherits,
+        sources=source.chains,
+    )
+
+
+async def _settle(
+    hosting: Hosting, workflow_id: str, beginning: _Beginning, *, is_new: bool
+) -> tuple[str, bool]:
+    """Bring in what it begins with, or compare; return its head and whether it is closed.
+
+    Raises:
+        StreamExistsError: There is another stream of the name.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            stream = await stack.enter_async_context(found(hosting, workflow_id))
+        except StreamGoneError as err:
+            if not err.has_forks:
+                raise
+            why = "The stream of this name has been deleted, but has forks."
+            raise StreamExistsError(workflow_id, why) from None
+        await stack.enter_async_context(stream.held())
+        asked_closed = beginning.setup.closed
+        done = None
+        if not is_new:
+            beginning = await _existing(stream, beginning)
+            done = await _progress(stream)
+        if is_new or not _is_complete(stream, beginning, done):
+            position, closed = await _complete(stream, beginning, done or 0)
+        else:
+            position, closed = _head_of(stream), stream.end is not None
+        if closed != asked_closed:
+            state = "closed" if closed else "open"
+            why = f"There is a stream of this name, and it is {state}."
+            raise StreamExistsError(workflow_id, why, ("closed",))
+        return position, closed
+
+
+async def _complete(stream: Stream, beginning: _Beginning, done: int) -> tuple[str, bool]:
+    """Bring in what a stream begins with, but for the batches up to ``done``."""
+    position, closed = _head_of(stream), False
+    batches = beginning.batches()
+    async with aclosing(batches):
+        async for batch in batches:
+            if batch.sequence <= done:
+                continue
+            appended = await append(stream, batch)
+            position, closed = appended.position, batch.close
+            if isinstance(appended.verdict, Closed):
+                return position, True
+    return position, closed
+
+
+def _head_of(stream: Stream) -> str:
+    return position_at(stream.feed.head, stream.feed.tag)
+
+
+async def _progress(stream: Stream) -> int | None:
+    """Return the number of the last batch that is in; None for none, or if it was long ago."""
+    await stream.now()
+    await stream.wait_for_host()  # or right after a rollover, nothing is known
+    return stream.feed.last_sequence(_MAKER)
+
+
+def _is_complete(stream: Stream, beginning: _Beginning, done: int | None) -> bool:
+    """Whether all is in that a stream was to begin with, as far as this try can bring it in."""
+    there = stream.setup
+    if there is None or stream.end is not None:
+        return True
+    if done is not None:
+        return done == beginning.last or there.inherits is None
+    if there.initial:
+        # If something is there, others have written first, or its beginning has been forgotten.
+        return stream.feed.head > 0 or not (beginning.entries or there.inherits)
+    return not there.closed
+
+
+def fault_of(content_type: str) -> str | None:
+    """Return what is wrong with a stream's content type, in a sentence; None if nothing is."""
+    main, slash, sub = media_type(content_type).partition("/")
+    if not (main and slash and sub) or not content_type.isascii() or not content_type.isprintable():
+        return "The content type is not one."
+    if len(content_type) > _MOST_TYPE_CHARACTERS:
+        return f"The content type is over {_MOST_TYPE_CHARACTERS} characters."
+    return None
+
+
+async def _start(hosting: Hosting, workflow_id: str, setup: HostSetup) -> str | None:
+    """Start the host of a new stream, and return its run; None if there is a workflow already."""
+    reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
+    for _ in range(_TRIES):
+        start = start_host(
+            hosting.link.client,
+            workflow_id,
+            setup,
+            task_queue=hosting.task_queue,
+            reuse=reuse,
+        )
+        try:
+            return await hosting.link.call(start, workflow_id)
+        except WorkflowAlreadyStartedError:
+            if not await _is_free_again(hosting, workflow_id):
+                return None
+            reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE
+    raise ServerUnavailableError("The stream is being deleted and made again at the same time")
+
+
+async def _is_free_again(hosting: Hosting, workflow_id: str) -> bool:
+    """Whether a stream of this name has been there, but is not any more."""
+    handle = hosting.link.client.get_workflow_handle(workflow_id)
+    try:
+        described = await hosting.link.call(handle.describe(), workflow_id)
+    except StreamNotFoundError:
+        return True
+    setup = await setup_of(described)
+    if setup is None or not await is_gone(described, setup):
+        return False
+    await end_run(hosting, workflow_id, described.run_id)
+    return True
+
+
+async def _existing(stream: Stream, beginning: _Beginning) -> _Beginning:
+    """Compare with the stream that is there; return what that one begins with.
+
+    Raises:
+        StreamExistsError: It is another one.
+    """
+    there, setup, source = stream.setup, beginning.setup, beginning.source
+    differs = () if there is None else differing(there, setup)
+    if there is None or differs:
+        why = "There is a stream of this name that was made in another way."
+        raise StreamExistsError(stream.workflow_id, why, differs)
+    inherits = setup.inherits
+    if source is not None and there.inherits is not None:
+        if there.sources != setup.sources:
+            why = "The stream of this name is a fork of one that has been deleted."
+            raise StreamExistsError(stream.workflow_id, why, ("forked_from",))
+        await source.note(stream.workflow_id)
+        inherits = there.inherits  # the source may have grown since
+    return replace(beginning, setup=replace(setup, closed=there.closed, inherits=inherits))
+
+
+_COMPARED = {
+    "ttl": "ttl_seconds",
+    "expires_at": "expires_at",
+    "forked_from": "forked_from",
+    "fork_offset": "fork_offset",
+    "fork_sub_offset": "fork_sub_offset",
+}
+
+
+def differing(one: HostSetup, other: HostSetup) -> tuple[str, ...]:
+    """Return what two requests to make a stream do not have in common, content aside.
+
+    Parameters of a content type, such as its charset, do not count.
+    """
+    types = {media_type(setup.content_type) for setup in (one, other)}
+    differs = ["content_type"] if len(types) > 1 else []
+    differs += [name for name, at in _COMPARED.items() if getattr(one, at) != getattr(other, at)]
+    return tuple(differs)

@@ -1,0 +1,271 @@
+"""A stream, looked up: what it is, whether it is gone, and how far it reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from temporalio.client import (
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+)
+
+from ..errors import StreamGoneError, StreamNotOpenedError, StreamNotReadyError
+from ..events import End
+from ..log.positions import Position, chain_digest
+from ..read.feeds.feed import Feed
+from ..read.feeds.lookup import feed_of
+from ..read.history.pages import newest_event_id
+from ..read.runs.lookup import first_run_of
+from ..read.tip import wait_for_tip
+from ..temporal.codec import memo_value
+from ..temporal.link import Link
+from .host import (
+    DELETED_MEMO_KEY,
+    EXPIRED_MEMO_KEY,
+    HOST_TASK_QUEUE,
+    SETUP_MEMO_KEY,
+    HostSetup,
+)
+
+_PATIENCE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """Where streams are hosted, and how long one waits for their hosts.
+
+    Attributes:
+        link: The way to Temporal.
+        task_queue: Task queue of the hosts.
+        open_seconds: How long to wait for a stream to be opened by its worker.
+        append_seconds: How long a write waits to see itself in the history.
+    """
+
+    link: Link
+    task_queue: str = HOST_TASK_QUEUE
+    open_seconds: float = 10.0
+    append_seconds: float = 30.0
+
+
+def shared_with(setup: HostSetup) -> dict[str, int]:
+    """Return up to which offset a stream has the items of those that it comes from by forks.
+
+    They are named by the digests of their chains.
+    """
+    most = setup.inherits or 0
+    shared: dict[str, int] = {}
+    for source in filter(None, setup.sources.split(",")):
+        chain, _, own = source.partition("@")
+        shared[chain] = min(most, int(own)) if own.isdigit() else most
+    return shared
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream, as the server described it when it was looked up.
+
+    Attributes:
+        feed: Its feed in this process.
+        setup: What it was made with; None for a workflow of the user's.
+        described: Its workflow, as the server described it.
+        hosting: How to ask for more of it, and how long to wait.
+    """
+
+    feed: Feed
+    setup: HostSetup | None
+    described: WorkflowExecutionDescription
+    hosting: Hosting
+
+    @property
+    def workflow_id(self) -> str:
+        """Its workflow."""
+        return self.feed.workflow_id
+
+    @property
+    def running(self) -> bool:
+        """Whether its workflow was running."""
+        return self.described.status == WorkflowExecutionStatus.RUNNING
+
+    @property
+    def first_run_id(self) -> str:
+        """First run of its workflow's chain."""
+        return first_run_of(self.described)
+
+    def knows(self, position: Position) -> bool:
+        """Whether a position is of this stream, or of one that it was forked from."""
+        return position.chain == chain_digest(self.first_run_id) or self._is_forked_at(position)
+
+    def start_at(self, place: int | Position) -> int | Position:
+        """Return where to begin to read; up to the fork, offsets are those of the source."""
+        is_forked = isinstance(place, Position) and self._is_forked_at(place)
+        return place.offset if isinstance(place, Position) and is_forked else place
+
+    def _is_forked_at(self, position: Position) -> bool:
+        """Whether what comes before a position is what the fork began with, too."""
+        if self.setup is None:
+            return False
+        shared = shared_with(self.setup).get(position.chain.hex())
+        return shared is not None and position.offset <= shared
+
+    @property
+    def polled(self) -> bool:
+        """Whether the contrib hosts it."""
+        return self.feed.view.polled
+
+    async def wait_for_host(self) -> None:
+        """Wait until it is known whether the contrib hosts the current run.
+
+        Right after a rollover, nothing but its history tells; so long, the run may be anyone's.
+
+        Raises:
+            StreamNotOpenedError: No worker has begun with it yet.
+        """
+        await self._in_time(lambda: self.feed.view.polled or self.feed.view.opened)
+
+    @property
+    def end(self) -> End | None:
+        """How it ended, as far as the feed has come."""
+        return self.feed.end
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep the feed running, and wait until the stream has been opened."""
+        self.feed.retain(0)
+        try:
+            await self.ready()
+            yield
+        finally:
+            self.feed.release()
+
+    async def ready(self) -> None:
+        """Wait until the stream has been opened; somebody must keep the feed running.
+
+        Raises:
+            StreamNotOpenedError: No worker has opened it yet.
+            StreamNotFoundError: It is no stream.
+        """
+        await self._in_time(lambda: self.feed.floor is not None)
+
+    async def _in_time(self, opened: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(self.hosting.open_seconds):
+                await self.feed.wait(opened)
+        except TimeoutError:
+            raise StreamNotOpenedError(
+                self.workflow_id,
+                "the stream has not been opened yet; a worker has to run its workflow first",
+            ) from None
+
+    async def now(self) -> int:
+        """Return the head; somebody must keep the feed running from before to after."""
+        await (await self.tip()).wait(self.feed)
+        return self.feed.head
+
+    async def tip(self) -> Tip:
+        """Return where the stream reached to when it was looked up."""
+        await self.ready()
+        return Tip(self)
+
+
+class Tip:
+    """The place in the history that a read has to have come by, to see all that was written."""
+
+    def __init__(self, stream: Stream) -> None:
+        """Take the place from the stream's description."""
+        self._stream = stream
+        self._polled_head: int | None = None
+        self._passed: Feed | None = None
+
+    async def wait(self, feed: Feed) -> None:
+        """Wait until a feed has come by it.
+
+        Args:
+            feed: The one that is read. If the stream has ended meanwhile, it may be another one
+                than when the stream was looked up.
+
+        Raises:
+            StreamNotReadyError: It does not get there.
+        """
+        if self._passed is feed:
+            return
+        stream = self._stream
+        try:
+            async with asyncio.timeout(stream.hosting.open_seconds):
+                if not stream.running:
+                    await feed.wait_known(lambda: feed.done)
+                elif stream.polled:
+                    await self._wait_polled(feed)
+                else:
+                    await self._wait_read(feed, stream.described.history_length)
+        except TimeoutError:
+            raise StreamNotReadyError(
+                stream.workflow_id, "the stream's history is not there yet"
+            ) from None
+        self._passed = feed
+
+    async def _wait_polled(self, feed: Feed) -> None:
+        if self._polled_head is None:
+            self._polled_head = await self._stream.hosting.link.call(wait_for_tip(feed))
+        head = self._polled_head
+        await feed.wait(lambda: feed.head >= head)
+
+    async def _wait_read(self, feed: Feed, length: int) -> None:
+        run_id = self._stream.described.run_id
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await feed.wait(lambda: feed.has_read(run_id, length))
+        except TimeoutError:
+            # The last of them may not stand in the history: tries of a task that has failed.
+            call = newest_event_id(feed.client, feed.workflow_id, run_id)
+            newest = await self._stream.hosting.link.call(call, feed.workflow_id)
+            await feed.wait_known(lambda: feed.has_read(run_id, newest))
+
+
+@asynccontextmanager
+async def found(hosting: Hosting, workflow_id: str) -> AsyncIterator[Stream]:
+    """Look a stream up, and keep its feed for all who look it up meanwhile; it need not run.
+
+    Raises:
+        StreamNotFoundError: There is no workflow of this name.
+        StreamGoneError: It has been deleted or has expired; the error says whether it has forks.
+        CodecError: It is encoded, and the client cannot decode it.
+        ServerUnavailableError: Temporal does not answer.
+    """
+    link = hosting.link
+    client = link.client
+    handle = client.get_workflow_handle(workflow_id)
+    described = await link.call(handle.describe(), workflow_id)
+    setup = await setup_of(described)
+    if setup is not None:
+        if await is_gone(described, setup):
+            raise StreamGoneError(workflow_id)
+        if await memo_value(described, DELETED_MEMO_KEY, bool):
+            raise StreamGoneError(workflow_id, has_forks=True)
+    feed = feed_of(client, workflow_id, None)
+    if feed.first_run_id not in ("", first_run_of(described)):
+        feed.forget()  # the id has been used again
+        feed = feed_of(client, workflow_id, None)
+    with feed.found():
+        yield Stream(feed, setup, described, hosting)
+
+
+async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
+    """Return what a hosted stream was made with; None for a workflow of the user's.
+
+    Raises:
+        CodecError: It is encoded, and the client cannot decode it.
+    """
+    return await memo_value(described, SETUP_MEMO_KEY, HostSetup)
+
+
+async def is_gone(described: WorkflowExecution, setup: HostSetup) -> bool:
+    """Whether a hosted stream has been deleted or has expired."""
+    if setup.deleted or await memo_value(described, EXPIRED_MEMO_KEY, bool):
+        return True
+    # Its worker may not have come to end it yet.
+    return setup.expiry is not None and setup.expiry <= datetime.now(timezone.utc)
