@@ -14,6 +14,7 @@ with _workflow.unsafe.imports_passed_through():
     from .host.external_stream import ExternalTopicHandle, ExternalWorkflowStream
     from .host.stream import WorkflowStream
     from .host.topic import WorkflowTopicHandle
+    from .hosted.calls import CreatedStream, close_stream, create_stream, delete_stream
     from .log.wire import (
         PollInput,
         PollResult,
@@ -28,6 +29,7 @@ with _workflow.unsafe.imports_passed_through():
 
 __all__ = [
     "LATEST",
+    "CreatedStream",
     "End",
     "ExternalTopicHandle",
     "ExternalWorkflowStream",
@@ -47,5 +49,8 @@ __all__ = [
     "WorkflowStreamState",
     "WorkflowStreamsPlugin",
     "WorkflowTopicHandle",
+    "close_stream",
     "connect",
+    "create_stream",
+    "delete_stream",
 ]

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStreamClient
+from workflow_streams.errors import StreamGoneError
 
 from .hosts import Mixed, MixedInput, Parent, stumble
 
@@ -107,3 +109,20 @@ async def test_the_headlines_are_those_of_one_topic(
         await stream.topic("other").send("two")
         await handle.signal(concepts.Hub.close)
         assert await concepts.headlines(stream) == ["one"]
+
+
+async def test_the_news_need_no_workflow_of_ones_own(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("news")
+    hosting = asyncio.create_task(concepts.host(client))
+    try:
+        await concepts.tell_news(client, name)
+        reader = WorkflowStreamClient.create(client, name).subscribe("default")
+        assert [item.data async for item in reader] == ["hello", "goodbye"]
+        await concepts.forget_news(client, name)
+        with pytest.raises(StreamGoneError):
+            await concepts.forget_news(client, name)
+    finally:
+        hosting.cancel()
+        await asyncio.wait({hosting})

@@ -15,6 +15,7 @@ PACKAGES = [
     "workflow_streams",
     "workflow_streams.embedded",
     "workflow_streams.gateway",
+    "workflow_streams.hosted",
     "workflow_streams.testing",
 ]
 
@@ -70,7 +71,9 @@ def test_errors_that_have_a_fitting_builtin_are_caught_by_it() -> None:
         (errors.EncodeError, ValueError),
         (errors.ItemTooLargeError, ValueError),
         (errors.DecodeError, ValueError),
+        (errors.BatchTooLargeError, ValueError),
         (errors.InvalidOffsetError, ValueError),
+        (errors.ForkOffsetError, ValueError),
         (errors.PublishTimeoutError, TimeoutError),
     ]:
         assert issubclass(error, builtin)

@@ -1,5 +1,16 @@
-"""Streams that have no workflow of the user's: their own workflow, its worker, and how they end."""
+"""Streams that need no workflow of the user's: made, closed, forked and deleted by calls.
 
+Their workflow is one of this package, which a worker for hosted streams runs.
+"""
+
+from .calls import CreatedStream, close_stream, create_stream, delete_stream
 from .host import host_worker, run_host_worker
 
-__all__ = ["host_worker", "run_host_worker"]
+__all__ = [
+    "CreatedStream",
+    "close_stream",
+    "create_stream",
+    "delete_stream",
+    "host_worker",
+    "run_host_worker",
+]

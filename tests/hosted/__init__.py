@@ -1,0 +1,1 @@
+"""Tests of hosted streams as the library offers them, without HTTP."""
