@@ -165,6 +165,21 @@ async def test_a_making_that_broke_off_is_finished_once(
     assert await items(client, name) == [1, "two"]
 
 
+async def test_several_that_make_a_stream_at_once_make_one(
+    client: Client, unique: Unique, queue: str
+) -> None:
+    name = unique("news")
+    made = await asyncio.gather(
+        *(
+            create_stream(client, name, initial=[1, 2], closed=True, task_queue=queue)
+            for _ in range(5)
+        )
+    )
+    assert sorted(one.is_new for one in made) == [False] * 4 + [True]
+    assert all(one.closed for one in made)
+    assert await items(client, name) == [1, 2]
+
+
 async def test_without_a_worker_it_is_said_that_nobody_opens_the_stream(
     client: Client, unique: Unique
 ) -> None:

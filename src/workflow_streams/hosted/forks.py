@@ -75,7 +75,7 @@ class Fork:
 
 
 class NotForkedError(ForkError):
-    """The source is there, but a fork that has been begun cannot come about."""
+    """The source is there, but the fork cannot come about; one that has been begun is undone."""
 
 
 class Source:
