@@ -235,13 +235,7 @@ class WorkflowStreamClient:
             TopicTypeError: The name is bound to another type (a RuntimeError).
             UsageError: ``type`` is ``Payload``.
         """
-        return TopicHandle(
-            name,
-            self._types.bind(name, type),
-            publish=self._publisher.publish,
-            send=self._send,
-            stream=self,
-        )
+        return TopicHandle(self, name, self._types.bind(name, type))
 
     async def flush(self) -> None:
         """Wait until the server has taken everything published so far.
@@ -396,6 +390,9 @@ class WorkflowStreamClient:
             return await head_past(feed, seen)
         finally:
             feed.release()
+
+    def _publish(self, topic: str, value: Any, *, force_flush: bool) -> None:
+        self._publisher.publish(topic, value, force_flush=force_flush)
 
     async def _send(self, topic: str, value: Any) -> int:
         if self._capture is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -15,16 +15,12 @@ from .topics import TypedTopic
 T = TypeVar("T")
 
 
-class Publish(Protocol):
-    """Buffers a value."""
-
-    def __call__(self, topic: str, value: Any, *, force_flush: bool) -> object:
-        """Encode the value and buffer it."""
-        ...
-
-
 class Stream(Protocol):
-    """What a handle follows its topic by."""
+    """What a handle publishes to and reads from: its client, of which it is a part."""
+
+    def _publish(self, topic: str, value: Any, *, force_flush: bool) -> None: ...
+
+    async def _send(self, topic: str, value: Any) -> int: ...
 
     def subscribe(
         self,
@@ -60,20 +56,10 @@ class TopicHandle(TypedTopic[T]):
     Made by :meth:`WorkflowStreamClient.topic`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        type: type[T],
-        *,
-        publish: Publish,
-        send: Callable[[str, Any], Awaitable[int]],
-        stream: Stream,
-    ) -> None:
-        """Bind topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
+    def __init__(self, client: Stream, name: str, type: type[T]) -> None:
+        """Bind client, topic and type; use :meth:`WorkflowStreamClient.topic` instead."""
         super().__init__(name, type)
-        self._publish = publish
-        self._send = send
-        self._stream = stream
+        self._client = client
 
     def publish(self, value: T | Payload, *, force_flush: bool = False) -> None:
         """Encode ``value`` and buffer it for the next batch; does not wait.
@@ -93,7 +79,7 @@ class TopicHandle(TypedTopic[T]):
             PublishError: Earlier items were not delivered; this one was not taken.
             UsageError: Called outside the client's event loop.
         """
-        self._publish(self._name, value, force_flush=force_flush)
+        self._client._publish(self._name, value, force_flush=force_flush)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     async def send(self, value: T | Payload) -> int:
         """Publish ``value`` and wait until it stands in the history; return its offset.
@@ -106,7 +92,7 @@ class TopicHandle(TypedTopic[T]):
             ServerUnavailableError: The stream could not be found yet; nothing was published.
             WorkflowStreamError: As for :meth:`publish`.
         """
-        return await self._send(self._name, value)
+        return await self._client._send(self._name, value)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def subscribe(
         self,
@@ -118,7 +104,7 @@ class TopicHandle(TypedTopic[T]):
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[WorkflowStreamItem[T]]:
         """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
-        return self._stream.subscribe(
+        return self._client.subscribe(
             [self._name],
             from_offset,
             result_type=self._type,
@@ -137,7 +123,7 @@ class TopicHandle(TypedTopic[T]):
         max_outage: timedelta | None = None,
     ) -> AsyncIterator[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
-        return self._stream.follow(
+        return self._client.follow(
             [self._name],
             from_offset,
             result_type=self._type,

@@ -265,7 +265,7 @@ class WorkflowStream:
             TopicTypeError: The name is bound to another type (a RuntimeError).
             UsageError: ``type`` is ``Payload``; ready payloads may be published on any topic.
         """
-        return WorkflowTopicHandle(name, self._types.bind(name, type), self._publish)
+        return WorkflowTopicHandle(self, name, self._types.bind(name, type))
 
     @property
     def head(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -18,13 +18,19 @@ from ..topics import TypedTopic
 T = TypeVar("T")
 
 
+class Stream(Protocol):
+    """What a handle publishes to: its stream, of which it is a part."""
+
+    def _publish(self, entries: list[Entry]) -> None: ...
+
+
 class WorkflowTopicHandle(TypedTopic[T]):
     """Publishes to one topic from workflow code. Made by :meth:`WorkflowStream.topic`."""
 
-    def __init__(self, name: str, type: type[T], publish: Callable[[list[Entry]], None]) -> None:
-        """Bind topic and type; use :meth:`WorkflowStream.topic` instead."""
+    def __init__(self, stream: Stream, name: str, type: type[T]) -> None:
+        """Bind stream, topic and type; use :meth:`WorkflowStream.topic` instead."""
         super().__init__(name, type)
-        self._publish = publish
+        self._stream = stream
 
     def publish(self, value: T | Payload) -> None:
         """Publish one value; it is in the history when this workflow task completes.
@@ -39,14 +45,14 @@ class WorkflowTopicHandle(TypedTopic[T]):
                 (An application error fails the workflow; any other would have its task retried
                 for ever.)
         """
-        self._publish(_encoded(self._name, [value]))
+        self._stream._publish(_encoded(self._name, [value]))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     def publish_many(self, values: Sequence[T | Payload]) -> None:
         """Publish several values at the cost of one history event per 448 KiB.
 
         All of them are taken or, with an error as for :meth:`publish`, none.
         """
-        self._publish(_encoded(self._name, values))
+        self._stream._publish(_encoded(self._name, values))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def _encoded(topic: str, values: Sequence[object]) -> list[Entry]:
