@@ -36,14 +36,16 @@ class TypedTopic(Generic[T]):
 
 
 class TopicTypes:
-    """Binds each topic name to one type, compared by equality."""
+    """Binds topic names to types, at most one each, compared by equality."""
 
     def __init__(self) -> None:
         """Start without bindings."""
         self._types: dict[str, Any] = {}
 
     def bind(self, name: str, type: Any) -> Any:
-        """Bind ``name`` to ``type`` (None: any) and return the type.
+        """Bind ``name`` to ``type`` and return the type that the name has now.
+
+        With None or ``Any`` nothing is bound: such a caller takes the type as it is.
 
         Raises:
             TopicTypeError: The name is bound to another type.
@@ -51,16 +53,17 @@ class TopicTypes:
                 decodes to.
         """
         topic_name(name)
-        bound = Any if type is None else type
-        if bound is Payload:
+        if type is Payload:
             raise UsageError(
                 f"Topic {name!r} cannot be bound to type=Payload. Ready payloads may be published "
                 "on any topic; to read them raw, subscribe with result_type=RawValue."
             )
-        existing = self._types.setdefault(name, bound)
-        if existing != bound:
-            raise TopicTypeError(name, existing, bound)
-        return bound
+        if type is None or type is Any:
+            return self.get(name)
+        existing = self._types.setdefault(name, type)
+        if existing != type:
+            raise TopicTypeError(name, existing, type)
+        return type
 
     def get(self, name: str) -> Any:
         """Return the type bound to ``name``; ``Any`` if there is none."""
