@@ -33,7 +33,8 @@
         ├── ServerUnavailableError
         └── RequestRejectedError           any other answer of the server
 
-Facts are fields; the RPC error, where there is one, is the ``__cause__``.
+Facts are fields; the RPC error, where there is one, is the ``__cause__``. All of them can be
+imported from ``workflow_streams`` itself.
 """
 
 from __future__ import annotations

@@ -64,6 +64,13 @@ def test_every_error_is_in_the_drawn_tree_and_in_one_hierarchy() -> None:
     assert set(drawn) == {error.__name__ for error in own}
 
 
+def test_each_error_can_be_imported_from_the_package() -> None:
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and not name.startswith("_"):
+            assert name in workflow_streams.__all__
+            assert getattr(workflow_streams, name) is value
+
+
 def test_errors_that_have_a_fitting_builtin_are_caught_by_it() -> None:
     for error, builtin in [
         (errors.UsageError, RuntimeError),
