@@ -36,11 +36,15 @@ async def _head_of_run(feed: Feed, run_id: str) -> int | None:
     await feed.wait_known(lambda: feed.polls(run_id) or feed.has_read(run_id, newest))
     if not feed.polls(run_id) or feed.done:
         return feed.head
-    return await _polled_head(feed, run_id)
+    return await polled_head(feed, run_id)
 
 
-async def _polled_head(feed: Feed, run_id: str) -> int | None:
-    """Ask a host for its head; None if the feed leaves the run first, which may be at its end."""
+async def polled_head(feed: Feed, run_id: str) -> int | None:
+    """Ask a host for its head; None if the feed leaves the run first, which may be at its end.
+
+    Raises:
+        HostUnavailableError: The run is open, and no worker answers.
+    """
     handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=run_id)
 
     def left() -> bool:

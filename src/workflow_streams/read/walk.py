@@ -19,6 +19,7 @@ from .feeds.lookup import feed_of, hold
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .resuming import Fate, fate_of
 from .tip import wait_for_tip
+from .until import ToHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,16 @@ class Walk:
             told what of it was taken back.
     """
 
-    def __init__(self, feed: Feed, start: Start) -> None:
-        """Prepare; nothing is read before :meth:`steps`."""
+    def __init__(self, feed: Feed, start: Start, until: int | ToHead | None = None) -> None:
+        """Prepare; nothing is read before :meth:`steps`.
+
+        It stops right before the offset ``until``, or at the head; by default at the end.
+        """
         self.feed = feed
         self.position = 0
         self.started = asyncio.Event()
         self.astray = False
+        self._until = until
         self._resumed = start if isinstance(start, Position) else None
         self._from = start.offset if isinstance(start, Position) else start
         # A reader that asked for no particular offset has lost nothing before its first item.
@@ -88,7 +93,7 @@ class Walk:
         return not ahead and self._cursor.index >= self.feed.ring.stop
 
     async def steps(self) -> AsyncGenerator[Step]:
-        """Yield steps until the stream ends; call ``aclose()`` to leave earlier.
+        """Yield steps until the stream ends or ``until`` is reached; ``aclose()`` to leave earlier.
 
         A step that is cancelled or fails ends this generator. The next one continues from there.
         """
@@ -100,6 +105,8 @@ class Walk:
                     return
                 if not self._retained:
                     await self._attach()
+                elif self._arrived():
+                    return
                 elif (moment := await self._next(self.feed)) is not None:
                     self._deliver(moment)
         finally:
@@ -141,7 +148,11 @@ class Walk:
             # From here on, a feed without other subscribers does not run ahead.
             self._cursor.index = feed.ring.start
             feed.attach(self._cursor)
-        await feed.wait(lambda: feed.floor is not None)
+        if isinstance(self._until, ToHead):
+            await self._until.note(feed)
+            await self._until.wait_opened(feed)
+        else:
+            await feed.wait(lambda: feed.floor is not None)
         if feed.floor is None:
             self._ended = True
         elif self._place is None:
@@ -236,11 +247,35 @@ class Walk:
             return None
         moment = feed.advance(self._cursor)
         if moment is None:
-            await feed.wait_past(self._cursor.index)
+            await self._wait_for_more(feed)
             # A feed without a next moment has been stopped.
-            self._ended = feed.ring.stop <= self._cursor.index
+            self._ended = feed.done and feed.ring.stop <= self._cursor.index
             self._forgiven = feed.base
         return moment
+
+    async def _wait_for_more(self, feed: Feed) -> None:
+        """Wait for the next moment, or until there will be none because it has arrived."""
+        until = self._until
+        if not isinstance(until, ToHead):
+            await feed.wait_past(self._cursor.index)
+        elif until.asks(feed):
+            # While this waits for the host, the feed must not wait for this.
+            feed.detach(self._cursor)
+            await until.ask(feed)
+            feed.attach(self._cursor)
+        else:
+            index = self._cursor.index
+            await feed.wait_known(
+                lambda: feed.ring.stop > index or self._arrived() or until.asks(feed)
+            )
+
+    def _arrived(self) -> bool:
+        """Whether it has come to where it is to stop."""
+        if isinstance(self._until, int):
+            return not self.astray and self.position >= self._until
+        if self._until is None or self._history is not None:
+            return False
+        return self._until.met(self.feed, self._cursor.index, self.position)
 
     async def _from_history(self, feed: Feed, history: AsyncGenerator[Moment]) -> Moment | None:
         assert self._place is not None
@@ -290,7 +325,8 @@ class Walk:
             self._rewind(moment.rewind)
         if moment.chunk is not None and moment.chunk.end > self.position:
             self._slice(moment.chunk)
-        if moment.end is not None:
+        cut = moment.chunk is not None and self.position < moment.chunk.end
+        if moment.end is not None and not cut:
             self._steps.append(replace(moment.end, position=self._position_at(moment.end.offset)))
             self._ended = True
         if not self.started.is_set() and self._steps:
@@ -337,11 +373,13 @@ class Walk:
 
     def _slice(self, chunk: Chunk) -> None:
         self._miss(max(chunk.offset, self.base), "truncated")
-        if chunk.end > self.position:
-            skip = self.position - chunk.offset
-            entries = chunk.entries[skip:] if skip else chunk.entries
+        end = min(chunk.end, self._until) if isinstance(self._until, int) else chunk.end
+        if end > self.position:
+            whole = self.position == chunk.offset and end == chunk.end
+            part = slice(self.position - chunk.offset, end - chunk.offset)
+            entries = chunk.entries if whole else chunk.entries[part]
             self._steps.append(Slice(self.position, entries, chunk.time, self.tag))
-            self.position = chunk.end
+            self.position = end
             self._expects = True
 
 
