@@ -48,6 +48,8 @@ with _workflow.unsafe.imports_passed_through():
         PublishInput,
         WorkflowStreamState,
     )
+    from .read.options import ReadOptions
+    from .read.subscription import Subscription
     from .temporal.connection import connect
     from .temporal.plugin import WorkflowStreamsPlugin
     from .topic_handle import TopicHandle
@@ -80,6 +82,7 @@ __all__ = [
     "PublishInput",
     "PublishTimeoutError",
     "PublisherState",
+    "ReadOptions",
     "RequestRejectedError",
     "Rewind",
     "RunFullError",
@@ -87,6 +90,7 @@ __all__ = [
     "StreamClosedError",
     "StreamCorruptedError",
     "StreamNotFoundError",
+    "Subscription",
     "TopicHandle",
     "TopicTypeError",
     "UsageError",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
@@ -31,15 +31,17 @@ from .publish.verdicts import head_past, offset_of, seen_by
 from .read.arrival import wait_for_workflow
 from .read.feeds.feed import Feed
 from .read.feeds.lookup import feed_of, hold
+from .read.options import ReadOptions, check_options
 from .read.subscription import Subscription
 from .read.tip import wait_whether_polled
-from .read.walk import Start, start_at
+from .read.until import until_of
+from .read.walk import start_at
 from .temporal.attempts import publisher_of
 from .temporal.codec import converter_of
 from .temporal.interpreter_exit import rest_at_exit
 from .temporal.values import Values
 from .topic_handle import TopicHandle, Topics, names_of
-from .topics import TopicTypes
+from .topics import TopicTypes, types_in
 
 T = TypeVar("T")
 
@@ -229,7 +231,8 @@ class WorkflowStreamClient:
 
         Args:
             name: Topic name.
-            type: Type of the topic's values. Subscriptions of this client decode to it.
+            type: Type of the topic's values. Subscriptions of this client decode to it. Default:
+                the type that the topic has in this client, or gets later, else any.
 
         Raises:
             TopicTypeError: The name is bound to another type (a RuntimeError).
@@ -250,15 +253,22 @@ class WorkflowStreamClient:
     @overload
     def subscribe(
         self,
+        topics: Mapping[str, type[T]],
+        from_offset: int | Last = ...,
+        *,
+        poll_cooldown: timedelta = ...,
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[T]]: ...
+    @overload
+    def subscribe(
+        self,
         topics: Topics = ...,
         from_offset: int | Last = ...,
         *,
         result_type: type[T],
         poll_cooldown: timedelta = ...,
-        from_position: str | None = ...,
-        wait: timedelta | None = ...,
-        max_outage: timedelta | None = ...,
-    ) -> AsyncIterator[WorkflowStreamItem[T]]: ...
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[T]]: ...
     @overload
     def subscribe(
         self,
@@ -267,47 +277,39 @@ class WorkflowStreamClient:
         *,
         result_type: None = None,
         poll_cooldown: timedelta = ...,
-        from_position: str | None = ...,
-        wait: timedelta | None = ...,
-        max_outage: timedelta | None = ...,
-    ) -> AsyncIterator[WorkflowStreamItem[Any]]: ...
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[Any]]: ...
 
     def subscribe(
         self,
-        topics: Topics = None,
+        topics: Topics | Mapping[str, Any] = None,
         from_offset: int | Last = 0,
         *,
         result_type: Any = None,
         poll_cooldown: timedelta = timedelta(milliseconds=100),  # noqa: ARG002 (kept for compatibility)
-        from_position: str | None = None,
-        wait: timedelta | None = None,
-        max_outage: timedelta | None = None,
-    ) -> AsyncIterator[WorkflowStreamItem[Any]]:
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[Any]]:
         """Iterate over the items, as they come; ends when the stream does.
 
         Args:
-            topics: A topic, several, or None for all. Names or handles.
+            topics: A topic, several, or None for all. Names or handles, or a mapping of names to
+                the types that their values decode to.
             from_offset: Where to start: an offset (0: the earliest retained item; past the
                 head: waits), ``Last(n)``, or ``LATEST``.
             result_type: Type to decode to; ``RawValue`` for the raw payload. Default: the type
                 that :meth:`topic` bound, else the converter's default.
             poll_cooldown: Ignored: nothing is polled. Kept for compatibility.
-            from_position: Where to resume, instead of ``from_offset``: the ``position`` of the
-                last item or event that was dealt with. Unlike an offset, it tells streams and
-                their restarts apart: if the workflow was started anew, reset or replaced
-                meanwhile, ``follow()`` yields a :class:`Rewind` that says so, and what counts
-                now comes after that. ``subscribe()`` shows the items that count now.
-            wait: How long to wait at the first step for a workflow that has not been started
-                yet. One that comes is then read from its start, also with ``LATEST``. Default:
-                not at all.
-            max_outage: How long a step waits while the server cannot be reached, counted from
-                the first call that fails. Default: until it is back.
+            **options: ``from_position``, ``until``, ``wait`` and ``max_outage``; see
+                :class:`ReadOptions`.
+
+        Returns:
+            An async iterator; to leave it early, use it in ``async with``.
 
         Raises:
-            InvalidOffsetError: The offset is negative or no integer, or the position none that
-                a reader was given.
-            UsageError: ``result_type`` is ``Payload``, or both an offset and a position are
-                given.
+            InvalidOffsetError: The offset is negative or no integer, the position none that a
+                reader was given, or ``until`` neither an offset nor ``LATEST``.
+            UsageError: A type is ``Payload``, there are types in ``topics`` and a
+                ``result_type``, or both an offset and a position are given.
             DecodeError: While iterating: an item does not decode; iteration may go on.
             StreamNotFoundError: At the first step: there is no such workflow, also not after
                 ``wait``.
@@ -315,15 +317,16 @@ class WorkflowStreamClient:
                 once, later on after ``max_outage``; iteration may go on.
             WorkflowStreamError: While iterating: the stream cannot be read.
         """
-        return self._subscription(
-            topics,
-            start_at(from_offset, from_position),
-            result_type,
-            items_only=True,
-            wait=wait,
-            max_outage=max_outage,
-        )
+        check_options("subscribe", options)
+        return self._subscription(topics, from_offset, result_type, options, items_only=True)
 
+    @overload
+    def follow(
+        self,
+        topics: Mapping[str, type[T]],
+        from_offset: int | Last = ...,
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[Event[T]]: ...
     @overload
     def follow(
         self,
@@ -331,10 +334,8 @@ class WorkflowStreamClient:
         from_offset: int | Last = ...,
         *,
         result_type: type[T],
-        from_position: str | None = ...,
-        wait: timedelta | None = ...,
-        max_outage: timedelta | None = ...,
-    ) -> AsyncIterator[Event[T]]: ...
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[Event[T]]: ...
     @overload
     def follow(
         self,
@@ -342,24 +343,21 @@ class WorkflowStreamClient:
         from_offset: int | Last = ...,
         *,
         result_type: None = None,
-        from_position: str | None = ...,
-        wait: timedelta | None = ...,
-        max_outage: timedelta | None = ...,
-    ) -> AsyncIterator[Event[Any]]: ...
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[Event[Any]]: ...
 
     def follow(
         self,
-        topics: Topics = None,
+        topics: Topics | Mapping[str, Any] = None,
         from_offset: int | Last = 0,
         *,
         result_type: Any = None,
-        from_position: str | None = None,
-        wait: timedelta | None = None,
-        max_outage: timedelta | None = None,
-    ) -> AsyncIterator[Event[Any]]:
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[Event[Any]]:
         """Iterate over the full story: ``Item | Gap | Rewind | End``; ``End`` comes last.
 
-        Takes what :meth:`subscribe` takes and raises what it raises::
+        A reading that stops at ``until`` has an ``End`` only if that stands before it. Takes what
+        :meth:`subscribe` takes and raises what it raises::
 
             async for event in stream.follow():
                 match event:
@@ -367,15 +365,16 @@ class WorkflowStreamClient:
                     case Gap(start, end): ...
                     case Rewind(ranges): ...
                     case End(outcome): ...
+
+        With several topics, types tell them apart, for type checkers, too::
+
+            async for event in stream.follow({"delta": TextDelta, "status": Status}):
+                match event:
+                    case Item(data=TextDelta(text=text)): ...
+                    case Item(data=Status() as status): ...
         """
-        return self._subscription(
-            topics,
-            start_at(from_offset, from_position),
-            result_type,
-            items_only=False,
-            wait=wait,
-            max_outage=max_outage,
-        )
+        check_options("follow", options)
+        return self._subscription(topics, from_offset, result_type, options, items_only=False)
 
     async def get_offset(self) -> int:
         """Return the stream's head: the offset that the next item gets.
@@ -429,22 +428,29 @@ class WorkflowStreamClient:
 
     def _subscription(
         self,
-        topics: Topics,
-        start: Start,
+        topics: Topics | Mapping[str, Any],
+        from_offset: int | Last,
         result_type: Any,
+        options: ReadOptions,
         *,
         items_only: bool,
-        wait: timedelta | None,
-        max_outage: timedelta | None,
     ) -> Subscription[Any]:
-        if result_type is Payload:
+        types = self._types
+        if isinstance(topics, Mapping):
+            if result_type is not None:
+                raise UsageError("Give types in topics= or as result_type=, not both.")
+            types = types_in(topics)
+            topics = list(topics)
+        elif result_type is Payload:
             raise UsageError("Nothing decodes to result_type=Payload; use result_type=RawValue")
+        wait, max_outage = options.get("wait"), options.get("max_outage")
         return Subscription(
             self._feed,
             names_of(topics),
-            start,
-            self._types.decoder(Values(self._converter), result_type),
+            start_at(from_offset, options.get("from_position")),
+            types.decoder(Values(self._converter), result_type),
             items_only=items_only,
+            until=until_of(options.get("until")),
             arrival=None if wait is None else self._arrival(wait),
             max_outage=None if max_outage is None else seconds_of("max_outage", max_outage),
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, Unpack
 
 from temporalio.api.common.v1 import Payload
 
 from .arguments import topic_name
 from .events import Event, Last, WorkflowStreamItem
+from .read.options import ReadOptions
+from .read.subscription import Subscription
 from .topics import TypedTopic
 
 T = TypeVar("T")
@@ -29,10 +31,8 @@ class Stream(Protocol):
         *,
         result_type: Any,
         poll_cooldown: timedelta,
-        from_position: str | None,
-        wait: timedelta | None,
-        max_outage: timedelta | None,
-    ) -> AsyncIterator[WorkflowStreamItem[Any]]:
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[Any]]:
         """Iterate over the items of topics."""
         ...
 
@@ -42,10 +42,8 @@ class Stream(Protocol):
         from_offset: int | Last,
         *,
         result_type: Any,
-        from_position: str | None,
-        wait: timedelta | None,
-        max_outage: timedelta | None,
-    ) -> AsyncIterator[Event[Any]]:
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[Event[Any]]:
         """Iterate over the story of topics."""
         ...
 
@@ -99,38 +97,43 @@ class TopicHandle(TypedTopic[T]):
         from_offset: int | Last = 0,
         *,
         poll_cooldown: timedelta = timedelta(milliseconds=100),
-        from_position: str | None = None,
-        wait: timedelta | None = None,
-        max_outage: timedelta | None = None,
-    ) -> AsyncIterator[WorkflowStreamItem[T]]:
+        **options: Unpack[ReadOptions],
+    ) -> Subscription[WorkflowStreamItem[T]]:
         """Iterate over this topic's items; see :meth:`WorkflowStreamClient.subscribe`."""
         return self._client.subscribe(
             [self._name],
             from_offset,
-            result_type=self._type,
+            result_type=self._result_type,
             poll_cooldown=poll_cooldown,
-            from_position=from_position,
-            wait=wait,
-            max_outage=max_outage,
+            **options,
         )
 
     def follow(
-        self,
-        from_offset: int | Last = 0,
-        *,
-        from_position: str | None = None,
-        wait: timedelta | None = None,
-        max_outage: timedelta | None = None,
-    ) -> AsyncIterator[Event[T]]:
+        self, from_offset: int | Last = 0, **options: Unpack[ReadOptions]
+    ) -> Subscription[Event[T]]:
         """Iterate over this topic's story; see :meth:`WorkflowStreamClient.follow`."""
         return self._client.follow(
-            [self._name],
-            from_offset,
-            result_type=self._type,
-            from_position=from_position,
-            wait=wait,
-            max_outage=max_outage,
+            [self._name], from_offset, result_type=self._result_type, **options
         )
+
+    def has(self, event: object) -> TypeGuard[WorkflowStreamItem[T]]:
+        """Whether an event is an item of this topic; type checkers then know the type of its data.
+
+        It tells topics apart that have been followed together, also where they share a type::
+
+            async for event in stream.follow([delta, status]):
+                if delta.has(event):
+                    print(event.data.text)
+
+        The name decides, not the data. So the type is true of events that this handle's client
+        decoded, without another ``result_type``.
+        """
+        return isinstance(event, WorkflowStreamItem) and event.topic == self._name
+
+    @property
+    def _result_type(self) -> Any:
+        # Without a type of its own, the handle reads what the topic is bound to by then.
+        return None if self._type is Any else self._type
 
 
 Topics: TypeAlias = str | TopicHandle[Any] | Sequence[str | TopicHandle[Any]] | None

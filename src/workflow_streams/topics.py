@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from temporalio.api.common.v1 import Payload
@@ -87,3 +87,15 @@ class TopicTypes:
             return known(data)
 
         return decode
+
+
+def types_in(topics: Mapping[str, Any]) -> TopicTypes:
+    """Return the types of a mapping of topic names to types.
+
+    Raises:
+        UsageError: A name is no str, or a type is ``Payload``.
+    """
+    types = TopicTypes()
+    for name, bound in topics.items():
+        types.bind(name, bound)
+    return types

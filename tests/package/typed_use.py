@@ -6,7 +6,7 @@ error, too.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_never, assert_type
@@ -21,7 +21,9 @@ from workflow_streams import (
     Gap,
     Item,
     Last,
+    ReadOptions,
     Rewind,
+    Subscription,
     TopicHandle,
     WorkflowStream,
     WorkflowStreamClient,
@@ -30,11 +32,17 @@ from workflow_streams import (
     WorkflowTopicHandle,
     connect,
 )
+from workflow_streams.events import Event
 
 
 @dataclass
 class Status:
     kind: str
+
+
+@dataclass
+class TextDelta:
+    text: str
 
 
 class Host:
@@ -78,16 +86,16 @@ async def reads(client: Client) -> None:
     assert_type(await stream.get_offset(), int)
     status = stream.topic("status", type=Status)
 
-    assert_type(stream.subscribe(), AsyncIterator[WorkflowStreamItem[Any]])
+    assert_type(stream.subscribe(), Subscription[WorkflowStreamItem[Any]])
     assert_type(
         stream.subscribe(["status"], LATEST, result_type=Status),
-        AsyncIterator[WorkflowStreamItem[Status]],
+        Subscription[WorkflowStreamItem[Status]],
     )
     assert_type(
         stream.subscribe(status, Last(5), result_type=RawValue),
-        AsyncIterator[WorkflowStreamItem[RawValue]],
+        Subscription[WorkflowStreamItem[RawValue]],
     )
-    assert_type(status.subscribe(7), AsyncIterator[WorkflowStreamItem[Status]])
+    assert_type(status.subscribe(7), Subscription[WorkflowStreamItem[Status]])
     stream.subscribe("status", from_offset="7")  # type: ignore[call-overload]
 
     async for item in status.subscribe():
@@ -114,6 +122,76 @@ async def follows(stream: WorkflowStreamClient) -> None:
                 assert_never(event)
     async for event in stream.topic("status", type=Status).follow(LATEST):
         assert_type(event, Item[Status] | Gap | Rewind | End)
+
+
+async def one_task_reads_two_types(stream: WorkflowStreamClient) -> None:
+    topics: Mapping[str, type[TextDelta | Status]] = {"delta": TextDelta, "status": Status}
+    async for event in stream.follow(topics, until=LATEST):
+        assert_type(event, Item[TextDelta | Status] | Gap | Rewind | End)
+        match event:
+            case Item(data=data):
+                match data:
+                    case TextDelta(text=text):
+                        assert_type(text, str)
+                    case Status():
+                        assert_type(data, Status)
+                    case _:
+                        assert_never(data)
+            case Gap() | Rewind() | End():
+                pass
+            case _:
+                assert_never(event)
+    # Of types in a literal, pyright makes a union and mypy an object; patterns narrow both.
+    async for told in stream.follow({"delta": TextDelta, "status": Status}):
+        match told:
+            case Item(data=TextDelta(text=text)):
+                assert_type(text, str)
+            case Item(data=Status() as status):
+                assert_type(status, Status)
+            case Item() | Gap() | Rewind() | End():
+                pass
+            case _:
+                assert_never(told)
+    async for item in stream.subscribe({"delta": TextDelta}):
+        assert_type(item, Item[TextDelta])
+    stream.follow({"delta": 7})  # type: ignore[arg-type]
+
+
+async def topics_tell_events_apart(stream: WorkflowStreamClient) -> None:
+    delta = stream.topic("delta", type=TextDelta)
+    status = stream.topic("status", type=Status)
+    async for event in stream.follow([delta, status]):
+        if delta.has(event):
+            assert_type(event, Item[TextDelta])
+        match event:
+            case Item() if delta.has(event):
+                assert_type(event.data, TextDelta)
+            case Item() if status.has(event):
+                assert_type(event.data, Status)
+            case Item() | Gap() | Rewind() | End():
+                pass
+            case _:
+                assert_never(event)
+
+
+async def options_are_checked(stream: WorkflowStreamClient) -> None:
+    options: ReadOptions = {"wait": timedelta(minutes=1), "until": LATEST, "max_outage": None}
+    stream.follow("status", **options)
+    stream.subscribe("status", from_position="0", until=7)
+    status = stream.topic("status", type=Status)
+    assert_type(status.follow(**options), Subscription[Event[Status]])
+    status.subscribe(until="7")  # type: ignore[arg-type]
+    status.subscribe(till=7)  # type: ignore[call-arg]
+    stream.follow(wait=60)  # type: ignore[call-overload]
+    stream.follow(till=7)  # type: ignore[call-overload]
+
+
+async def leaves_early(stream: WorkflowStreamClient) -> None:
+    whole: AsyncIterator[WorkflowStreamItem[Any]] = stream.subscribe()
+    async with stream.topic("status", type=Status).subscribe() as statuses:
+        assert_type(statuses, Subscription[WorkflowStreamItem[Status]])
+        assert_type(await anext(statuses), Item[Status])
+    assert_type(await anext(whole), Item[Any])
 
 
 async def connects() -> None:

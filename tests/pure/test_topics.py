@@ -8,7 +8,7 @@ import pytest
 from temporalio.api.common.v1 import Payload
 
 from workflow_streams.errors import TopicTypeError, UsageError
-from workflow_streams.topics import TopicTypes
+from workflow_streams.topics import TopicTypes, types_in
 
 
 def test_a_topic_keeps_its_type() -> None:
@@ -40,6 +40,15 @@ def test_no_type_is_no_other_type(none: Any) -> None:
     assert types.bind("t", int) is int
     assert types.bind("t", none) is int
     assert types.get("t") is int
+
+
+def test_types_can_be_given_together() -> None:
+    types = types_in({"t": int, "u": Any})
+    assert (types.get("t"), types.get("u"), types.get("other")) == (int, Any, Any)
+    with pytest.raises(UsageError, match="RawValue"):
+        types_in({"t": Payload})
+    with pytest.raises(UsageError, match="A topic's name is a str"):
+        types_in({7: int})  # type: ignore[dict-item]
 
 
 def test_payload_is_no_type_and_binds_nothing() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from typing import Any, Generic, TypeVar, cast
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
 
 from ..errors import DecodeError
 from ..events import Gap, Item
 from .feeds.feed import Feed
 from .history.outage import bounded
+from .until import ToHead
 from .walk import Slice, Start, Step, Walk, start_after_waiting
 
 T = TypeVar("T")
@@ -16,12 +18,23 @@ Decode = Callable[[str, str], Any]
 
 
 class Subscription(Generic[T]):
-    """Async iterator over a stream. Made by ``subscribe`` and ``follow``.
+    """What ``subscribe`` and ``follow`` return: an async iterator, and a context manager.
 
-    An item that cannot be decoded raises :class:`~workflow_streams.errors.DecodeError`; the
-    next step goes on after it, and so it does after one that was cancelled or failed otherwise.
-    With ``max_outage``, a step waits no longer than these seconds while the server is away.
-    ``aclose()`` ends it early.
+    Iterating reads the stream; the first step finds it. ``async for`` alone will do when the
+    iteration goes to its end. To leave early, use the context manager, which stops the reading at
+    once rather than when the garbage collector comes by::
+
+        async with stream.subscribe(["status"]) as items:
+            async for item in items:
+                if item.data == "ready":
+                    break
+
+    A step that was cancelled, as by a timeout, or that has raised loses nothing: the next one goes
+    on there. After an item that cannot be decoded, which raises
+    :class:`~workflow_streams.errors.DecodeError`, the next step goes on behind it.
+
+    One task at a time may iterate. It is over for good when a step has raised
+    ``StopAsyncIteration``, or after :meth:`aclose`.
     """
 
     def __init__(
@@ -32,17 +45,20 @@ class Subscription(Generic[T]):
         decode: Decode,
         *,
         items_only: bool,
+        until: int | ToHead | None = None,
         arrival: Callable[[], Awaitable[bool]] | None = None,
         max_outage: float | None = None,
     ) -> None:
-        """Prepare; the first step awaits ``arrival()`` and then attaches to ``feed()``.
+        """Prepare; use ``subscribe`` or ``follow`` instead.
 
-        ``arrival()`` tells whether the workflow was not there at first.
+        The first step awaits ``arrival()``, which tells whether the workflow was not there at
+        first, and then attaches to ``feed()``. Times are in seconds.
         """
         self._make_feed = feed
         self._walk: Walk | None = None
         self._topics = frozenset(topics)
         self._start = start
+        self._until = until
         self._arrival = arrival
         self._decode = decode
         self._items_only = items_only
@@ -53,12 +69,30 @@ class Subscription(Generic[T]):
         self._steps: AsyncGenerator[Step] | None = None
         self._closed = False
 
-    def __aiter__(self) -> Subscription[T]:
+    async def __aenter__(self) -> Self:
+        """Return itself; nothing is read yet."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop reading."""
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
         """Return itself."""
         return self
 
     async def __anext__(self) -> T:
-        """Return what comes next; wait for it if need be."""
+        """Return what comes next; wait for it if need be.
+
+        Raises:
+            StopAsyncIteration: The stream has ended, ``until`` is reached, or this is closed.
+            WorkflowStreamError: As for ``subscribe`` and ``follow``.
+        """
         while True:
             if self._slice is not None:
                 found = self._next_in_slice(self._slice)
@@ -76,7 +110,10 @@ class Subscription(Generic[T]):
                 return cast("T", step)
 
     async def aclose(self) -> None:
-        """Stop following."""
+        """Stop reading; further steps raise ``StopAsyncIteration``.
+
+        Not while another task waits for a step: cancel that task first.
+        """
         self._closed = True
         self._slice = None
         if self._steps is not None:
@@ -88,7 +125,7 @@ class Subscription(Generic[T]):
         if self._walk is None:
             if self._arrival is not None and await self._arrival():
                 self._start = start_after_waiting(self._start)
-            self._walk = Walk(self._make_feed(), self._start)
+            self._walk = Walk(self._make_feed(), self._start, self._until)
         if self._steps is None:
             self._steps = self._walk.steps()
         try:
