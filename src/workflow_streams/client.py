@@ -32,10 +32,10 @@ from .read.arrival import wait_for_workflow
 from .read.feeds.feed import Feed
 from .read.feeds.lookup import feed_of, hold
 from .read.options import ReadOptions, check_options
+from .read.starts import start_at
 from .read.subscription import Subscription
 from .read.tip import wait_whether_polled
 from .read.until import until_of
-from .read.walk import start_at
 from .temporal.attempts import publisher_of
 from .temporal.codec import converter_of
 from .temporal.interpreter_exit import rest_at_exit

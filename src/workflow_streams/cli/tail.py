@@ -12,7 +12,7 @@ from .options import Json, RunId, WorkflowId, connecting
 from .session import run
 
 if TYPE_CHECKING:
-    from ..read.walk import Start
+    from ..read.starts import Start
 
 EPILOG = epilog(
     """\

@@ -10,8 +10,9 @@ from ..errors import DecodeError
 from ..events import Gap, Item
 from .feeds.feed import Feed
 from .history.outage import bounded
+from .starts import Start, start_after_waiting
 from .until import ToHead
-from .walk import Slice, Start, Step, Walk, start_after_waiting
+from .walk import Slice, Step, Walk
 
 T = TypeVar("T")
 Decode = Callable[[str, str], Any]

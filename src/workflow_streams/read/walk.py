@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from ..errors import InvalidOffsetError, StreamNotFoundError, UsageError
+from ..errors import StreamNotFoundError
 from ..events import End, Gap, GapReason, Last, Rewind
-from ..log.positions import Position, parse_position, position_at, tag_of
+from ..log.positions import Position, position_at, tag_of
 from ..log.wire import Entry, RunRef
 from .catch_up import catch_up, find_run, runs_of
 from .feeds.feed import Cursor, Feed
 from .feeds.lookup import feed_of, hold
 from .moments import BEFORE_ALL, Chunk, Moment, Place
 from .resuming import Fate, fate_of
+from .starts import Start
 from .tip import wait_for_tip
 from .until import ToHead
 
@@ -36,7 +37,6 @@ class Slice:
 
 
 Step: TypeAlias = Slice | Gap | Rewind | End
-Start: TypeAlias = int | Last | Position
 
 
 class Walk:
@@ -381,30 +381,3 @@ class Walk:
             self._steps.append(Slice(self.position, entries, chunk.time, self.tag))
             self.position = end
             self._expects = True
-
-
-def start_after_waiting(start: Start) -> Start:
-    """Return where to start in a workflow that has been waited for.
-
-    Whatever it holds has come since, so that ``LATEST`` and ``Last(n)`` mean all of it.
-    """
-    return 0 if isinstance(start, Last) else start
-
-
-def start_at(offset: int | Last, position: str | None = None) -> Start:
-    """Return where a subscription starts that was given one of these.
-
-    Raises:
-        InvalidOffsetError: The offset is negative or no integer, or the position is none.
-        UsageError: Both are given.
-    """
-    if position is not None:
-        if offset != 0:
-            raise UsageError("A subscription starts at from_offset or at from_position, not both.")
-        return parse_position(position)
-    number = offset.n if isinstance(offset, Last) else offset
-    if type(number) is not int:
-        raise InvalidOffsetError(offset, "must be an int or Last(n)")
-    if number < 0:
-        raise InvalidOffsetError(offset, "must not be negative; Last(n) starts n items back")
-    return offset

@@ -9,8 +9,9 @@ from ...events import End
 from ...read.arrival import wait_for_workflow
 from ...read.feeds.feed import Feed
 from ...read.feeds.lookup import feed_of
+from ...read.starts import Start, start_after_waiting
 from ...read.until import ToHead
-from ...read.walk import Start, Walk, start_after_waiting
+from ...read.walk import Walk
 from ..exits import Exit
 from ..output import Output, say
 from .connection import open_client
