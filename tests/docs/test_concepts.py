@@ -126,3 +126,32 @@ async def test_the_news_need_no_workflow_of_ones_own(
     finally:
         hosting.cancel()
         await asyncio.wait({hosting})
+
+
+async def test_readers_take_types_by_topic_and_stop_where_they_are_told(
+    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+) -> None:
+    concepts, name = load("docs/concepts.md"), unique("hub")
+    async with Worker(client, task_queue=name, workflows=[concepts.Hub]):
+        handle = await client.start_workflow(
+            concepts.Hub.run, concepts.HubInput(), id=name, task_queue=name
+        )
+        async with WorkflowStreamClient.create(client, name) as stream:
+            for topic, value in [
+                ("alarms", "fire"),
+                ("delta", concepts.TextDelta("to ")),
+                ("delta", concepts.TextDelta("be")),
+                ("status", concepts.Status("done")),
+                ("news", "one"),
+                ("draft", concepts.TextDelta("so")),
+                ("final", concepts.TextDelta("so")),
+                ("news", "two"),
+            ]:
+                stream.topic(topic).publish(value)
+        fresh = WorkflowStreamClient.create(client, name)
+        # These do not wait for the workflow's end.
+        assert await asyncio.wait_for(concepts.first_alarm(fresh), 100) == "fire"
+        assert await asyncio.wait_for(concepts.so_far(fresh), 100) == ["one", "two"]
+        await handle.signal(concepts.Hub.close)
+        assert await asyncio.wait_for(concepts.answer(fresh), 100) == "to be[done]"
+        assert await asyncio.wait_for(concepts.words(fresh), 100) == ["so", "SO"]
