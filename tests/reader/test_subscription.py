@@ -66,8 +66,9 @@ async def test_leaving_the_block_stops_the_reading(client: Client, unique: Any) 
         with pytest.raises(ValueError, match="of the block"):
             async with stream.follow() as events:
                 await anext(events)
+                feed = feed_of(client, name, None)
                 raise ValueError("of the block")
-        assert not feed_of(client, name, None).is_retained
+        assert not feed.is_retained
         async with stream.follow():
             pass
         untouched = stream.follow()
