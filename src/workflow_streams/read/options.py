@@ -21,7 +21,8 @@ class ReadOptions(TypedDict, total=False):
             that. ``subscribe()`` shows the items that count now.
         until: Where to stop before the stream ends. An offset: stop right before the item at
             that offset, without waiting for it. ``LATEST``: stop after everything that stands in
-            the stream at the first step. Default: at the end of the stream.
+            the stream at the first step; that is nothing before a worker has opened the stream.
+            Default: at the end of the stream.
         wait: How long to wait at the first step for a workflow that has not been started yet.
             One that comes is then read from its start, also with ``LATEST``. Default: not at
             all.
