@@ -15,8 +15,6 @@ import workflow_streams as ours
 
 # Defaults that differ on purpose; docs/migrating.md tells of them.
 OTHER_DEFAULTS = {"batch_interval": timedelta(milliseconds=100)}
-# Handles are made by topic(), and their constructors take other things than the contrib's.
-MADE_BY_TOPIC = {"TopicHandle", "WorkflowTopicHandle"}
 
 
 def members() -> Iterator[tuple[str, str]]:
@@ -24,8 +22,6 @@ def members() -> Iterator[tuple[str, str]]:
         cls = getattr(contrib, name)
         for member, value in vars(cls).items():
             public = member == "__init__" or not member.startswith("_")
-            if member == "__init__" and name in MADE_BY_TOPIC:
-                continue
             if public and (callable(getattr(cls, member)) or isinstance(value, property)):
                 yield name, member
 
