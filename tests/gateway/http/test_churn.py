@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import httpx
 import psutil
+import pytest
 
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -20,6 +21,7 @@ AT_ONCE = 40
 # The first half leaves warm caches; the second is to find all that it needs in place.
 HALF = 1_050
 MOST_OBJECTS = HALF // 10
+ROUNDS = 3
 MOST_BYTES = 16_000_000  # memory that the allocator has not given back, one way or the other
 
 Visit = tuple[bytes, bytes, bool]
@@ -100,10 +102,15 @@ async def test_thousands_of_clients_that_come_and_go_leave_nothing_behind(
         ways = visits(name)
         await come_and_go(gateway.port, ways, HALF)
         files, objects, memory = await settled(http, gateway)
-        await come_and_go(gateway.port, ways, HALF)
-        after = await settled(http, gateway)
+        # How many objects there are depends on what happens to go on, too. A leak grows each time.
+        for _ in range(ROUNDS):
+            await come_and_go(gateway.port, ways, HALF)
+            after = await settled(http, gateway)
+            if after[1] <= objects + MOST_OBJECTS:
+                break
+        else:
+            pytest.fail(f"{after[1] - objects} objects more than at first")
         assert after[0] <= files
-        assert after[1] <= objects + MOST_OBJECTS
         assert after[2] <= memory + MOST_BYTES
         # Half a body was no append, and the stream is served as before.
         assert (await http.get(url)).json() == [1]
