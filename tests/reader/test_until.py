@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +21,9 @@ from workflow_streams import (
     WorkflowStreamClient,
 )
 from workflow_streams.read.feeds.feed import RING_BYTES
+from workflow_streams.read.moments import Moment
 from workflow_streams.read.runs.polled import polling
+from workflow_streams.read.runs.polled.poller import Poller
 
 from .contrib_hosts import ContribHost, ContribInput
 from .hosts import Host, HostInput, hosting, worker
@@ -224,6 +227,29 @@ async def test_a_polled_stream_is_taken_beside_who_follows_it_and_after_its_end(
             await handle.signal(ContribHost.order, "finish")
             lines = [*items("a", "b"), ("end", "completed", 2)]
             assert await follower.end() == lines
+        assert await story(client, name, until=LATEST) == lines
+
+
+async def test_the_end_of_a_polled_stream_stands_there_however_late_it_is_read(
+    client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remaining = Poller.remaining
+
+    async def late(poller: Poller, last_head: Any) -> AsyncGenerator[Moment]:
+        await asyncio.sleep(0.5)  # the host has told its head by then
+        async for moment in remaining(poller, last_head):
+            yield moment
+
+    monkeypatch.setattr(Poller, "remaining", late)
+    name = unique("until")
+    async with worker(client, name, workflows=[ContribHost]):
+        handle = await client.start_workflow(
+            ContribHost.run, ContribInput(), id=name, task_queue=name
+        )
+        await handle.signal(ContribHost.publish, ["a", "b"])
+        await handle.signal(ContribHost.order, "finish")
+        await handle.result()
+        lines = [*items("a", "b"), ("end", "completed", 2)]
         assert await story(client, name, until=LATEST) == lines
 
 

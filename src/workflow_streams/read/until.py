@@ -7,6 +7,7 @@ from ..errors import InvalidOffsetError
 from ..events import LATEST, Last
 from .feeds.feed import Feed
 from .history.pages import newest_event_id
+from .runs.polled.polling import closed
 from .tip import polled_head
 
 
@@ -81,7 +82,11 @@ class ToHead:
             HostUnavailableError: No worker answers.
         """
         assert self._run_id is not None
+        handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=self._run_id)
         self._polled_head = await polled_head(feed, self._run_id)
+        if await closed(handle) and await feed.current_run() == self._run_id:
+            # The end stands there, too, and no other run comes after it.
+            self._run_id = None
 
 
 def until_of(until: int | Last | None) -> int | ToHead | None:
