@@ -71,8 +71,6 @@ _TASK_BYTES = 2016 * 1024
 _RECORD_OVERHEAD = 256
 # How long a rollover is held up for subscribers that poll and are behind.
 _CATCH_UP = timedelta(seconds=5)
-# Any time at all: a timer fires in a later workflow task.
-_A_MOMENT = 0.001
 
 _NO_MESSAGE = RawValue(Payload())
 
@@ -443,10 +441,6 @@ class WorkflowStream:
         if not self._fits():
             with suppress(TimeoutError):
                 await workflow.wait_condition(self._fits, timeout=_CATCH_UP)
-        if self._polls.count:
-            # An answer that is given in a run's last task may not reach its subscriber, which then
-            # asks again, in the next run. So what made it fit is answered in a task before.
-            await workflow.sleep(_A_MOMENT)
 
     def _fits(self) -> bool:
         self._settle()
