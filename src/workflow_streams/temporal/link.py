@@ -64,7 +64,7 @@ async def bounded(call: Awaitable[T], seconds: float, workflow_id: str = "") -> 
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await call
+            return await rpc(call, workflow_id)
     except TimeoutError as err:
         raise ServerUnavailableError("Temporal did not answer in time") from err
     except WorkflowUpdateRPCTimeoutOrCancelledError as err:
@@ -72,6 +72,12 @@ async def bounded(call: Awaitable[T], seconds: float, workflow_id: str = "") -> 
         if isinstance(err.__cause__, asyncio.CancelledError) and not limit.expired():
             raise err.__cause__ from None
         raise ServerUnavailableError("Temporal did not answer in time") from err
+
+
+async def rpc(call: Awaitable[T], workflow_id: str) -> T:
+    """Await ``call`` with its errors translated; may be the first call of a lazy client."""
+    try:
+        return await call
     except RPCError as err:
         raise translate(err, workflow_id) from err
     except RuntimeError as err:

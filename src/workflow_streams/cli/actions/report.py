@@ -23,11 +23,11 @@ from ...errors import StreamNotFoundError
 from ...events import End
 from ...log import wire
 from ...log.wire import PollInput, PollResult, RunRef
-from ...read.feeds.identity import rpc
 from ...read.moments import Moment
 from ...read.runs.chain import Chain
 from ...read.runs.history_run import HistoryRun
 from ...read.runs.polled.last_head import last_head
+from ...temporal.link import rpc
 from ...temporal.rpc import is_transient, translate
 
 _SETTLE_SECONDS = 2.0

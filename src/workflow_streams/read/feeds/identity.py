@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 from temporalio.client import Client, WorkflowExecutionDescription
-from temporalio.service import RPCError
 
 from ...errors import CodecError, ServerUnavailableError
 from ...log import wire
 from ...temporal.codec import converter_of, record_in
-from ...temporal.rpc import connect_failure, translate
+from ...temporal.link import rpc
 from ..runs.lookup import first_run_of
-
-T = TypeVar("T")
 
 
 class Identity:
@@ -105,16 +100,3 @@ class Identity:
     async def _describe(self, run_id: str | None) -> WorkflowExecutionDescription:
         handle = self._client.get_workflow_handle(self._workflow_id, run_id=run_id)
         return await rpc(handle.describe(), self._workflow_id)
-
-
-async def rpc(call: Awaitable[T], workflow_id: str) -> T:
-    """Await ``call`` with its errors translated; may be the first call of a lazy client."""
-    try:
-        return await call
-    except RPCError as err:
-        raise translate(err, workflow_id) from err
-    except RuntimeError as err:
-        failure = connect_failure(err)
-        if failure is None:
-            raise
-        raise failure from err
