@@ -311,8 +311,66 @@ async def test_subscribers_of_large_items_miss_nothing_in_rollovers(
             history = await client.get_workflow_handle(name, run_id=before).fetch_history()
             assert most_brought(history) <= MESSAGE_BYTES
             await Replayer(workflows=[Host]).replay_workflow(history)
+        await have_read(readings, count)
         await handle.signal(Host.end, "finish")
         await handle.result()
         await asyncio.wait_for(asyncio.gather(*reading), SECONDS)
     sizes = [LARGEST, 10, 700_000, 700_000, 1_000_000]
     assert [[len(data) - 2 for _, data in got] for got in readings] == [sizes] * 4
+
+
+@pytest.mark.parametrize(
+    "sizes", [[600_000], [LARGEST], [300_000, 400_000, 500_000], [20_000] * 50]
+)
+async def test_what_is_published_and_answered_in_the_task_of_a_rollover_is_not_missed(
+    client: Client, unique: Callable[[str], str], sizes: list[int]
+) -> None:
+    """An answer that is given in a run's last task does not reach its subscriber."""
+    name = unique("last")
+    readings: list[list[tuple[int, bytes]]] = [[] for _ in range(2)]
+    expected = 0
+    async with worker(client, name):
+        await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
+        reading = [asyncio.create_task(polled_values(client, name, got)) for got in readings]
+        handle = client.get_workflow_handle(name)
+        await handle.signal(Host.burst, Burst([10]))
+        expected += 1
+        await have_read(readings, expected)
+        await have_polled(handle, len(readings))
+    for _ in range(2):
+        await handle.signal(Host.burst, Burst(sizes))
+        expected += len(sizes)
+        await handle.signal(Host.end, "roll")
+        run = await run_id_of(handle)
+        async with worker(client, name):
+            await next_run(handle, run)
+            await have_read(readings, expected)
+            await have_polled(handle, len(readings))
+    async with worker(client, name):
+        await handle.signal(Host.end, "finish")
+        await handle.result()
+        await asyncio.wait_for(asyncio.gather(*reading), SECONDS)
+    whole = [10, *sizes, *sizes]
+    assert [[len(data) - 2 for _, data in got] for got in readings] == [whole] * len(readings)
+
+
+async def have_read(readings: list[list[tuple[int, bytes]]], count: int) -> None:
+    """Wait until all have read so many items, or so far."""
+    async with asyncio.timeout(SECONDS):
+        while any(not got or got[-1][0] < count - 1 for got in readings):
+            await asyncio.sleep(0.02)
+
+
+async def have_polled(handle: WorkflowHandle[Any, Any], count: int) -> None:
+    """Wait until so many polls wait for more in the current run."""
+    async with asyncio.timeout(SECONDS):
+        while await waiting_polls(handle) < count:
+            await asyncio.sleep(0.02)
+
+
+async def waiting_polls(handle: WorkflowHandle[Any, Any]) -> int:
+    waiting = 0
+    for event in (await handle.fetch_history()).events:
+        waiting += event.HasField("workflow_execution_update_accepted_event_attributes")
+        waiting -= event.HasField("workflow_execution_update_completed_event_attributes")
+    return waiting

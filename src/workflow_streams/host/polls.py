@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -33,8 +34,8 @@ _MOST_PLACES = 1000
 # is left of 4 MiB beside 64 KiB for everything else; what the task itself publishes has the other
 # half (see stream.py).
 _ANSWERS_BYTES = 2016 * 1024
-# Any time at all: a timer fires in a later workflow task.
-_A_MOMENT = 0.001
+A_MOMENT = 0.001
+"""Any time at all, in seconds: a timer fires in a later workflow task."""
 
 
 class _Hold:
@@ -72,11 +73,30 @@ class _Hold:
         """Give the room back in the next task, or give up waiting."""
         self._is_over = True
         if self.held:
-            asyncio.get_running_loop().call_later(_A_MOMENT, self._give_back)
+            asyncio.get_running_loop().call_later(A_MOMENT, self._give_back)
 
     def _give_back(self) -> None:
         self._on_next_task()
         self._in_flight.settle(self.next_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a subscriber is that has been answered.
+
+    Attributes:
+        before: The offset that it had asked from.
+        after: The one that it asks from next, if it gets the answer.
+        answered: When it was answered.
+        moment: Between which calls of :meth:`PollServer.next_moment`.
+        length: How long the history was.
+    """
+
+    before: int
+    after: int
+    answered: datetime
+    moment: int
+    length: int
 
 
 class PollServer:
@@ -105,10 +125,10 @@ class PollServer:
         self._native = native
         self.count = 0
         self.detaching = False
-        # Offsets of the polls that wait, and those that subscribers will poll next, with the time
-        # at which they were answered; the oldest first.
+        # Offsets of the polls that wait, and where the others are, the oldest answer first.
         self._waiting: list[int] = []
-        self._places: list[tuple[int, datetime]] = []
+        self._places: list[_Place] = []
+        self._moment = 0
         # What has been taken of the room for answers, and the history's length at the last one.
         self._taken = 0
         self._answered_at: int | None = None
@@ -135,10 +155,38 @@ class PollServer:
         if self._answered_at is not None and length != self._answered_at:
             self._taken, self._answered_at = 0, None
 
+    def next_moment(self) -> None:
+        """Tell those that have been answered so far from those to be answered from now on."""
+        self._moment += 1
+
     def needed_from(self) -> int:
         """Return the lowest offset that a subscriber polls, or will poll if it is still there."""
-        here = [place for place, answered in self._places if workflow.now() - answered < _GONE]
-        return max(self._log.start, min([*here, *self._waiting], default=self._fold.head))
+        return self._needed_from(lambda _: True)
+
+    def needed_after_moment(self) -> int:
+        """Return the same if no answer since :meth:`next_moment` arrives.
+
+        An answer of the run's last task does not reach its subscriber, who asks again in the next
+        run.
+        """
+        return self._needed_from(lambda place: place.moment < self._moment)
+
+    def needed_after_task(self) -> int:
+        """Return the same if the run ends in this task, so that none of its answers arrives.
+
+        A replay may group tasks differently, and return something else.
+        """
+        length = workflow.info().get_current_history_length()
+        return min(
+            self._needed_from(lambda place: place.length < length),
+            self.needed_after_moment() if self._moment else self._fold.head,
+        )
+
+    def _needed_from(self, arrives: Callable[[_Place], bool]) -> int:
+        now = workflow.now()
+        here = [place for place in self._places if now - place.answered < _GONE]
+        places = [place.after if arrives(place) else place.before for place in here]
+        return max(self._log.start, min([self._fold.head, *self._waiting, *places]))
 
     def _offset(self) -> int:
         self._settle()
@@ -161,9 +209,9 @@ class PollServer:
             page = await self._answer(poll)
         finally:
             self._waiting.remove(poll.from_offset)
-        # An answer of the run's last task may not reach the subscriber, who then asks again.
-        place = poll.from_offset if self.detaching else page.next_offset
-        self._places.append((place, workflow.now()))
+        length = workflow.info().get_current_history_length()
+        place = _Place(poll.from_offset, page.next_offset, workflow.now(), self._moment, length)
+        self._places.append(place)
         del self._places[:-_MOST_PLACES]
         return page
 
@@ -223,8 +271,8 @@ class PollServer:
 
     def _came_back(self, offset: int) -> None:
         """Forget one place at this offset: its subscriber is the one who polls."""
-        for index, (place, _) in enumerate(self._places):
-            if place == offset:
+        for index, place in enumerate(self._places):
+            if place.after == offset:
                 del self._places[index]
                 return
 

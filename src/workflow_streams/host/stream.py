@@ -32,7 +32,7 @@ from . import hand_over, memo_room
 from .first_task import FirstTask
 from .own_writes import Operation, OwnWrites
 from .polled_log import PolledLog
-from .polls import PollServer
+from .polls import A_MOMENT, PollServer
 from .run_sign import RunKind, RunSign
 from .signalling import in_flight_here
 from .topic import WorkflowTopicHandle
@@ -381,7 +381,7 @@ class WorkflowStream:
         room = hand_over.tail_room(publishers, runs, fold.order, written, closed)
         tail = ""
         if self._is_polled:
-            needed = self._log.bytes_from(self._polls.needed_from())
+            needed = self._log.bytes_from(self._polls.needed_after_task())
             room = min(room, max(needed, hand_over.TAIL_BYTES))
             tail = hand_over.tail_text(self._log.newest(room) + self._own.entries, room)
         return State(
@@ -438,13 +438,23 @@ class WorkflowStream:
 
     async def _let_subscribers_catch_up(self) -> None:
         """Wait, for a while, until what polling subscribers still need can be carried along."""
-        if not self._fits():
-            with suppress(TimeoutError):
-                await workflow.wait_condition(self._fits, timeout=_CATCH_UP)
+        until = workflow.now() + _CATCH_UP
+        while self._polls.count:
+            if not self._fits(self._polls.needed_from()):
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self._fits(self._polls.needed_from()),
+                        timeout=until - workflow.now(),
+                    )
+            # What has been answered so far arrives if the run ends in a later task.
+            self._polls.next_moment()
+            await workflow.sleep(A_MOMENT)
+            if workflow.now() >= until or self._fits(self._polls.needed_after_moment()):
+                break
 
-    def _fits(self) -> bool:
+    def _fits(self, needed_from: int) -> bool:
         self._settle()
-        return self._log.bytes_from(self._polls.needed_from()) <= hand_over.SURE_TAIL_BYTES
+        return self._log.bytes_from(needed_from) <= hand_over.SURE_TAIL_BYTES
 
     def _publish(self, entries: list[Entry]) -> None:
         self._check_may_write()
