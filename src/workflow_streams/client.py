@@ -32,6 +32,7 @@ from .read.arrival import wait_for_workflow
 from .read.feeds.feed import Feed
 from .read.feeds.lookup import feed_of, hold
 from .read.options import ReadOptions, check_options
+from .read.runs.source import WorkflowSource
 from .read.starts import start_at
 from .read.subscription import Subscription
 from .read.tip import wait_whether_polled
@@ -102,7 +103,9 @@ class WorkflowStreamClient:
         )
         patience = patience_of(max_retry_duration)
         self._publisher = Publisher(
-            signals_to(handle, patience=patience) if self._capture is None else self._capture.take,
+            signals_to(handle, patience=patience)
+            if self._capture is None
+            else self._capture.deliver,
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,
@@ -383,10 +386,10 @@ class WorkflowStreamClient:
         """
         if self._capture is not None:
             return self._capture.head
-        feed = await hold(self._client, self._handle.id, self._handle.run_id, LATEST)
+        feed = await hold(self._source(), LATEST)
         try:
             seen = seen_by(feed, self._publisher_id, self._publisher.acknowledged)
-            return await head_past(feed, seen)
+            return await head_past(feed, self._handle, seen)
         finally:
             feed.release()
 
@@ -401,7 +404,7 @@ class WorkflowStreamClient:
         feed = self._feed()
         feed.retain(LATEST)
         try:
-            async with told_if_failing(feed):
+            async with told_if_failing(feed, self._handle):
                 return await self._send_to(feed, topic, value)
         finally:
             feed.release()
@@ -415,7 +418,8 @@ class WorkflowStreamClient:
                 )
             number = self._publisher.publish(topic, value, force_flush=True)
             sequence, index = await self._publisher.delivered(number)
-            return await offset_of(feed, verdicts, (self._publisher_id, sequence), index)
+            batch = (self._publisher_id, sequence)
+            return await offset_of(feed, self._handle, verdicts, batch, index)
 
     def _arrival(self, wait: timedelta) -> Callable[[], Awaitable[bool]]:
         handle, seconds = self._handle, seconds_of("wait", wait)
@@ -424,7 +428,10 @@ class WorkflowStreamClient:
     def _feed(self) -> Feed:
         if self._capture is not None:
             raise UsageError("What is captured for a test is not read as a stream")
-        return feed_of(self._client, self._handle.id, self._handle.run_id)
+        return feed_of(self._source())
+
+    def _source(self) -> WorkflowSource:
+        return WorkflowSource(self._client, self._handle.id, self._handle.run_id)
 
     def _subscription(
         self,

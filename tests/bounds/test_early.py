@@ -16,6 +16,7 @@ from workflow_streams.log import wire
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs import early
+from workflow_streams.read.runs.source import WorkflowSource
 
 KIBIBYTE = 1024
 
@@ -46,7 +47,7 @@ async def test_what_comes_before_any_worker_is_bounded_and_told_when_there_is_on
             await handle.signal(wire.PUBLISH_SIGNAL, batch(number, "again"))
             if number == 1:
                 await handle.signal("unknown", "not for the stream")
-        feed = lookup.feed_of(client, name, None)
+        feed = lookup.feed_of(WorkflowSource(client, name))
         await until(
             lambda: feed._chain is not None and len(feed._chain.run._early) == 2 * len(values)
         )
@@ -96,7 +97,7 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)
-        feed = lookup.feed_of(client, name, None)
+        feed = lookup.feed_of(WorkflowSource(client, name))
         *first, last = parts
         assert first
         for part in first:

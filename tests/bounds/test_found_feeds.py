@@ -13,6 +13,7 @@ from tests.gateway.security.wire import serving
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
+from workflow_streams.read.runs.source import WorkflowSource
 from workflow_streams.testing.fixtures import StreamServer
 
 TEXT = {"content-type": "text/plain"}
@@ -76,16 +77,16 @@ async def test_those_who_look_a_stream_up_at_once_find_the_same_feed(
     client: Client, unique: Unique
 ) -> None:
     name = unique("stream")
-    one = lookup.feed_of(client, name, None)
+    one = lookup.feed_of(WorkflowSource(client, name))
     with one.found():
-        with lookup.feed_of(client, name, None).found():
-            assert lookup.feed_of(client, name, None) is one
-        assert lookup.feed_of(client, name, None) is one
+        with lookup.feed_of(WorkflowSource(client, name)).found():
+            assert lookup.feed_of(WorkflowSource(client, name)) is one
+        assert lookup.feed_of(WorkflowSource(client, name)) is one
         assert name in known(client)
     assert name not in known(client)
     assert lookup.feeds_reading(client.service_client) == 0
-    with lookup.feed_of(client, name, None).found():
-        assert lookup.feed_of(client, name, None) is not one
+    with lookup.feed_of(WorkflowSource(client, name)).found():
+        assert lookup.feed_of(WorkflowSource(client, name)) is not one
     assert name not in known(client)
 
 
@@ -101,10 +102,10 @@ async def test_a_look_up_looks_at_one_feed_however_many_there_are(
 
     monkeypatch.setattr(lookup, "Feed", Counted)
     names = [unique("stream") for _ in range(2_000)]
-    feeds = [lookup.feed_of(client, name, None) for name in names]
+    feeds = [lookup.feed_of(WorkflowSource(client, name)) for name in names]
     looks.clear()
     for name, feed in zip(names[::100], feeds[::100], strict=True):
-        assert lookup.feed_of(client, name, None) is feed
+        assert lookup.feed_of(WorkflowSource(client, name)) is feed
     assert len(set(looks)) == len(names[::100])
     looks.clear()
     feeds[7].forget()

@@ -18,6 +18,7 @@ from workflow_streams.log import wire
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup, rings
 from workflow_streams.read.feeds.rings import Rings
+from workflow_streams.read.runs.source import WorkflowSource
 from workflow_streams.testing.fixtures import StreamServer
 
 KIBIBYTE = 1024
@@ -112,7 +113,7 @@ async def test_streams_that_are_idle_give_way_and_their_readers_miss_nothing(
                 await send(client, name, value)
             await asyncio.gather(*(reader.count(4) for reader in readers[-1]))
             assert held() <= 2 * MEBIBYTE
-        feeds = [lookup.feed_of(client, name, None) for name in names]
+        feeds = [lookup.feed_of(WorkflowSource(client, name)) for name in names]
         assert sum(feed.ring.size for feed in feeds) <= 2 * MEBIBYTE
         # The first are empty, the last ones are not.
         assert [len(feed.ring) > 0 for feed in feeds][:2] == [False, False]
@@ -168,7 +169,7 @@ async def test_what_was_refused_takes_no_room(client: Client, unique: Callable[[
             await handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
         await send(client, name, "last")
         await reader.count(6)
-        feed = lookup.feed_of(client, name, None)
+        feed = lookup.feed_of(WorkflowSource(client, name))
         held_items = [
             moment.judged.entries
             for moment in (feed.ring[i] for i in range(feed.ring.start, feed.ring.stop))

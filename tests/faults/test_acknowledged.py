@@ -10,6 +10,7 @@ from temporalio.client import Client
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.read.feeds.lookup import feed_of
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .codecs import Holding, with_codec
 from .conftest import ONE_ATTEMPT
@@ -133,7 +134,7 @@ async def test_sends_at_the_same_time_each_learn_their_own_offset(
         stream = WorkflowStreamClient.create(client, workflow_id, max_batch_size=7)
         async with stream:
             offsets = await asyncio.gather(*(stream.topic("t").send(n) for n in range(50)))
-            assert not feed_of(client, workflow_id, None).mailbox
+            assert not feed_of(WorkflowSource(client, workflow_id)).mailbox
         await client.get_workflow_handle(workflow_id).signal(Host.close)
         found = [(item.offset, item.data) async for item in stream.subscribe()]
         assert found == sorted((offset, n) for n, offset in enumerate(offsets))
@@ -152,10 +153,10 @@ async def test_verdicts_are_kept_no_longer_than_somebody_may_ask_for_them(
         async def send_on() -> None:
             for value in range(20):
                 await stream.topic("t").send(value)
-                mailbox = feed_of(client, workflow_id, None).mailbox
+                mailbox = feed_of(WorkflowSource(client, workflow_id)).mailbox
                 kept.append(len(mailbox._by_publisher.get(publisher_id, ())))
 
         async with stream:
             await asyncio.gather(send_on(), send_on(), send_on())
         assert max(kept) <= 6
-        assert not feed_of(client, workflow_id, None).mailbox
+        assert not feed_of(WorkflowSource(client, workflow_id)).mailbox

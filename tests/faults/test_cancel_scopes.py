@@ -13,6 +13,7 @@ from temporalio.client import Client
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.publish import publisher
 from workflow_streams.read.feeds.lookup import feed_of
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .cancelling import no_task_named
 from .hosts import hosting
@@ -142,7 +143,7 @@ async def test_reader_in_a_cancelled_scope_leaves_its_feed_and_may_go_on(
             async for item in items:
                 found.append(item.data)
         assert scope.cancelled_caught
-        assert feed_of(client, workflow_id, None)._users == 0
+        assert feed_of(WorkflowSource(client, workflow_id))._users == 0
         await stream.topic("t").send(3)
         async for item in items:
             found.append(item.data)

@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.read.feeds.lookup import feed_of
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .cancelling import Cut, cancelled, everywhere, no_task_named
 from .hosts import Host, hosting
@@ -84,7 +85,7 @@ async def cancel_everywhere(
         if afterwards is not None:
             await afterwards(this)
         await no_task_named("publish ")
-        assert not feed_of(client, workflow_id, None).mailbox
+        assert not feed_of(WorkflowSource(client, workflow_id)).mailbox
         return was_cancelled
 
     cuts = await everywhere(run)
@@ -179,7 +180,7 @@ async def test_cancelled_get_offset_leaves_nothing_behind(client: Client, unique
                 assert await stream.get_offset() == 1
 
             was_cancelled = await cancelled(cut, operate)
-            assert feed_of(fresh, workflow_id, None)._users == 0
+            assert feed_of(WorkflowSource(fresh, workflow_id))._users == 0
             assert await stream.get_offset() == 1
             return was_cancelled
 

@@ -19,6 +19,7 @@ from workflow_streams.log.wire import decode_payload
 from workflow_streams.read.feeds.feed import Feed
 from workflow_streams.read.feeds.lookup import feed_of
 from workflow_streams.read.runs.chain import Chain
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .cancelling import Cut, cancelled, everywhere
 from .hosts import Host, hosting
@@ -78,7 +79,7 @@ class Watching:
 
     @property
     def feed(self) -> Feed:
-        return feed_of(self._client, self._workflow_id, None)
+        return feed_of(WorkflowSource(self._client, self._workflow_id))
 
 
 async def watching(client: Client, workflow_id: str, start: int | Last) -> Watching:

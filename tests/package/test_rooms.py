@@ -91,3 +91,16 @@ def test_no_import_goes_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as err:
         pytest.fail(" -> ".join(err.args[1]))
+
+
+# What turns a client into a source, for those that ask for one.
+DOORS = {"read.arrival"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("read.")])
+def test_only_the_source_of_a_stream_knows_that_it_is_a_history(module: str) -> None:
+    if module.startswith(("read.runs.", "read.history.")) or module in DOORS:
+        return
+    of_temporal = [name for name in imports(module) if name.startswith(("read.runs", "read.hist"))]
+    assert of_temporal == []
+    assert "temporalio.client" not in MODULES[module].read_text()

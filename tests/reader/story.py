@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
 from workflow_streams.read.feeds.lookup import feed_of
+from workflow_streams.read.runs.source import WorkflowSource
 
 SECONDS = 100
 Line = tuple[Any, ...]
@@ -116,7 +117,7 @@ async def attached(
     client: Client, workflow_id: str, readers: int, run_id: str | None = None
 ) -> None:
     """Wait until that many readers of the stream know where they start."""
-    feed = feed_of(client, workflow_id, run_id)
+    feed = feed_of(WorkflowSource(client, workflow_id, run_id))
     async with asyncio.timeout(SECONDS):
         while len(feed._cursors) < readers:
             await asyncio.sleep(0.02)

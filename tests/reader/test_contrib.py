@@ -20,6 +20,7 @@ from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs.polled import polling
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .contrib_hosts import ContribHost, ContribInput, OtherLanguage
 from .hosts import worker
@@ -321,7 +322,7 @@ async def test_a_start_past_the_head_waits_there_and_holds_nobody_else_up(
         await publish(client, name, "a")
         async with following(client, name, from_offset=3) as ahead:
             # The feed is made for the one that is ahead; it must not begin there.
-            feed = lookup.feed_of(client, name, None)
+            feed = lookup.feed_of(WorkflowSource(client, name))
             await feed.wait(lambda: feed.floor is not None)
             async with following(client, name) as plain:
                 await plain.count(1)

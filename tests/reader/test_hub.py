@@ -21,6 +21,7 @@ from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
 from workflow_streams.log import wire
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .counting import HistoryReads
 from .hosts import Host, hosting
@@ -115,11 +116,11 @@ async def test_an_idle_feed_stops_and_reading_begins_anew_for_the_next_reader(
         await send(client, name, "a")
         async with following(reading, name) as first:
             await first.count(1)
-        feed = lookup.feed_of(reading, name, None)
+        feed = lookup.feed_of(WorkflowSource(reading, name))
         async with asyncio.timeout(SECONDS):
             while not feed.done or reads.active:
                 await asyncio.sleep(0.01)
-        assert lookup.feed_of(reading, name, None) is not feed
+        assert lookup.feed_of(WorkflowSource(reading, name)) is not feed
         calls = reads.calls
         await send(client, name, "b")
         assert reads.calls == calls
@@ -127,10 +128,10 @@ async def test_an_idle_feed_stops_and_reading_begins_anew_for_the_next_reader(
             await second.count(2)
             assert second.lines == items("a", "b")
             # Within the pause it is the same feed.
-            feed = lookup.feed_of(reading, name, None)
+            feed = lookup.feed_of(WorkflowSource(reading, name))
         async with following(reading, name) as third:
             await third.count(2)
-            assert lookup.feed_of(reading, name, None) is feed
+            assert lookup.feed_of(WorkflowSource(reading, name)) is feed
             await handle.signal(Host.order, "finish")
             assert await third.end() == [*items("a", "b"), ("end", "completed", 2)]
 

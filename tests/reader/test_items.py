@@ -17,6 +17,7 @@ from temporalio.exceptions import ApplicationError
 from workflow_streams import Gap, Item, WorkflowStream, WorkflowStreamClient, errors
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .hosts import Host, HostInput, hosting, worker
 from .story import SECONDS, Line, following, items, roll_over, send, story, told
@@ -187,7 +188,7 @@ async def test_a_reader_that_is_closed_gives_nothing_more_and_lets_go_of_the_fee
         # One that is left behind in mid-stream lets go, too.
         async for _ in stream.subscribe():
             break
-        feed = lookup.feed_of(client, name, None)
+        feed = lookup.feed_of(WorkflowSource(client, name))
         async with asyncio.timeout(SECONDS):
             while not feed.done:
                 await asyncio.sleep(0.01)

@@ -21,6 +21,7 @@ from workflow_streams import (
     WorkflowStreamClient,
 )
 from workflow_streams.read.feeds.lookup import feed_of
+from workflow_streams.read.runs.source import WorkflowSource
 
 from .hosts import Host, hosting
 from .story import SECONDS
@@ -56,7 +57,7 @@ async def test_leaving_the_block_stops_the_reading(client: Client, unique: Any) 
                 assert item.offset == 0
                 break
             assert (await anext(found)).offset == 1
-            feed = feed_of(client, name, None)
+            feed = feed_of(WorkflowSource(client, name))
             assert feed.is_retained
         assert not feed.is_retained
         with pytest.raises(StopAsyncIteration):
@@ -66,7 +67,7 @@ async def test_leaving_the_block_stops_the_reading(client: Client, unique: Any) 
         with pytest.raises(ValueError, match="of the block"):
             async with stream.follow() as events:
                 await anext(events)
-                feed = feed_of(client, name, None)
+                feed = feed_of(WorkflowSource(client, name))
                 raise ValueError("of the block")
         assert not feed.is_retained
         async with stream.follow():

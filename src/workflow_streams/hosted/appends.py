@@ -98,7 +98,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
         coming = sum(map(len, batch.entries))
         several = coming > wire.PART_CHARACTERS
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
-        handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+        handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
         pace_of(handle).seen()
     for _ in range(_TRIES):
         appended = await _try(stream, batch)
@@ -145,7 +145,7 @@ async def _try(stream: Stream, batch: Append) -> Appended:
 
 
 async def _send(stream: Stream, payload: Payload) -> None:
-    handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
+    handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
     patience = stream.hosting.append_seconds
     async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
         call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))

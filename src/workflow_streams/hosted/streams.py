@@ -19,8 +19,8 @@ from ..events import End
 from ..log.positions import Position, chain_digest
 from ..read.feeds.feed import Feed
 from ..read.feeds.lookup import feed_of
-from ..read.history.pages import newest_event_id
 from ..read.runs.lookup import first_run_of
+from ..read.runs.source import WorkflowSource
 from ..read.tip import wait_for_tip
 from ..temporal.codec import memo_value
 from ..temporal.link import Link
@@ -221,7 +221,7 @@ class Tip:
                 await feed.wait(lambda: feed.has_read(run_id, length))
         except TimeoutError:
             # The last of them may not stand in the history: tries of a task that has failed.
-            call = newest_event_id(feed.client, feed.workflow_id, run_id)
+            call = feed.source.newest_event_id(run_id)
             newest = await self._stream.hosting.link.call(call, feed.workflow_id)
             await feed.wait_known(lambda: feed.has_read(run_id, newest))
 
@@ -246,10 +246,10 @@ async def found(hosting: Hosting, workflow_id: str) -> AsyncIterator[Stream]:
             raise StreamGoneError(workflow_id)
         if await memo_value(described, DELETED_MEMO_KEY, bool):
             raise StreamGoneError(workflow_id, has_forks=True)
-    feed = feed_of(client, workflow_id, None)
+    feed = feed_of(WorkflowSource(client, workflow_id))
     if feed.first_run_id not in ("", first_run_of(described)):
         feed.forget()  # the id has been used again
-        feed = feed_of(client, workflow_id, None)
+        feed = feed_of(WorkflowSource(client, workflow_id))
     with feed.found():
         yield Stream(feed, setup, described, hosting)
 

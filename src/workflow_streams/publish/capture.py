@@ -13,9 +13,9 @@ from temporalio.converter import DataConverter
 
 from ..errors import FencedError, UsageError
 from ..events import Rewind
-from ..log.fold import Accepted, Fold, Verdict, note_verdict
-from ..log.intake import Intake
+from ..log.fold import Accepted, Verdict, note_verdict
 from ..log.wire import Entry
+from ..read.memory import MemoryStream
 
 _current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", default=None)
 
@@ -26,7 +26,7 @@ class Capture:
     Attributes:
         data_converter: Converter that values are encoded with.
         namespace: That of the SDK's ActivityEnvironment.
-        taken: What readers would see: entries with their offsets, and rewinds.
+        stream: What has been published.
     """
 
     @dataclass(frozen=True)
@@ -40,15 +40,22 @@ class Capture:
         """Begin empty."""
         self.data_converter = data_converter
         self.namespace = "default"
-        self.taken: list[tuple[int, Entry] | Rewind] = []
-        self._fold = Fold()
-        self._intake = Intake(self._fold)
+        self.stream = MemoryStream("captured")
         self._verdicts: dict[tuple[str, int], Verdict] = {}
 
     @property
     def head(self) -> int:
         """Offset that the next item gets."""
-        return self._fold.head
+        return self.stream.moments[-1].head
+
+    @property
+    def taken(self) -> Iterator[tuple[int, Entry] | Rewind]:
+        """What readers would see: entries with their offsets, and rewinds."""
+        for moment in self.stream.moments:
+            if moment.rewind is not None:
+                yield moment.rewind
+            if moment.chunk is not None:
+                yield from enumerate(moment.chunk.entries, moment.chunk.offset)
 
     def get_workflow_handle(self, workflow_id: str) -> Handle:
         """Return a stand-in for the handle of the workflow that runs the activity."""
@@ -60,18 +67,14 @@ class Capture:
             ) from err
         return self.Handle(workflow_id)
 
-    async def take(self, payload: Payload) -> None:
-        """Deliver one publish signal's argument."""
-        judged = self._intake.take(payload)
-        if judged is None:
-            return
-        verdict = judged.verdict
-        note_verdict(self._verdicts, (judged.publisher_id, judged.sequence), verdict)
-        if isinstance(verdict, Accepted):
-            if (s := verdict.superseded) is not None:
-                rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
-                self.taken.append(rewind)
-            self.taken += enumerate(judged.entries, verdict.offset)
+    async def deliver(self, batch: Payload) -> None:
+        """Take the argument of one publish signal."""
+        before = len(self.stream.moments)
+        await self.stream.deliver(batch)
+        for moment in self.stream.moments[before:]:
+            if (judged := moment.judged) is not None:
+                key = judged.publisher_id, judged.sequence
+                note_verdict(self._verdicts, key, judged.verdict)
 
     def offset_of(self, publisher_id: str, sequence: int, index: int, workflow_id: str) -> int:
         """Return the offset of item ``index`` of a batch.

@@ -10,13 +10,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
 
 from ..errors import WorkflowStreamError
-from ..read.runs.polled.polling import ended
+from ..read.waiting import ended
+from ..temporal.link import rpc
 
 if TYPE_CHECKING:
     from ..read.feeds.feed import Feed
@@ -54,16 +59,16 @@ class _Watch:
         waiting: How many callers there are.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
         self.waiting = 0
-        self.task = asyncio.create_task(_watch(feed), name="watch the host")
+        self.task = asyncio.create_task(_watch(handle), name="watch the host")
 
 
 _watches: WeakKeyDictionary[Feed, _Watch] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
+async def told_if_failing(feed: Feed, handle: WorkflowHandle[Any, Any]) -> AsyncIterator[None]:
     """Wait for a stream in the block; if that takes long and the task fails, the log says so.
 
     Those who wait at the same time share the calls for it, and one line of the log.
@@ -73,7 +78,7 @@ async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
     def join() -> None:
         watch = _watches.get(feed)
         if watch is None:
-            watch = _watches[feed] = _Watch(feed)
+            watch = _watches[feed] = _Watch(handle)
         watch.waiting += 1
         joined.append(watch)
 
@@ -89,10 +94,10 @@ async def told_if_failing(feed: Feed) -> AsyncIterator[None]:
                 await ended(watch.task)
 
 
-async def _watch(feed: Feed) -> None:
+async def _watch(handle: WorkflowHandle[Any, Any]) -> None:
     while True:
         with suppress(WorkflowStreamError):
-            if attempt := failing_attempt(await feed.describe()):
-                logger.warning(explain_failing(feed.workflow_id, attempt))
+            if attempt := failing_attempt(await rpc(handle.describe(), handle.id)):
+                logger.warning(explain_failing(handle.id, attempt))
                 return
         await asyncio.sleep(_PATIENCE_SECONDS / 5)

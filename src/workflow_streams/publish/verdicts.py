@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 from temporalio.api.enums.v1 import PendingWorkflowTaskState
-from temporalio.client import WorkflowExecutionDescription
+from temporalio.client import WorkflowExecutionDescription, WorkflowHandle
 
 from ..errors import FencedError, StreamClosedError
 from ..events import LATEST
@@ -15,15 +16,27 @@ from ..log.fold import Accepted, Fenced, Verdict
 from ..read.feeds.feed import Feed
 from ..read.moments import Place
 from ..read.tip import wait_for_tip
+from ..temporal.link import rpc
 
 _ASK_AGAIN_SECONDS = 0.1
+
+Handle: TypeAlias = WorkflowHandle[Any, Any]
 
 Batch = tuple[str, int]
 """Publisher id and sequence."""
 
 
-async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, index: int) -> int:
+async def offset_of(
+    feed: Feed, handle: Handle, verdicts: Mapping[int, Verdict], batch: Batch, index: int
+) -> int:
     """Wait for the verdict on a batch; return the offset of its item ``index``.
+
+    Args:
+        feed: The stream's feed, which brings the verdicts.
+        handle: The stream's workflow.
+        verdicts: Those that have come, by sequence.
+        batch: Which batch.
+        index: Which of its items.
 
     Raises:
         FencedError: A newer attempt of the activity has published.
@@ -31,7 +44,7 @@ async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, i
     """
     sequence = batch[1]
     await feed.wait_known(lambda: sequence in verdicts)
-    match verdicts.get(sequence) or await _verdict_elsewhere(feed, *batch):
+    match verdicts.get(sequence) or await _verdict_elsewhere(feed, handle, *batch):
         case Accepted(offset):
             return offset + index
         case Fenced(attempt):
@@ -42,16 +55,18 @@ async def offset_of(feed: Feed, verdicts: Mapping[int, Verdict], batch: Batch, i
             raise StreamClosedError(feed.workflow_id, "the stream was closed before the item came")
 
 
-async def _verdict_elsewhere(feed: Feed, publisher_id: str, sequence: int) -> Verdict | None:
+async def _verdict_elsewhere(
+    feed: Feed, handle: Handle, publisher_id: str, sequence: int
+) -> Verdict | None:
     """Look for a batch that came after the feed's chain of runs had ended.
 
     The workflow has been started again under the same id since; the batch is in that history.
     """
-    anew = Feed(feed.client, feed.workflow_id, feed.pinned_run_id)
+    anew = Feed(feed.source)
     with anew.mailbox.watched(publisher_id, sequence - 1) as verdicts:
         anew.retain(LATEST)
         try:
-            await head_past(anew, lambda: sequence in verdicts)
+            await head_past(anew, handle, lambda: sequence in verdicts)
             return verdicts.get(sequence)
         finally:
             anew.stop()
@@ -76,7 +91,7 @@ def seen_by(feed: Feed, publisher_id: str, acknowledged: int) -> Callable[[], bo
     return seen
 
 
-async def head_past(feed: Feed, seen: Callable[[], bool]) -> int:
+async def head_past(feed: Feed, handle: Handle, seen: Callable[[], bool]) -> int:
     """Return the head after all that the server took before this call.
 
     The server holds signals back from the history while a workflow task runs. So unless the
@@ -85,7 +100,7 @@ async def head_past(feed: Feed, seen: Callable[[], bool]) -> int:
     head = await wait_for_tip(feed)
     before = None
     while not (seen() or feed.done):
-        running = _running_task(await feed.describe())
+        running = _running_task(await rpc(handle.describe(), handle.id))
         head = await wait_for_tip(feed)
         if running is None or (before is not None and running != before):
             break

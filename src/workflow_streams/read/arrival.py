@@ -8,9 +8,10 @@ from contextlib import suppress
 from temporalio.client import Client
 
 from ..errors import StreamNotFoundError
-from .feeds.registry import Registry, key_of
+from .feeds.registry import Registry
 from .runs.lookup import describe
-from .runs.polled.polling import ended
+from .runs.source import key_of
+from .waiting import ended
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -40,7 +41,9 @@ async def wait_for_workflow(
     """
     key = key_of(client, workflow_id, run_id)
     loop = asyncio.get_running_loop()
-    arrival = _arrivals.get(client, key, lambda: _Arrival(client, workflow_id, run_id))
+    arrival = _arrivals.get(
+        client.service_client, key, lambda: _Arrival(client, workflow_id, run_id)
+    )
     arrival.waiting += 1
     try:
         await arrival.wait(seconds)
@@ -48,7 +51,7 @@ async def wait_for_workflow(
     finally:
         arrival.waiting -= 1
         if not arrival.waiting:
-            _arrivals.remove(client, loop, key, arrival)
+            _arrivals.remove(client.service_client, loop, key, arrival)
             await arrival.aclose()
 
 

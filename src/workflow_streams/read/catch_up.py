@@ -1,4 +1,4 @@
-"""Reads the history beside the feed, for readers that start further back or have fallen behind."""
+"""Reads the stream beside its feed, for readers that start further back or have fallen behind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ..events import Gap
 from ..log.wire import RunRef
 from .feeds.feed import Cursor, Feed
 from .moments import Moment, Place
-from .runs.chain import Chain
-from .runs.lookup import exists
 
 
 async def catch_up(
@@ -32,17 +30,9 @@ async def catch_up(
         StreamNotFoundError: A run has been deleted.
     """
     path = {run.run_id: after_it.run_id for run, after_it in pairwise(runs)}
-    chain = Chain(
-        feed.client,
-        feed.workflow_id,
-        run_id,
-        offset=position,
-        behind=True,
-        or_before=True,
-        path=path,
-    )
+    reading = feed.source.read(run_id, position, behind=True, or_before=True, path=path)
     rewound = False
-    async with aclosing(chain.pages()) as pages:
+    async with aclosing(reading.pages()) as pages:
         async for page in pages:
             for moment in page.moments:
                 # After a reset, the run to begin with may be read for a second time.
@@ -72,7 +62,7 @@ async def find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | 
     Raises:
         StreamNotFoundError: No run is left.
     """
-    client, workflow_id, runs = feed.client, feed.workflow_id, runs_of(feed)
+    runs = runs_of(feed)
     while runs and runs[0].first_offset > position:
         # The record of the first run that is named names those before.
         earlier = await _runs_before(feed, runs[0].run_id)
@@ -81,18 +71,18 @@ async def find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | 
         runs = [*earlier, *runs]
     first = max((i for i, run in enumerate(runs) if run.first_offset <= position), default=0)
     for run in runs[first:]:
-        if await exists(client, workflow_id, run.run_id):
+        if await feed.source.has_run(run.run_id):
             start = run.first_offset
             gap = Gap(position, start, "expired") if start > position else None
             return runs, run.run_id, gap
-    raise StreamNotFoundError(workflow_id, "none of its runs is left")
+    raise StreamNotFoundError(feed.workflow_id, "none of its runs is left")
 
 
 async def _runs_before(feed: Feed, run_id: str) -> list[RunRef]:
     """Return the runs that a run's opening record names; none if the run has been deleted."""
-    chain = Chain(feed.client, feed.workflow_id, run_id)
+    reading = feed.source.read(run_id)
     try:
-        async with aclosing(chain.pages()) as pages:
+        async with aclosing(reading.pages()) as pages:
             async for page in pages:
                 if page.line:
                     return list(page.line[:-1])

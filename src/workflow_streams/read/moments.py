@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from ..events import End, Gap, Rewind
+from ..log.fold import Accepted
 from ..log.intake import Judged
 from ..log.wire import Entry, Rules, RunRef
 
@@ -103,6 +105,37 @@ class Moment:
         if self.chunk is not None:
             size += self.chunk.size + _ENTRY_BYTES * len(self.chunk.entries)
         return size
+
+
+class Effect(NamedTuple):
+    """What a batch did to the stream, as a :class:`Moment` has it."""
+
+    judged: Judged
+    rewind: Rewind | None = None
+    chunk: Chunk | None = None
+    end: End | None = None
+
+
+def effect_of(judged: Judged, run_id: str, time: datetime | None, *, closed: bool) -> Effect:
+    """Return what a batch did.
+
+    Args:
+        judged: The batch, and the verdict on it.
+        run_id: The run that took it.
+        time: When it came.
+        closed: Whether the stream is closed after it, so that it has closed the stream.
+    """
+    verdict = judged.verdict
+    if not isinstance(verdict, Accepted):
+        # No reader gets its items, so they are not kept.
+        return Effect(replace(judged, entries=[]))
+    rewind = end = None
+    if (s := verdict.superseded) is not None:
+        rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
+    if closed:
+        # A writer has closed the stream; its workflow ends when it comes to it.
+        end = End("completed", verdict.offset + verdict.count, run_id)
+    return Effect(judged, rewind, Chunk(verdict.offset, judged.entries, judged.size, time), end)
 
 
 @dataclass(frozen=True, slots=True)

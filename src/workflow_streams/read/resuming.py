@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 from ..log.positions import Position, chain_digest
 from .catch_up import find_run, runs_of
 from .feeds.feed import Feed
-from .runs.lookup import exists
 
 Fate: TypeAlias = Literal["stands", "astray", "reset", "replaced"]
 """What comes before a position still stands; its run has been replaced by another; so it has, and
@@ -32,7 +31,7 @@ async def fate_of(feed: Feed, position: Position) -> Fate:
     runs, _, _ = await find_run(feed, position.offset)
     if _is_on_the_way(feed, position.run_id) or position.run_id in {run.run_id for run in runs}:
         return "stands"
-    if await exists(feed.client, feed.workflow_id, position.run_id):
+    if await feed.source.has_run(position.run_id):
         return "astray"
     # So old a run that the records name it no more, or one that a contrib hosted: those carry
     # their items along. Otherwise the run would still be named, had it not been replaced.

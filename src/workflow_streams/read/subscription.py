@@ -9,7 +9,6 @@ from typing import Any, Generic, Self, TypeVar, cast
 from ..errors import DecodeError
 from ..events import Gap, Item
 from .feeds.feed import Feed
-from .history.outage import bounded
 from .starts import Start, start_after_waiting
 from .until import ToHead
 from .walk import Slice, Step, Walk
@@ -130,8 +129,7 @@ class Subscription(Generic[T]):
         if self._steps is None:
             self._steps = self._walk.steps()
         try:
-            feed = self._walk.feed
-            async with bounded(feed.client, feed.workflow_id, self._max_outage):
+            async with self._walk.feed.source.bounded(self._max_outage):
                 return await anext(self._steps)
         except StopAsyncIteration:
             self._closed = True

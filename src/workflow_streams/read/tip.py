@@ -6,12 +6,11 @@ import asyncio
 
 from ..errors import HostUnavailableError, StreamNotFoundError
 from .feeds.feed import Feed
-from .history.pages import newest_event_id
-from .runs.polled.polling import closed, ended, head_of, unless
+from .waiting import ended, unless
 
 
 async def wait_for_tip(feed: Feed) -> int:
-    """Wait until ``feed`` has read all that stood in the history at the call; return its head.
+    """Wait until ``feed`` has read all that stood in the stream at the call; return its head.
 
     What was published to a run before its first task gets its offsets with that.
 
@@ -32,7 +31,7 @@ async def wait_for_tip(feed: Feed) -> int:
 
 async def _head_of_run(feed: Feed, run_id: str) -> int | None:
     """Wait until ``feed`` is level with a run; return the head, None if it has left the run."""
-    newest = await newest_event_id(feed.client, feed.workflow_id, run_id)
+    newest = await feed.source.newest_event_id(run_id)
     await feed.wait_known(lambda: feed.polls(run_id) or feed.has_read(run_id, newest))
     if not feed.polls(run_id) or feed.done:
         return feed.head
@@ -45,16 +44,17 @@ async def polled_head(feed: Feed, run_id: str) -> int | None:
     Raises:
         HostUnavailableError: The run is open, and no worker answers.
     """
-    handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=run_id)
+    host = feed.host
+    assert host is not None
 
     def left() -> bool:
         return feed.done or not feed.polls(run_id)
 
     leaving = asyncio.create_task(feed.wait(left), name="follow to the end of the run")
     try:
-        return await unless(lambda: head_of(handle, wait=False), over=leaving)
+        return await unless(lambda: host.head(run_id), over=leaving)
     except (HostUnavailableError, StreamNotFoundError):
-        if not await closed(handle):
+        if not await host.has_closed(run_id):
             raise
         # What a query does not tell any more, the feed does.
         await leaving

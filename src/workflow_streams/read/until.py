@@ -6,8 +6,6 @@ from ..arguments import is_whole
 from ..errors import InvalidOffsetError
 from ..events import LATEST, Last
 from .feeds.feed import Feed
-from .history.pages import newest_event_id
-from .runs.polled.polling import closed
 from .tip import polled_head
 
 
@@ -40,7 +38,7 @@ class ToHead:
         # None: the id is another chain's by now, and this one is read to its end.
         run_id = await feed.current_run()
         if run_id is not None:
-            self._newest = await newest_event_id(feed.client, feed.workflow_id, run_id)
+            self._newest = await feed.source.newest_event_id(run_id)
         self._run_id, self._noted = run_id, True
 
     async def wait_opened(self, feed: Feed) -> None:
@@ -82,9 +80,10 @@ class ToHead:
             HostUnavailableError: No worker answers.
         """
         assert self._run_id is not None
-        handle = feed.client.get_workflow_handle(feed.workflow_id, run_id=self._run_id)
+        assert feed.host is not None
         self._polled_head = await polled_head(feed, self._run_id)
-        if await closed(handle) and await feed.current_run() == self._run_id:
+        closed = await feed.host.has_closed(self._run_id)
+        if closed and await feed.current_run() == self._run_id:
             # The end stands there, too, and no other run comes after it.
             self._run_id = None
 

@@ -138,10 +138,10 @@ class Walk:
         """Find the way to the next moment, through the feed or apart from it."""
         feed = self.feed
         if self._place is None:
-            feed = await hold(feed.client, feed.workflow_id, feed.pinned_run_id, self._from)
+            feed = await hold(feed.source, self._from)
         else:
             if feed.done:
-                feed = feed_of(feed.client, feed.workflow_id, feed.pinned_run_id)
+                feed = feed_of(feed.source)
             feed.retain(self.position)
         self.feed, self._retained = feed, True
         if self._place is None and isinstance(self._from, int):
@@ -160,7 +160,7 @@ class Walk:
         elif self._first_run_id != feed.first_run_id:
             # The workflow id has been used again; this reader stays with its own chain.
             await self._leave()
-            self.feed = feed_of(feed.client, feed.workflow_id, self._place[0])
+            self.feed = feed_of(feed.source.pinned(self._place[0]))
         else:
             self._go_on(feed, runs_of(feed), *self._place)
 

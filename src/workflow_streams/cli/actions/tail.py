@@ -9,6 +9,7 @@ from ...events import End
 from ...read.arrival import wait_for_workflow
 from ...read.feeds.feed import Feed
 from ...read.feeds.lookup import feed_of
+from ...read.runs.source import WorkflowSource
 from ...read.starts import Start, start_after_waiting
 from ...read.until import ToHead
 from ...read.walk import Walk
@@ -46,7 +47,7 @@ async def tail(wanted: Tail) -> int:
     if wanted.wait_seconds and await wait_for_workflow(client, *workflow, wanted.wait_seconds):
         start = start_after_waiting(start)
     to_head = None if wanted.follow else ToHead()
-    walk = Walk(feed_of(client, *workflow), start, to_head)
+    walk = Walk(feed_of(WorkflowSource(client, *workflow)), start, to_head)
     catch_up = CatchUp(walk, beside_items=not output.apart)
     with output.watched():
         async with aclosing(walk.steps()) as steps, catch_up.shown():

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from ...errors import ServerUnavailableError, StreamNotFoundError
 from ...read.arrival import wait_for_workflow
-from ...read.runs.polled.polling import ended
+from ...read.waiting import ended
 from ..layers.limits import ConnectionLimits
 from ..problems import NotStartedError, UnavailableError
 from ..security import Grant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ...read.runs.polled.polling import ended
+from ...read.waiting import ended
 from ..event_sources import placed_event
 from ..frames import KEEP_ALIVE
 from ..problems import NotOpenedError

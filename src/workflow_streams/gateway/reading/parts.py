@@ -14,7 +14,7 @@ from ...hosted.streams import Tip
 from ...log.positions import Position, position_at
 from ...log.wire import Entry
 from ...read.feeds.feed import Feed
-from ...read.runs.polled.polling import ended
+from ...read.waiting import ended
 from ...read.walk import Slice, Step, Walk
 from ..frames import STRETCH
 

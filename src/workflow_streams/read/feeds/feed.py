@@ -6,17 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 
-from temporalio.client import Client, WorkflowExecutionDescription
-
 from ...events import End, Last
-from ..history.renewal import Renewal
 from ..moments import Moment, Place
-from ..runs.chain import Chain
-from ..runs.polled.retained import Retained
+from ..source import Reading, Source
 from .identity import Identity
 from .mailbox import Mailbox
 from .passed import PassedRuns
-from .registry import Registry, key_of
+from .registry import Registry
 from .ring import Ring
 from .rings import Rings
 from .view import View
@@ -41,33 +37,33 @@ class Cursor:
 class Feed:
     """Reads one stream into a ring of recent moments, bounded in bytes.
 
-    Subscribers hold cursors into the ring. One whose cursor fell out reads the history by
+    Subscribers hold cursors into the ring. One whose cursor fell out reads the stream by
     itself until it meets the ring again (see :mod:`..walk`); it costs nobody else anything. A
     feed with a single subscriber waits for it instead.
 
     Attributes:
+        source: What it reads.
         view: How far it has read.
         ring: The newest moments.
         mailbox: Verdicts that publishers in this process wait for.
+        host: Answers what only the host of a polled run knows; None if no run is ever polled.
         done: It reads no more: at the end, after an error, or since nobody used it.
         error: What stopped it, if something did.
     """
 
-    def __init__(self, client: Client, workflow_id: str, run_id: str | None) -> None:
+    def __init__(self, source: Source) -> None:
         """Prepare; reading begins with the first :meth:`retain`."""
-        self.client = client
-        self.workflow_id = workflow_id
-        self.pinned_run_id = run_id
+        self.source = source
         self.loop = asyncio.get_running_loop()
         self.view = View()
         self.ring = Ring()
         self.mailbox = Mailbox()
         self.done = False
         self.error: Exception | None = None
-        self._identity = Identity(client, workflow_id, run_id)
-        self._chain: Chain | None = None
-        self._renewal = Renewal()
-        self._retained = Retained(client, workflow_id)
+        self._identity = Identity(source)
+        self._reading: Reading | None = None
+        self._is_hastened = False
+        self.host = source.host()
         self._passed = PassedRuns()
         self._beside = 0
         self._cursors: set[Cursor] = set()
@@ -76,6 +72,11 @@ class Feed:
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
+
+    @property
+    def workflow_id(self) -> str:
+        """Workflow that hosts the stream."""
+        return self.source.workflow_id
 
     # What it has read.
 
@@ -139,24 +140,20 @@ class Feed:
         Reading may be a page ahead of :attr:`view`: :meth:`has_come_to` tells when the view has
         come there, too.
         """
-        return None if self._chain is None else self._chain.standing(publisher_id, sequence)
+        return None if self._reading is None else self._reading.standing(publisher_id, sequence)
 
     def last_sequence(self, publisher_id: str) -> int | None:
         """Return the last accepted batch of a publisher; None if none is known in this run."""
-        return None if self._chain is None else self._chain.last_sequence(publisher_id)
+        return None if self._reading is None else self._reading.last_sequence(publisher_id)
 
-    # What the server says of it now.
-
-    async def describe(self) -> WorkflowExecutionDescription:
-        """Ask the server about the run; raises this package's errors."""
-        return await self._identity.describe()
+    # Where the stream is now.
 
     async def current_run(self) -> str | None:
         """Return the run that the chain has come to; None if the id is another chain's by now."""
         return await self._identity.current_run()
 
     async def confirm(self, since: float) -> bool:
-        """Whether the workflow id still was this chain's at the time ``since``, or after it.
+        """Whether the stream's name still meant this chain at the time ``since``, or after it.
 
         The base is then up to date, too, even if a truncation has not been read yet.
         """
@@ -170,8 +167,8 @@ class Feed:
         What the host drops after a page of it was read, no later page tells.
         """
         view = self.view
-        if view.polled and not self.done:
-            base = await self._retained.base(view.run_id, view.base, view.head, since)
+        if view.polled and not self.done and self.host is not None:
+            base = await self.host.base(view.run_id, view.base, view.head, since)
             self._raise_base(view.run_id, base)
 
     def _raise_base(self, run_id: str, base: int) -> None:
@@ -224,8 +221,7 @@ class Feed:
 
     def forget(self) -> None:
         """Have the next subscriber make another feed; readers of this one may go on."""
-        key = key_of(self.client, self.workflow_id, self.pinned_run_id)
-        registry.remove(self.client, self.loop, key, self)
+        registry.remove(self.source.connection, self.loop, self.source.key, self)
 
     @property
     def is_retained(self) -> bool:
@@ -234,7 +230,7 @@ class Feed:
 
     @property
     def reads(self) -> bool:
-        """Whether it follows the history now."""
+        """Whether it follows the stream now."""
         return self._task is not None and not self.done
 
     # Its subscribers.
@@ -283,9 +279,11 @@ class Feed:
             await progress.wait()
 
     async def wait_known(self, reached: Callable[[], bool]) -> None:
-        """Wait as :meth:`wait` does, for what is known to stand in the history."""
+        """Wait as :meth:`wait` does, for what is known to stand in the stream."""
         if not reached():
-            self._renewal.hasten()
+            self._is_hastened = True
+            if self._reading is not None:
+                self._reading.hasten()
         await self.wait(reached)
 
     async def wait_past(self, index: int) -> None:
@@ -308,15 +306,10 @@ class Feed:
         try:
             run_id, keeps_last = await self._identity.learn()
             self.view = View(self.first_run_id, base=self._identity.base[1], keeps_last=keeps_last)
-            self._chain = Chain(
-                self.client,
-                self.workflow_id,
-                run_id,
-                offset=start,
-                or_before=True,
-                renewal=self._renewal,
-            )
-            async with aclosing(self._chain.pages()) as pages:
+            self._reading = self.source.read(run_id, start, or_before=True)
+            if self._is_hastened:
+                self._reading.hasten()
+            async with aclosing(self._reading.pages()) as pages:
                 async for page in pages:
                     for moment in page.moments:
                         await self._take(moment)
@@ -376,7 +369,7 @@ class Feed:
                 self.loop.call_soon_threadsafe(self._shrink, size)
 
     def _shrink(self, size: int) -> None:
-        # Even moments that the only subscriber has not read: it will read the history instead.
+        # Even moments that the only subscriber has not read: it will read the stream instead.
         most = self.ring.size - size
         while len(self.ring) and self.ring.size > most:
             self.ring.drop()

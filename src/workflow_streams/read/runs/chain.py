@@ -35,7 +35,6 @@ class Chain:
         behind: bool = False,
         or_before: bool = False,
         path: Mapping[str, str] | None = None,
-        renewal: Renewal | None = None,
     ) -> None:
         """Prepare to read.
 
@@ -47,15 +46,18 @@ class Chain:
             behind: Whether that one is known to hold more than what is before ``offset``.
             or_before: Whether to begin with the run before if this one has not opened yet.
             path: For some runs, which one to go on with, past runs that restarts have replaced.
-            renewal: Renews the calls by which it waits for events; one of its own by default.
         """
         self._client = client
         self._workflow_id = workflow_id
         self._offset = offset
         self._behind = behind
         self._route = Route(client, workflow_id, path or {})
-        self._renewal = renewal or Renewal()
+        self._renewal = Renewal()
         self.run: HistoryRun | PolledRun = self._entered(Entry(run_id, or_before=or_before))
+
+    def hasten(self) -> None:
+        """Note that there is an event which has not been read yet."""
+        self._renewal.hasten()
 
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
         """Return the run and place up to which a publisher's batch has been read.

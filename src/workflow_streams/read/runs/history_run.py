@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timezone
 from typing import Any
 
@@ -13,16 +12,16 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from ...errors import StreamCorruptedError
-from ...events import End, Rewind
+from ...events import End
 from ...log import wire
-from ...log.fold import Accepted, Fold
+from ...log.fold import Fold
 from ...log.intake import Intake
 from ...log.wire import Entry as Item
 from ...log.wire import Opening, RunRef
 from ...temporal.codec import converter_of, decoded, record_in
 from ..history.pages import history_pages, is_close, newest_event_id, settled_id
 from ..history.renewal import Renewal
-from ..moments import BEFORE_ALL, Chunk, Moment, Opened, Page, Place
+from ..moments import BEFORE_ALL, Chunk, Moment, Opened, Page, Place, effect_of
 from .early import EarlySignals
 from .lookup import opened_run
 from .resets import Origin
@@ -226,20 +225,9 @@ class HistoryRun:
         judged = self._intake.take(payload)
         if judged is None:
             return
-        verdict = judged.verdict
-        if not isinstance(verdict, Accepted):
-            # No reader gets its items, so they are not kept.
-            self._put(fold, event, judged=replace(judged, entries=[]))
-            return
-        rewind = end = None
-        if (s := verdict.superseded) is not None:
-            rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
-        if fold.closed:
-            # A writer has closed the stream; its workflow ends when it comes to it.
-            end = End("completed", verdict.offset + verdict.count, self.run_id)
         time = event.event_time.ToDatetime(timezone.utc)
-        chunk = Chunk(verdict.offset, judged.entries, judged.size, time)
-        self._put(fold, event, rewind=rewind, chunk=chunk, judged=judged, end=end)
+        effect = effect_of(judged, self.run_id, time, closed=fold.closed)
+        self._put(fold, event, **effect._asdict())
 
     async def _record(self, event: HistoryEvent, payload: Payload) -> None:
         record = await record_in(self._converter, payload, self._workflow_id)

@@ -29,16 +29,16 @@ from ....temporal.rpc import explain, is_transient
 from ...history import outage
 from ...history.pages import close_event
 from ...moments import Chunk, Moment, Opened
+from ...waiting import ended, unless
 from .polling import (
     RETRY_SECONDS,
     Handle,
     asked,
+    awaited,
     closed,
     decoding,
-    ended,
     head_of,
     kind_of,
-    unless,
 )
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ class Poller:
         if self._closing.done():
             return None
         try:
-            return await unless(call, over=self._closing)
+            return await unless(awaited(call), over=self._closing)
         except (HostUnavailableError, StreamNotFoundError):
             if await closed(self._handle):
                 return None

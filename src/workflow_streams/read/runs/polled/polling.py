@@ -120,22 +120,6 @@ async def closed(handle: Handle) -> bool:
     return described.status != WorkflowExecutionStatus.RUNNING
 
 
-async def unless(
-    call: Callable[[], Awaitable[T]],
-    *,
-    over: asyncio.Future[Any] | None = None,
-    seconds: float | None = None,
-) -> T | None:
-    """Make a call; None if ``over`` is done first, or the time is over."""
-    task = asyncio.create_task(_awaited(call), name="follow by a call")
-    waited: set[asyncio.Future[Any]] = {task} if over is None else {task, over}
-    try:
-        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        await ended(task)
-
-
 def kind_of(error: WorkflowUpdateFailedError) -> str | None:
     """Return the type of the failure that an Update failed with."""
     return error.cause.type if isinstance(error.cause, ApplicationError) else None
@@ -157,19 +141,16 @@ def decoding(workflow_id: str) -> Iterator[None]:
         ) from err
 
 
-async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await call()
-    except WorkflowUpdateRPCTimeoutOrCancelledError as err:
-        # The SDK makes one of both: being cancelled, and Temporal not answering.
-        if isinstance(err.__cause__, asyncio.CancelledError):
-            raise err.__cause__ from None
-        raise
+def awaited(call: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """Return a call of the SDK's that raises ``CancelledError`` when it is cancelled."""
 
+    async def calling() -> T:
+        try:
+            return await call()
+        except WorkflowUpdateRPCTimeoutOrCancelledError as err:
+            # The SDK makes one of both: being cancelled, and Temporal not answering.
+            if isinstance(err.__cause__, asyncio.CancelledError):
+                raise err.__cause__ from None
+            raise
 
-async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, if it is not done, and see it end."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()
+    return calling

@@ -1,4 +1,4 @@
-"""Where the log of a contrib's host begins now, which only that knows."""
+"""What only the host of a polled stream knows: where its log begins and ends now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from temporalio.service import RPCError
 from ....errors import WorkflowStreamError
 from ....log import wire
 from ....log.wire import PollInput, PollResult
-from .polling import Handle, asked, decoding, kind_of, unless
+from ...waiting import unless
+from .polling import Handle, asked, awaited, closed, decoding, head_of, kind_of
 
 logger = logging.getLogger("workflow_streams")
 
@@ -31,8 +32,8 @@ _UPDATE_SECONDS = 1.0
 _NO_TOPIC = "__temporal_workflow_stream_none"
 
 
-class Retained:
-    """Asks where the log begins, once for all readers that come at a time."""
+class PolledHost:
+    """Asks a contrib's host, once for all readers that come at a time."""
 
     def __init__(self, client: Client, workflow_id: str) -> None:
         """Prepare to ask the workflow."""
@@ -51,16 +52,15 @@ class Retained:
             head: An offset that the log has come to.
             since: Time of the event loop.
         """
-        handle = self._client.get_workflow_handle(self._workflow_id, run_id=run_id)
+        handle = self._handle(run_id)
         async with self._asking:
             if self._asked_at >= since - (0 if self._has_query else _UPDATE_SECONDS):
                 return known
             now = asyncio.get_running_loop().time()
             found = None
             try:
-                found = await unless(
-                    lambda: self._ask(handle, known, head), seconds=_PATIENCE_SECONDS
-                )
+                asking = awaited(lambda: self._ask(handle, known, head))
+                found = await unless(asking, seconds=_PATIENCE_SECONDS)
             except (
                 RPCError,
                 WorkflowStreamError,
@@ -70,6 +70,22 @@ class Retained:
                 logger.info("Workflow %r does not tell its base: %s", self._workflow_id, err)
             self._asked_at = now
         return known if found is None else found
+
+    async def head(self, run_id: str) -> int:
+        """Return a run's head.
+
+        Raises:
+            HostUnavailableError: No worker answers.
+            StreamNotFoundError: The workflow hosts no stream.
+        """
+        return await head_of(self._handle(run_id), wait=False)
+
+    async def has_closed(self, run_id: str) -> bool:
+        """Return whether a run has closed."""
+        return await closed(self._handle(run_id))
+
+    def _handle(self, run_id: str) -> Handle:
+        return self._client.get_workflow_handle(self._workflow_id, run_id=run_id)
 
     async def _ask(self, handle: Handle, known: int, head: int) -> int:
         if self._has_query:
