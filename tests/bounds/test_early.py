@@ -16,6 +16,7 @@ from workflow_streams.log import wire
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs import early
+from workflow_streams.read.runs.chain import Chain
 from workflow_streams.read.runs.source import WorkflowSource
 
 KIBIBYTE = 1024
@@ -49,10 +50,13 @@ async def test_what_comes_before_any_worker_is_bounded_and_told_when_there_is_on
                 await handle.signal("unknown", "not for the stream")
         feed = lookup.feed_of(WorkflowSource(client, name))
         await until(
-            lambda: feed._chain is not None and len(feed._chain.run._early) == 2 * len(values)
+            lambda: (
+                isinstance(feed._reading, Chain)
+                and len(feed._reading.run._early) == 2 * len(values)
+            )
         )
-        assert feed._chain is not None
-        held = feed._chain.run._early.size
+        assert isinstance(feed._reading, Chain)
+        held = feed._reading.run._early.size
         assert held <= limit
         await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) == held)
         assert feed.view.holds_early

@@ -134,9 +134,9 @@ async def test_many_sends_that_wait_for_one_workflow_look_and_tell_as_one(
     watches: list[str] = []
     watch = failing_host._watch
 
-    async def counted(feed: Any) -> None:
-        watches.append(feed.workflow_id)
-        await watch(feed)
+    async def counted(handle: Any) -> None:
+        watches.append(handle.id)
+        await watch(handle)
 
     monkeypatch.setattr(failing_host, "_watch", counted)
     name = unique("failing")
