@@ -24,6 +24,10 @@ SECONDS = 280
 """Below pytest's own limit, which leaves what a test began behind, and the session hanging."""
 
 
+SERVERS = {"stream_server", "sparing"}
+"""Fixtures that start a server."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--quick`, by which `make test-quick` runs what needs no other process."""
     parser.addoption(
@@ -51,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def needs_processes(item: pytest.Item) -> bool:
     """Whether a test needs a server, or says that it starts processes."""
     fixtures: list[str] = getattr(item, "fixturenames", [])
-    return "stream_server" in fixtures or item.get_closest_marker("processes") is not None
+    return not SERVERS.isdisjoint(fixtures) or item.get_closest_marker("processes") is not None
 
 
 def in_time(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -15,8 +15,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.service import RPCError
 
+from tests.configured import ConfiguredServer
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
-from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs.polled import polling
@@ -333,19 +333,11 @@ async def test_a_start_past_the_head_waits_there_and_holds_nobody_else_up(
                 assert await ahead.end() == expected[3:]
 
 
-class MeanServer(EmbeddedServer):
-    """Gives a run 10 Updates, where others give 2,000."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        setting = "history.maxTotalUpdates=10"
-        return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
-
-
 @pytest.mark.processes
 async def test_a_host_that_has_had_its_updates_is_polled_by_query(unique: Any) -> None:
     """The contrib's own readers have none left then."""
     name = unique("polled")
-    async with MeanServer() as server:
+    async with ConfiguredServer("history.maxTotalUpdates=10") as server:
         client = await server.connect()
         async with contrib_hosting(client, name) as handle, following(client, name) as live:
             values = [f"v{i}" for i in range(16)]

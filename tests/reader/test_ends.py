@@ -15,6 +15,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from tests.configured import DELETES_AT_ONCE, ConfiguredServer
 from workflow_streams import LATEST, End, Last, WorkflowStreamClient, errors
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.read.feeds import feed
@@ -172,17 +173,9 @@ async def test_a_workflow_that_hosts_no_stream_is_told_so(
             await WorkflowStreamClient.create(client, name).get_offset()
 
 
-class DeletingServer(EmbeddedServer):
-    """Deletes a run at once, as namespace retention has long done when somebody looks."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        setting = "history.transferProcessorEnsureCloseBeforeDelete=false"
-        return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
-
-
 @pytest.fixture
 async def deleting() -> AsyncIterator[EmbeddedServer]:
-    async with DeletingServer() as server:
+    async with ConfiguredServer(DELETES_AT_ONCE) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.worker import Worker
 
+from tests.configured import DELETES_AT_ONCE, ConfiguredServer
 from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient
 from workflow_streams.errors import InvalidOffsetError, StreamNotFoundError, UsageError
 from workflow_streams.log import wire
@@ -22,7 +23,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from .contrib_hosts import ContribHost, ContribInput
 from .hosts import Host, HostInput, hosting, worker
 from .story import Follower, following, items, next_run, roll_over, run_id_of, send, story, told
-from .test_ends import DeletingServer, delete
+from .test_ends import delete
 from .test_restarts import NONE, SOON, publish_one_by_one, reset
 
 
@@ -197,7 +198,7 @@ async def test_a_workflow_that_took_the_id_is_another_stream(
 
 @pytest.mark.processes
 async def test_a_run_that_has_been_deleted_since_is_taken_back_whole(unique: Any) -> None:
-    async with DeletingServer() as server:
+    async with ConfiguredServer(DELETES_AT_ONCE) as server:
         await taken_back_after_deletion(
             await server.connect(), await server.connect(), unique("gone")
         )

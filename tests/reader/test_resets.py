@@ -14,6 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from tests.configured import DELETES_AT_ONCE, ConfiguredServer
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.history.pages import close_event
@@ -34,7 +35,7 @@ from .story import (
     told,
 )
 from .test_contrib import contrib_hosting, publish
-from .test_ends import DeletingServer, delete
+from .test_ends import delete
 from .test_restarts import ALL_SIGNALS, NONE, reset
 
 ELIGIBLE = ResetReapplyType.RESET_REAPPLY_TYPE_ALL_ELIGIBLE
@@ -361,7 +362,7 @@ async def test_when_the_run_that_a_reader_left_has_been_deleted_it_is_told_all_a
 ) -> None:
     monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0)
     name = unique("reset")
-    async with DeletingServer() as server:
+    async with ConfiguredServer(DELETES_AT_ONCE) as server:
         client = await server.connect()
         await told_again_after_deletion(client, name)
 

@@ -10,9 +10,9 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
+from tests.configured import ConfiguredServer
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import items, story
-from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.host import signalling
 
 from .external_hosts import LARGE, Crier, Herald, Shift, Teller, TellerInput, nap
@@ -75,18 +75,10 @@ async def test_many_streams_are_told_at_once(client: Client, unique: Callable[[s
     await Replayer(workflows=[Crier], debug_mode=True).replay_workflow(await crier.fetch_history())
 
 
-class FewSignalsServer(EmbeddedServer):
-    """Takes few signals for a run."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        setting = f"history.maximumSignalsPerExecution={MOST_SIGNALS}"
-        return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
-
-
 @pytest.fixture
 async def sparing() -> AsyncIterator[Client]:
     """A client of a server that takes few signals for a run."""
-    async with FewSignalsServer() as server:
+    async with ConfiguredServer(f"history.maximumSignalsPerExecution={MOST_SIGNALS}") as server:
         yield await Client.connect(server.address)
 
 

@@ -32,6 +32,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from tests.configured import ConfiguredServer
 from tests.faults.conftest import ONE_ATTEMPT
 from tests.faults.network import Network
 from workflow_streams.embedded import EmbeddedServer
@@ -83,23 +84,13 @@ class Caller:
             taken += 1
 
 
-class SparingServer(EmbeddedServer):
-    """Takes few signals and Updates for a run."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        command = super()._command(binary, port, ui_port)
-        for setting in (
-            f"history.maximumSignalsPerExecution={MOST_SIGNALS}",
-            f"history.maxTotalUpdates={MOST_UPDATES}",
-        ):
-            command += ["--dynamic-config-value", setting]
-        return command
-
-
 @pytest.fixture
 async def sparing() -> AsyncIterator[Client]:
     """A client of a server that takes few signals and Updates for a run."""
-    async with SparingServer() as server:
+    async with ConfiguredServer(
+        f"history.maximumSignalsPerExecution={MOST_SIGNALS}",
+        f"history.maxTotalUpdates={MOST_UPDATES}",
+    ) as server:
         yield await server.connect()
 
 

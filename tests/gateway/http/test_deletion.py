@@ -24,8 +24,8 @@ from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_de
 from workflow_streams.hosted.host import HostSetup, host_worker
 from workflow_streams.testing.fixtures import _background_loop
 
+from ...configured import DELETES_AT_ONCE, ConfiguredServer
 from ...parents import ROOT
-from ...reader.test_ends import DeletingServer
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
 
@@ -38,24 +38,16 @@ RUNS = 3
 WORKER = "tests.gateway.http.deletion_worker"
 
 
-class RollingServer(DeletingServer):
-    """Deletes runs at once, and has workflows continue as new soon."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        command = super()._command(binary, port, ui_port)
-        for setting in (
-            "limit.historyCount.suggestContinueAsNew=20",
-            'history.workflowIdReuseMinimalInterval="1ms"',
-        ):
-            command += ["--dynamic-config-value", setting]
-        return command
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
     # One for all of them; on an event loop that outlives those of the tests.
     with _background_loop() as loop:
-        server = RollingServer()
+        server = ConfiguredServer(
+            DELETES_AT_ONCE,
+            # And workflows continue as new soon.
+            "limit.historyCount.suggestContinueAsNew=20",
+            'history.workflowIdReuseMinimalInterval="1ms"',
+        )
         asyncio.run_coroutine_threadsafe(server.start(), loop).result()
         try:
             yield server

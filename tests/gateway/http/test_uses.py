@@ -9,7 +9,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.embedded import EmbeddedServer
+from tests.configured import ConfiguredServer
 from workflow_streams.gateway.uses import pause_of
 from workflow_streams.hosted.host import TOUCH_SIGNAL
 from workflow_streams.testing.fixtures import StreamServer
@@ -20,14 +20,6 @@ from .test_writes import TEXT, token
 Unique = Callable[[str], str]
 
 TTL = 4
-
-
-class FewSignalsServer(EmbeddedServer):
-    """Takes few signals for a run."""
-
-    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
-        setting = "history.maximumSignalsPerExecution=5"
-        return [*super()._command(binary, port, ui_port), "--dynamic-config-value", setting]
 
 
 async def touches(client: Client, name: str) -> int:
@@ -85,7 +77,7 @@ async def test_a_stream_does_not_expire_under_those_who_follow_it_and_does_when_
 async def test_a_read_goes_on_if_its_stream_cannot_be_told_of_it(
     http: httpx.AsyncClient, unique: Unique
 ) -> None:
-    async with FewSignalsServer() as server:
+    async with ConfiguredServer("history.maximumSignalsPerExecution=5") as server:
         client = await server.connect()
         with running_gateway(server.address) as gateway:
             name = unique("stream")

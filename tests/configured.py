@@ -1,0 +1,24 @@
+"""A Temporal server whose limits a test has set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_streams.embedded import EmbeddedServer
+
+# Deletes a run at once, as namespace retention has long done when somebody looks.
+DELETES_AT_ONCE = "history.transferProcessorEnsureCloseBeforeDelete=false"
+
+
+class ConfiguredServer(EmbeddedServer):
+    """Runs with dynamic configuration, given as "name=value"."""
+
+    def __init__(self, *settings: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    def _command(self, binary: str, port: int, ui_port: int) -> list[str]:
+        command = super()._command(binary, port, ui_port)
+        for setting in self._settings:
+            command += ["--dynamic-config-value", setting]
+        return command
