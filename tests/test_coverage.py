@@ -23,7 +23,7 @@ PURE = (
     "gateway.security.claims",
     "gateway.security.patterns",
     "log.intake",
-    "host.polled_log",
+    "host.polling.polled_log",
     "log.positions",
     "log.publisher_ids",
     "log.ranges",

@@ -45,7 +45,7 @@ with _workflow.unsafe.imports_passed_through():
         WorkflowStreamError,
     )
     from .events import LATEST, End, Gap, Item, Last, Rewind, WorkflowStreamItem
-    from .host.external_stream import ExternalTopicHandle, ExternalWorkflowStream
+    from .host.external.stream import ExternalTopicHandle, ExternalWorkflowStream
     from .host.stream import WorkflowStream
     from .host.topic import WorkflowTopicHandle
     from .hosted.calls import CreatedStream, close_stream, create_stream, delete_stream

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from workflow_streams.host import polled_log
 from workflow_streams.host.hand_over import carried_bytes
-from workflow_streams.host.polled_log import (
+from workflow_streams.host.polling.polled_log import (
     ItemOverPollLimitError,
     NoRoomError,
     PolledLog,

@@ -13,7 +13,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 from tests.configured import ConfiguredServer
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import items, story
-from workflow_streams.host import signalling
+from workflow_streams.host.external import signalling
 
 from .external_hosts import LARGE, Crier, Herald, Shift, Teller, TellerInput, nap
 

@@ -39,7 +39,7 @@ from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.embedded.binary import find_binary
 from workflow_streams.embedded.ports import HOST, free_port
 from workflow_streams.embedded.process import ServerProcess
-from workflow_streams.host import signalling
+from workflow_streams.host.external import signalling
 from workflow_streams.log import wire
 from workflow_streams.temporal import messages, rpc
 from workflow_streams.testing.fixtures import StreamServer

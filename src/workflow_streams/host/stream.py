@@ -28,14 +28,15 @@ from ..log.intake import Intake
 from ..log.wire import Closing, Entry, Opening, Record, Rules, RunRef
 from ..log.wire import WorkflowStreamState as State
 from ..topics import TopicTypes
-from . import hand_over, memo_room
+from . import hand_over
+from .external.signalling import in_flight_here
 from .first_task import FirstTask
-from .own_writes import Operation, OwnWrites
-from .polled_log import PolledLog
-from .polls import A_MOMENT, PollServer
+from .polling.polled_log import PolledLog
+from .polling.polls import A_MOMENT, PollServer
 from .run_sign import RunKind, RunSign
-from .signalling import in_flight_here
 from .topic import WorkflowTopicHandle
+from .writing import memo_room
+from .writing.own_writes import Operation, OwnWrites
 
 T = TypeVar("T")
 

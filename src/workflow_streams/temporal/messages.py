@@ -7,8 +7,8 @@ each of them, and fails when the wording changes. Comments name the source: a pa
 
 Two things like these stand elsewhere:
 
-- ``host/signalling.py`` knows how the SDK names a refused signal to workflow code. It runs in the
-  sandbox, where this module is not loaded; the same tests cover it.
+- ``host/external/signalling.py`` knows how the SDK names a refused signal to workflow code. It
+  runs in the sandbox, where this module is not loaded; the same tests cover it.
 - ``host/run_sign.py`` knows private names of the SDK; see ``tests/replays/test_sdk.py``.
 """
 

@@ -12,8 +12,8 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from ..log import wire
-from ..log.wire import (
+from ...log import wire
+from ...log.wire import (
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
     Entry,
@@ -23,7 +23,7 @@ from ..log.wire import (
     entries_bytes,
     entry_bytes,
 )
-from .hand_over import ITEM_BYTES
+from ..hand_over import ITEM_BYTES
 
 _SEGMENT_BYTES = 32 * 1024
 # Of smaller data, base64 and what it stands for pack alike, and the one is had at once.

@@ -26,8 +26,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from ..log import wire
-from ..log.wire import Entry
+from ...log import wire
+from ...log.wire import Entry
 
 MAX_IN_FLIGHT_BYTES = 960 * 1024
 """What all streams of a workflow may have in flight, and so the largest item.

@@ -13,9 +13,9 @@ from dataclasses import replace
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from ..log import wire
-from ..log.wire import Entry
-from ..log.wire import WorkflowStreamState as State
+from ...log import wire
+from ...log.wire import Entry
+from ...log.wire import WorkflowStreamState as State
 
 # Names, versions, offsets and rules in an opening record, beside what grows.
 _OPENING_OVERHEAD = 1024

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..log import wire
-from ..log.wire import Entry
+from ...log import wire
+from ...log.wire import Entry
 
 # These decide how many records there are, and a replay has to find the same. With other values,
 # runs that are under way would need the old ones: another flag (see run_sign.py) tells them apart.

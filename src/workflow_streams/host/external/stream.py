@@ -12,13 +12,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import WithSerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
-from ..errors import BufferFullError, PublishError, UsageError
-from ..log import wire
-from ..log.publisher_ids import Attempt, WorkflowPublisher, short
-from ..log.wire import Entry
-from ..topics import TopicTypes, TypedTopic
+from ...errors import BufferFullError, PublishError, UsageError
+from ...log import wire
+from ...log.publisher_ids import Attempt, WorkflowPublisher, short
+from ...log.wire import Entry
+from ...topics import TopicTypes, TypedTopic
+from ..topic import encode, failure
 from .signalling import MAX_IN_FLIGHT_BYTES, Signalling, check_not_evicted, in_flight_here
-from .topic import encode, failure
 
 T = TypeVar("T")
 

@@ -21,11 +21,11 @@ from typing import cast
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from ..log import wire
-from ..log.fold import Fold
-from ..log.wire import MAX_POLL_BYTES, PollInput, PollResult
+from ...log import wire
+from ...log.fold import Fold
+from ...log.wire import MAX_POLL_BYTES, PollInput, PollResult
+from ..external.signalling import MAX_IN_FLIGHT_BYTES, Signalling, in_flight_here
 from .polled_log import ItemOverPollLimitError, NoRoomError, PolledLog, answer_bytes
-from .signalling import MAX_IN_FLIGHT_BYTES, Signalling, in_flight_here
 
 # A subscriber that has not come back for so long is not waited for any more.
 _GONE = timedelta(seconds=10)

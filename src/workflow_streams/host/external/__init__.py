@@ -1,0 +1,1 @@
+"""Publishing to the streams of other workflows from workflow code."""

@@ -1,0 +1,1 @@
+"""Answers to clients that poll the workflow, as those of the contrib do."""
