@@ -15,7 +15,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from tests.reader.story import items, story
 from workflow_streams import WorkflowStream
-from workflow_streams.host import stream as workflow_module
+from workflow_streams.host.writing import records as records_module
 
 COUNT = 20_000
 
@@ -135,7 +135,7 @@ async def test_a_run_whose_large_items_stayed_in_the_memo_replays(
     """As an earlier version left them."""
     name = unique("earlier")
     with monkeypatch.context() as earlier:
-        earlier.setattr(workflow_module, "_MEMO_BYTES", 10**9)
+        earlier.setattr(records_module, "_MEMO_BYTES", 10**9)
         async with Worker(
             client,
             task_queue=name,

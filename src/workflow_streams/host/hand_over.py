@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -22,6 +23,8 @@ from ..log.wire import WorkflowStreamState as State
 MAX_STATE_BYTES = 448 * 1024
 TAIL_BYTES = 256 * 1024
 """What is handed on of the items for subscribers that poll and come back later."""
+UNPOLLED_RUNS = 2
+"""For how many runs without a poll items are still handed on, for subscribers that are away."""
 MAX_RUN_REFS = 500
 MAX_PUBLISHERS_BYTES = 192 * 1024
 """Publishers, and the offsets that those of them wrote which may still be retried."""
@@ -49,6 +52,29 @@ SURE_TAIL_BYTES = (
     - _COUNTERS_BYTES
 )
 """What of the items can be handed on in any case, whatever else there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRuns:
+    """What a run is told of those before it, and hands on with its own share added.
+
+    Attributes:
+        runs: Those that a reader can go back to.
+        malformed: How many malformed signals they had.
+        unpolled: For how many of them, up to the last one, nobody has polled.
+        closing: What closed the stream in one of them; None if it is open.
+    """
+
+    runs: list[RunRef]
+    malformed: int
+    unpolled: int
+    closing: Closing | None
+
+
+def earlier_runs_of(state: State) -> EarlierRuns:
+    """Return what a state says of earlier runs."""
+    unpolled = state.unpolled_runs if state.tail else UNPOLLED_RUNS
+    return EarlierRuns(list(state.runs), state.malformed, unpolled, closing_of(state))
 
 
 def publishers_kept(

@@ -80,6 +80,11 @@ class RunSign:
         self._unlisted = True
         self._first_length = workflow.info().get_current_history_length()
 
+    @property
+    def native(self) -> bool:
+        """Whether the run's history holds records."""
+        return self.kind is not RunKind.CONTRIB
+
     def list_first(self, own: asyncio.Task[Any]) -> None:
         """Have the run listed by its first task, if that moves nothing.
 
