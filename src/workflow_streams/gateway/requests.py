@@ -11,6 +11,7 @@ from typing import Literal
 from starlette.datastructures import Headers, QueryParams
 
 from ..events import Last
+from ..hosted.fork_point import ForkPoint
 from ..log.positions import Position
 from ..log.publisher_ids import Producer
 from .event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
@@ -247,24 +248,7 @@ def parse_lifetime(headers: Headers) -> Lifetime:
     return Lifetime()
 
 
-@dataclass(frozen=True, slots=True)
-class ForkQuery:
-    """The headers of a fork.
-
-    Attributes:
-        source: Workflow id of the stream to fork.
-        offset: Where; None for its head.
-        position: The same, if it also says which stream was read.
-        sub_offset: How far past that: messages of a JSON stream, else bytes.
-    """
-
-    source: str
-    offset: int | None = None
-    position: Position | None = None
-    sub_offset: int = 0
-
-
-def parse_fork(headers: Headers) -> ForkQuery | None:
+def parse_fork(headers: Headers) -> ForkPoint | None:
     """Read ``Stream-Forked-From`` and what goes with it; None if it is not there.
 
     Raises:
@@ -284,8 +268,8 @@ def parse_fork(headers: Headers) -> ForkQuery | None:
         raise InvalidRequestError("Stream-Fork-Sub-Offset needs Stream-Fork-Offset.")
     place = None if offset is None else parse_offset(offset)
     if isinstance(place, Position):
-        return ForkQuery(target.workflow_id, place.offset, place, sub_offset=past)
-    return ForkQuery(target.workflow_id, place, sub_offset=past)
+        return ForkPoint(target.workflow_id, place.offset, place, sub_offset=past)
+    return ForkPoint(target.workflow_id, place, sub_offset=past)
 
 
 def parse_time(text: str) -> datetime:

@@ -22,7 +22,8 @@ from ..temporal.link import ClientLink
 from ..temporal.values import Values
 from .appends import Append, append, content_payload, in_bounds
 from .deleting import delete
-from .forks import Fork, Source, found_source
+from .fork_point import ForkPoint
+from .forks import Source, found_source
 from .host import HOST_TASK_QUEUE, HostSetup
 from .making import fault_of, forked, make
 from .streams import Hosting, found
@@ -104,7 +105,7 @@ async def create_stream(
     async with AsyncExitStack() as stack:
         source: Source | None = None
         if forked_from is not None:
-            looking = found_source(hosting, Fork(forked_from, fork_offset), content_type)
+            looking = found_source(hosting, ForkPoint(forked_from, fork_offset), content_type)
             source = await stack.enter_async_context(looking)
             content_type = content_type or source.setup.content_type
         content_type = content_type or JSON_TYPE

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from temporalio.client import WorkflowUpdateFailedError
 
@@ -26,12 +25,13 @@ from ..errors import (
 from ..events import Gap
 from ..log import wire
 from ..log.media_types import JSON_TYPE, media_type
-from ..log.positions import Position, chain_digest
+from ..log.positions import chain_digest
 from ..log.wire import Entry
 from ..read.walk import Slice, Walk
 from ..temporal import messages
 from ..temporal.codec import memo_value
 from .appends import content_payload
+from .fork_point import ForkPoint
 from .host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
@@ -57,40 +57,23 @@ _TOO_LARGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """What is to be forked, and where.
-
-    Attributes:
-        source: Name of the stream to fork.
-        offset: Where; None for its head.
-        position: The same, if it also says which stream was read.
-        sub_offset: How far past that: items of a JSON stream, else bytes.
-    """
-
-    source: str
-    offset: int | None = None
-    position: Position | None = None
-    sub_offset: int = 0
-
-
 class NotForkedError(ForkError):
     """The source is there, but the fork cannot come about; one that has been begun is undone."""
 
 
 class Source:
-    """The stream that a fork is made of."""
+    """The stream that a fork is made of.
 
-    def __init__(self, stream: Stream, setup: HostSetup, fork: Fork) -> None:
+    Attributes:
+        point: Where it is to be forked.
+        setup: What it was made with.
+    """
+
+    def __init__(self, stream: Stream, setup: HostSetup, point: ForkPoint) -> None:
         """Use :func:`found_source`."""
         self._stream = stream
-        self._fork = fork
+        self.point = point
         self.setup = setup
-
-    @property
-    def fork(self) -> Fork:
-        """What is to be forked, and where."""
-        return self._fork
 
     @property
     def _json(self) -> bool:
@@ -111,15 +94,15 @@ class Source:
             ForkError: Items before it are not there any more.
             ForkTooLargeError: They are more than :data:`MAX_INHERITED_BYTES`.
         """
-        stream, fork = self._stream, self._fork
+        stream, point = self._stream, self.point
         async with stream.held():
             head = await stream.now()
-            at = head if fork.offset is None else fork.offset
-            if fork.position and not stream.knows(fork.position):
+            at = head if point.offset is None else point.offset
+            if point.position and not stream.knows(point.position):
                 raise ForkError(
                     stream.workflow_id, "That offset is of another stream that had this name."
                 )
-            past = fork.sub_offset
+            past = point.sub_offset
             whole = at + past if self._json else at + bool(past)
             if at > head or whole > head:
                 raise ForkOffsetError(at, "The fork's offset lies past what is there.")
@@ -146,7 +129,7 @@ class Source:
     async def _items(self, count: int) -> AsyncGenerator[Entry]:
         """Yield the first items; of the last one, as much as the fork's sub-offset says."""
         feed = self._stream.feed
-        past = 0 if self._json else self._fork.sub_offset
+        past = 0 if self._json else self.point.sub_offset
         at = 0
         if not count:
             return
@@ -181,13 +164,13 @@ class Source:
 
 @asynccontextmanager
 async def found_source(
-    hosting: Hosting, fork: Fork, content_type: str | None = None
+    hosting: Hosting, point: ForkPoint, content_type: str | None = None
 ) -> AsyncIterator[Source]:
     """Look up the stream that is to be forked.
 
     Args:
         hosting: Where streams are hosted.
-        fork: The stream, and where to fork it.
+        point: The stream, and where to fork it.
         content_type: What the fork is to hold; None for what its source does.
 
     Raises:
@@ -197,20 +180,20 @@ async def found_source(
     """
     async with AsyncExitStack() as stack:
         try:
-            stream = await stack.enter_async_context(found(hosting, fork.source))
+            stream = await stack.enter_async_context(found(hosting, point.source))
         except StreamGoneError as err:
             if not err.has_forks:
                 raise
-            raise ForkError(fork.source, "The stream to be forked has been deleted.") from None
+            raise ForkError(point.source, "The stream to be forked has been deleted.") from None
         if stream.setup is None:
-            raise StreamNotHostedError(fork.source)
+            raise StreamNotHostedError(point.source)
         own = stream.setup.content_type
         if content_type is not None and media_type(content_type) != media_type(own):
             raise ForkError(
-                fork.source,
+                point.source,
                 "A fork has the content type of the stream that it is forked from.",
             )
-        yield Source(stream, stream.setup, fork)
+        yield Source(stream, stream.setup, point)
 
 
 async def deleted_for_forks(stream: Stream) -> bool:

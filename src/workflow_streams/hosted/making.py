@@ -148,9 +148,9 @@ async def forked(setup: HostSetup, source: Source) -> HostSetup:
         setup = replace(setup, ttl_seconds=own.ttl_seconds, expires_at=own.expires_at)
     return replace(
         setup,
-        forked_from=source.fork.source,
-        fork_offset=source.fork.offset,
-        fork_sub_offset=source.fork.sub_offset,
+        forked_from=source.point.source,
+        fork_offset=source.point.offset,
+        fork_sub_offset=source.point.sub_offset,
         inherits=inherits,
         sources=source.chains,
     )

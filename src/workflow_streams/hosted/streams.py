@@ -254,7 +254,7 @@ async def found(hosting: Hosting, workflow_id: str) -> AsyncIterator[Stream]:
         yield Stream(feed, setup, described, hosting)
 
 
-async def setup_of(described: WorkflowExecutionDescription) -> HostSetup | None:
+async def setup_of(described: WorkflowExecution) -> HostSetup | None:
     """Return what a hosted stream was made with; None for a workflow of the user's.
 
     Raises:

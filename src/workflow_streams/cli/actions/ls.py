@@ -11,9 +11,9 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncI
 from temporalio.service import RPCError, RPCStatusCode
 
 from ...errors import CodecError
-from ...hosted.host import EXPIRED_MEMO_KEY, HOST_WORKFLOW, SETUP_MEMO_KEY, HostSetup
+from ...hosted.host import HOST_WORKFLOW
+from ...hosted.streams import is_gone, setup_of
 from ...log import wire
-from ...temporal.codec import memo_value
 from ...temporal.rpc import explain
 from ..columns import Columns
 from ..exits import Exit
@@ -119,10 +119,8 @@ async def _is_gone(stream: WorkflowExecution) -> bool:
     if stream.workflow_type != HOST_WORKFLOW:
         return False
     try:
-        setup = await memo_value(stream, SETUP_MEMO_KEY, HostSetup)
-        return (setup is not None and setup.deleted) or bool(
-            await memo_value(stream, EXPIRED_MEMO_KEY, bool)
-        )
+        setup = await setup_of(stream)
+        return setup is not None and await is_gone(stream, setup)
     except CodecError:
         return False  # not readable without the codec; it is shown
 

@@ -9,17 +9,17 @@ from starlette.requests import Request
 
 from ...errors import StreamNotHostedError
 from ...hosted import forks
-from ...hosted.forks import Fork, Source
+from ...hosted.fork_point import ForkPoint
+from ...hosted.forks import Source
 from ..problems import ConflictError
 from ..refusals import ForbiddenError
-from ..requests import ForkQuery
 from ..security import authorize
 from ..sessions import Gateway
 
 
 @asynccontextmanager
 async def found_source(
-    request: Request, gateway: Gateway, fork: ForkQuery
+    request: Request, gateway: Gateway, point: ForkPoint
 ) -> AsyncIterator[Source]:
     """Look up the stream that is to be forked.
 
@@ -27,14 +27,13 @@ async def found_source(
         RefusedError: The client may not read it, or there is none that can be forked.
         ForkError: It has been deleted, or its content is of another type.
     """
-    grant = await authorize(request, "read", fork.source)
+    grant = await authorize(request, "read", point.source)
     if grant.topics is not None:
         raise ForbiddenError("A fork holds all topics; the credentials allow some of them only.")
-    asked = Fork(fork.source, fork.offset, fork.position, fork.sub_offset)
     given = request.headers.get("content-type")
     async with AsyncExitStack() as stack:
         try:
-            looking = forks.found_source(gateway.hosting, asked, given)
+            looking = forks.found_source(gateway.hosting, point, given)
             source = await stack.enter_async_context(looking)
         except StreamNotHostedError:
             raise ConflictError("Only streams that were made by PUT can be forked.") from None

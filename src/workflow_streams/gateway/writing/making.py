@@ -27,13 +27,13 @@ async def put(request: Request, workflow_id: str) -> Response:
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
     lifetime = parse_lifetime(request.headers)
-    fork = parse_fork(request.headers)
+    point = parse_fork(request.headers)
     body = await request.body()
     async with AsyncExitStack() as stack:
         source: Source | None = None
         content_type = request.headers.get("content-type")
-        if fork is not None:
-            source = await stack.enter_async_context(found_source(request, gateway, fork))
+        if point is not None:
+            source = await stack.enter_async_context(found_source(request, gateway, point))
             content_type = content_type or source.setup.content_type
         setup = HostSetup(
             _checked(content_type or _DEFAULT_TYPE),
