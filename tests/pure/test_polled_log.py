@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from workflow_streams.host import polled_log
 from workflow_streams.host.hand_over import carried_bytes
+from workflow_streams.host.polling import polled_log
 from workflow_streams.host.polling.polled_log import (
     ItemOverPollLimitError,
     NoRoomError,

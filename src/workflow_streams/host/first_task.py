@@ -1,11 +1,11 @@
-"""Keeps what a run's first task brings from its handlers until all of them have begun.
+"""Holds back the publish signals of a run's first task until all its handlers have begun.
 
 In a run's first task the SDK starts the handlers that a class declares before it makes the
 workflow object, and hands signals to a handler that is registered in ``@workflow.init``, such as
 the stream's, after those. In a replay, a patch marker in the task has it make the object first,
 and then the handlers start in the order of the history. What a handler sees must not depend on
-that. So in its first step, up to its first ``await`` that yields, it sees the stream as that was
-before the task; from its second step on, it sees all that the task has brought.
+that. So in its first step, up to its first ``await`` that yields, a handler sees the stream as it
+was before the task. From its second step on, it sees everything that the task has brought.
 
 Runs in the workflow sandbox.
 """
@@ -20,7 +20,7 @@ from temporalio.api.common.v1 import Payload
 
 
 class FirstTask:
-    """What publish signals of a run's first task brought, until it may be seen."""
+    """The publish signals of a run's first task, until handlers may see what they brought."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class FirstTask:
         self._handlers = handlers
         self._collected: list[Payload | None] = []
         self._over = False
-        # Handlers that have not begun when the first message comes, until they have.
+        # Handlers that had not begun when the first message came; emptied once they have.
         self._beginning: set[asyncio.Task[object]] = set()
 
     @property

@@ -1,6 +1,7 @@
 """What a run hands to the next one: counters, publishers, what attempts wrote, what pollers need.
 
-Runs in the workflow sandbox. Never the whole log: readers follow the history of earlier runs.
+It never hands over the whole log, since readers follow the history of earlier runs. Runs in the
+workflow sandbox.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from ..log.ranges import last_packed
 from ..log.wire import Closing, Entry, PublisherState, RunRef, WireItem
 from ..log.wire import WorkflowStreamState as State
 
-# The SDK warns of payloads over 512 KiB. The state is part of one, with what else the workflow
-# hands on.
+# The SDK warns of payloads over 512 KiB. The state is part of such a payload, beside what else the
+# workflow hands on.
 MAX_STATE_BYTES = 448 * 1024
 TAIL_BYTES = 256 * 1024
-"""What is handed on of the items for subscribers that poll and come back later."""
+"""How much of the newest items is handed on, for subscribers that poll and come back later."""
 UNPOLLED_RUNS = 2
 """For how many runs without a poll items are still handed on, for subscribers that are away."""
 MAX_RUN_REFS = 500
 MAX_PUBLISHERS_BYTES = 192 * 1024
-"""Publishers, and the offsets that those of them wrote which may still be retried."""
+"""Publishers, and the offsets written by those of them that may still be retried."""
 MAX_WRITTEN_BYTES = 64 * 1024
-"""The offsets alone: enough for some 10,000 batches between which others come."""
+"""The offsets alone: enough for some 10,000 batches that alternate with those of others."""
 # JSON around a publisher: quotes, names of the fields, the time.
 _PUBLISHER_BYTES = 80
 # Around a source and its numbers, where the quotes are escaped: \\"\\":,
@@ -38,9 +39,9 @@ _RUN_BYTES = 90
 _COUNTERS_BYTES = 1024
 # Around topic and data in the tail: brackets, commas, and the escaped quotes of the data.
 ITEM_BYTES = len('[,\\"\\"],')
-# The ordering key, each character of which takes six bytes at the worst.
+# The ordering key; each of its characters takes six bytes at worst.
 _ORDER_BYTES = 6 * wire.MAX_ID_CHARACTERS + 2
-# What closed the stream: a publisher id in JSON text, and so escaped once more.
+# What closed the stream: a publisher id within a JSON text, so that it is escaped once more.
 _CLOSED_BYTES = 7 * wire.MAX_ID_CHARACTERS + 256
 
 SURE_TAIL_BYTES = (
@@ -51,7 +52,7 @@ SURE_TAIL_BYTES = (
     - _CLOSED_BYTES
     - _COUNTERS_BYTES
 )
-"""What of the items can be handed on in any case, whatever else there is."""
+"""How many bytes of items can be handed on in any case, whatever else there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def publishers_kept(
 ) -> dict[str, PublisherState]:
     """Return the publishers that have not been idle for too long, and for which there is room.
 
-    Those that came last are first.
+    Those that published last come first.
     """
     kept: dict[str, PublisherState] = {}
     size = 0
@@ -104,12 +105,12 @@ def written_kept(
 ) -> dict[str, list[int]]:
     """Return what the newest attempts wrote, packed, by source, as far as there is room.
 
-    The rewind of a retry says so much less: what was written first is left out, and sources that
-    have been idle longest.
+    What has no room is left out: what was written first, and the sources that have been idle
+    longest. The rewind of a retry then leaves it out, too.
 
     Args:
         fold: The run's fold.
-        publishers: Publishers that are handed on, those that came last first.
+        publishers: Publishers that are handed on; those that published last come first.
         own_runs: Runs of this workflow; their activities are not retried in another run.
     """
     kept: dict[str, list[int]] = {}
@@ -150,7 +151,7 @@ def sources_kept(
 
 
 def written_text(written: Mapping[str, list[int]]) -> str:
-    """Return what attempts wrote, packed, as a state's ``written``: one text, like the tail."""
+    """Return what attempts wrote, packed, as a state's ``written``: a single text, as the tail."""
     return json.dumps(written, separators=(",", ":")) if written else ""
 
 
@@ -200,8 +201,8 @@ def entries_of(state: State) -> tuple[list[Entry], int]:
 def tail_text(entries: Sequence[Entry], room: int) -> str:
     """Return the last items that fit into ``room`` bytes of the state, as its ``tail``.
 
-    One text, since decoding a typed object for each item costs the next run's first task more
-    than all else, and as a rule nobody asks for them.
+    It is a single text, since decoding a typed object for each item would cost the next run's
+    first task more than everything else, and usually nobody asks for the items.
     """
     texts: list[str] = []
     for topic, data in reversed(entries):
@@ -225,7 +226,10 @@ def _topic_bytes(topic: str) -> int:
 
 
 def _escaped_bytes(text: str) -> int:
-    """Return the size of a text within a text of the state: what it escapes is escaped twice."""
+    """Return the size of a string in a JSON text that is itself a string of the state.
+
+    So it is escaped twice.
+    """
     return _json_bytes(json.dumps(text)) - 2
 
 

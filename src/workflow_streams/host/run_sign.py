@@ -1,14 +1,16 @@
-"""What tells in a run's history that it is this package's own. Runs in the workflow sandbox.
+"""The sign in a run's history which tells that the run is one of this package.
+
+Runs in the workflow sandbox.
 
 A run that began under the contrib has to go on as the contrib would have it, so the sign has to
 be there from the first task on. It must not be a patch marker of that task: in a replay, such a
-marker has the SDK make the workflow object before it hands out the signals, live it makes the
-object after that, and so signal handlers that are registered in ``@workflow.init`` would run in
-another order. The sign is an internal flag in the completion of the first task, which moves
-nothing. Where the SDK is not as it is known here, the sign is the marker after all.
+marker has the SDK make the workflow object before it hands out the signals, whereas live the
+object is made after that. So signal handlers that are registered in ``@workflow.init`` would run in
+another order. The sign is an internal flag in the completion of the first task, which changes no
+order. With an SDK that lacks the private names used here, the sign is the marker after all.
 
 The marker has a second use: it sets the search attribute by which all streams are listed. So it
-is set as well, in the first task if nothing can be moved by it, else later.
+is set as well: in the first task if that changes no order, else in a later one.
 
 Everything here that rests on private names of the SDK is guarded by tests/replays/test_sdk.py.
 """
@@ -27,7 +29,8 @@ from ..log import wire
 FLAG = 0x57465331
 """The internal flag, in `sdk_metadata.lang_used_flags` of a run's first completed task."""
 
-# With the number of a record added: a small record follows that one. A run has 51,200 events.
+# A flag which tells that a small record follows another one, whose number is added to this. A run
+# has 51,200 events at most.
 _FOLLOWED = 0x57470000
 
 _PRIVATE_NAMES = (
@@ -44,7 +47,7 @@ _PRIVATE_NAMES = (
 
 
 class RunKind(Enum):
-    """How a run began, which says what may be written to its history."""
+    """How a run began, by which it is clear what may be written to its history."""
 
     CONTRIB = auto()
     """Under the contrib: its history holds no records."""
@@ -86,7 +89,7 @@ class RunSign:
         return self.kind is not RunKind.CONTRIB
 
     def list_first(self, own: asyncio.Task[Any]) -> None:
-        """Have the run listed by its first task, if that moves nothing.
+        """Have the run listed by its first task, if that changes no order.
 
         Args:
             own: The stream's own task, the only one that may have been begun in the constructor.
@@ -100,10 +103,11 @@ class RunSign:
         self._mark(may=_moves_nothing(self._loop, own))
 
     def is_followed(self, number: int, *, large: bool) -> bool:
-        """Whether a small record follows this one, live if it is large, in a replay as it was.
+        """Return whether a small record follows this one.
 
-        How large it is may not decide then: code may change what a workflow publishes as long as it
-        publishes, and records are commands. So the task's completion tells, by a flag.
+        Live, a small record follows each large one. In a replay, one follows where it did then,
+        which a flag in the task's completion tells: records are commands, and the size may have
+        changed, since new code may publish other items as long as it publishes.
 
         Args:
             number: Which of the run's records it is.
@@ -120,16 +124,16 @@ class RunSign:
 
     @property
     def continues_as_new(self) -> bool:
-        """Whether the current task has come to continue as new."""
+        """Whether the current task has given the command to continue as new already."""
         return self.kind is RunKind.FLAGGED and any(
             command.HasField("continue_as_new_workflow_execution")
             for command in self._loop._current_completion.successful.commands
         )
 
     def declared_handlers(self) -> list[asyncio.Task[object]]:
-        """Return the tasks of handlers that the class declares, as far as the SDK tells.
+        """Return the asyncio tasks of handlers that the class declares, as far as the SDK tells.
 
-        A handler that the constructor registers has its signals after the stream.
+        A handler that the constructor registers gets its signals after the stream has had its own.
         """
         tasks = getattr(self._loop, "_tasks", None)
         definition = getattr(self._loop, "_defn", None)
@@ -142,17 +146,16 @@ class RunSign:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the workflow's own function has.
+        """Whether the workflow's own function has begun.
 
-        Before, the SDK looks at conditions or does not, depending on messages that a replay may
-        lack.
+        Before that, whether the SDK looks at conditions depends on messages that a replay may lack.
         """
         return self.kind is RunKind.FLAGGED and self._loop._primary_task is not None
 
     def list_later(self) -> None:
         """Have the run listed by a later task, if it is not yet. Call it when a stream is used.
 
-        That is a place in the code which a replay comes by in the same order.
+        A replay uses the stream at the same places of the code, in the same order.
         """
         if (
             self._unlisted
@@ -162,7 +165,7 @@ class RunSign:
             self._mark(may=True)
 
     def _mark(self, *, may: bool) -> None:
-        """Set the marker: in a replay where it stands, live if it ``may`` be set."""
+        """Set the marker: in a replay if the history has it here, live if it ``may`` be set."""
         if workflow.unsafe.is_replaying():
             may = wire.PATCH_ID in self._loop._patches_notified
         if may:
@@ -181,11 +184,11 @@ def _sdk_is_known(loop: Any) -> bool:
 
 
 def _moves_nothing(loop: Any, own: asyncio.Task[Any]) -> bool:
-    """Whether a marker in this first task would leave all as it is.
+    """Whether everything would run in the same order if there were a marker in this first task.
 
     In a replay the object would be made before the signals and updates of the task are handed
-    out. That moves signals whose handlers the constructor registers or replaces, all signals
-    where an interceptor may await, and tasks and callbacks that are begun in the constructor.
+    out. That changes the turn of signals whose handlers the constructor registers or replaces, of
+    all signals if an interceptor may await, and of tasks and callbacks begun in the constructor.
     """
     declared: dict[str | None, Any] = loop._defn.signals
     registered = {name for name, handler in loop._signals.items() if declared.get(name) != handler}

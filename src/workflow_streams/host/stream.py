@@ -1,8 +1,7 @@
 """The workflow's side of a stream. Runs in the workflow sandbox, so it imports little.
 
 What the workflow publishes becomes a history event at once (a memo upsert): its place among the
-workflow's commands must not depend on how a replay groups what comes in. The copy of the log kept
-here serves clients that poll; readers of this package follow the history instead.
+workflow's commands must not depend on how a replay groups the messages that come in.
 """
 
 from __future__ import annotations
@@ -126,10 +125,11 @@ class WorkflowStream:
         return asyncio.create_task(self._beside_handlers(), name="workflow stream")
 
     async def _beside_handlers(self) -> None:
-        """Do what is due whenever all that was ready in a task has run, which is told here."""
+        """Have the SDK call :meth:`_handlers_have_run`, as it does with each condition."""
         await workflow.wait_condition(self._handlers_have_run)
 
     def _handlers_have_run(self) -> bool:
+        """Do what is due when everything that was ready in a workflow task has run."""
         self._order.end_first_task()
         if self._sign.has_begun:
             self._record_rest()
@@ -234,7 +234,7 @@ class WorkflowStream:
         return self._rollover.state(publisher_ttl)
 
     def detach_pollers(self) -> None:
-        """Let waiting polls return and refuse new ones, before continue-as-new.
+        """Let waiting polls return, and refuse new ones, before continue-as-new.
 
         Only clients that poll notice; publishes still arrive.
         """

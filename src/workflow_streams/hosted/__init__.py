@@ -1,4 +1,4 @@
-"""Streams that need no workflow of the user's: made, closed, forked and deleted by calls.
+"""Streams for which the user writes no workflow: made, closed, forked and deleted by calls.
 
 Their workflow is one of this package, which a worker for hosted streams runs.
 """

@@ -1,7 +1,7 @@
 """Appends a batch to a stream and reads in the history what became of it.
 
-Each append is a batch of its own under a tag of its own, sent at once: order and duplicates are
-the fold's business, so that any number of writers agree with the log.
+Each append is one batch with its own tag, and is sent at once. The fold decides on order and
+duplicates, so that any number of writers agree with the log.
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ from ..temporal.rpc import is_too_large
 from .streams import Stream
 
 MAX_BATCH_BYTES = 24 * 1024 * 1024
-"""A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
-takes 22 MiB. A run that is due to roll over waits for the rest of a batch until its history has
-32 MiB, no longer. So that has to hold this, what quotes add in parts, and what was there when the
-run became due."""
+"""How large a batch may be as JSON.
 
-# A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
+Encoded, each item is larger by a third and some 60 bytes: the largest body over HTTP takes 22 MiB.
+A run that is due to roll over waits for the rest of a batch until its history has 32 MiB, and no
+longer. So these have to hold the batch, the escapes that its parts add before quotes, and what was
+there when the run became due.
+"""
+
+# A rollover in the middle of a batch can tear it; then nothing of it is in the stream, and it is
+# sent again.
 _TRIES = 3
 
 _TOO_LARGE = (
@@ -68,7 +72,7 @@ class Appended:
     """What became of a batch.
 
     Attributes:
-        verdict: That.
+        verdict: What the fold decided.
         head: The stream's head after it.
         tag: Makes a position of the head.
     """
@@ -87,14 +91,15 @@ async def append(stream: Stream, batch: Append) -> Appended:
     """Append to a stream whose feed is held, and wait for the verdict.
 
     Raises:
-        ServerUnavailableError: Temporal did not take it, or it did not come by in time. Then it
-            may stand in the stream all the same.
+        ServerUnavailableError: Temporal did not take it, or it was not seen in the history in
+            time. In that case it may be in the stream all the same.
         RunFullError: The workflow has to roll over first.
         WorkflowStreamError: It cannot be written to.
     """
     if stream.running:
         info = stream.described.raw_description.workflow_execution_info
-        # What would be stopped half-way is not begun. One signal the run has room for.
+        # A batch in several signals is not begun if the run has no room for all of it. For a
+        # single signal it has.
         coming = sum(map(len, batch.entries))
         several = coming > wire.PART_CHARACTERS
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
@@ -108,7 +113,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
 
 
 async def publish(stream: Stream, batch: Append) -> None:
-    """Send a batch and leave it at that, for a host whose history tells no verdicts.
+    """Send a batch to a host whose history tells no verdicts, without waiting for one.
 
     Such a host knows no parts, and may drop a batch with fields that are not the contrib's.
 
@@ -140,7 +145,7 @@ async def _try(stream: Stream, batch: Append) -> Appended:
             async with asyncio.timeout(stream.hosting.append_seconds):
                 await feed.wait_known(verdict.done)
         except TimeoutError as err:
-            raise ServerUnavailableError("The batch did not come by in the history") from err
+            raise ServerUnavailableError("The batch was not seen in the history in time") from err
     return Appended(*verdict.result(), feed.tag) if verdict.done() else _after_end(feed, batch)
 
 
@@ -157,7 +162,7 @@ async def _signal(stream: Stream, batch: Append, tag: str) -> None:
         try:
             await _send(stream, payload)
         except StreamClosedError:
-            # The workflow has ended; how the stream did, the feed is about to tell.
+            # The workflow has ended. The feed is about to tell how the stream has.
             async with asyncio.timeout(stream.hosting.append_seconds):
                 await stream.feed.wait_known(lambda: stream.feed.done)
             return
@@ -180,8 +185,8 @@ def in_bounds(entries: Iterable[str]) -> Iterator[str]:
         if size > MAX_BATCH_BYTES:
             raise BatchTooLargeError(
                 f"This makes more than the {MAX_BATCH_BYTES:,} bytes that can be written at once: "
-                "each value takes a third more than it has, and some 60 bytes. Write it in "
-                "several requests."
+                "encoded, each value is larger by a third and some 60 bytes. Write it in several "
+                "requests."
             )
         yield entry
 

@@ -1,6 +1,6 @@
 """The life of a hosted stream, as calls: make it, close it, delete it.
 
-What is written to it and read from it in between goes by ``WorkflowStreamClient``.
+In between, it is written and read by a ``WorkflowStreamClient``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOPIC = "default"
 
 @dataclass(frozen=True, slots=True)
 class CreatedStream:
-    """A stream that :func:`create_stream` has made, or that was there as it was asked for.
+    """A stream that :func:`create_stream` has made, or that was there just as it was asked for.
 
     Attributes:
         name: Its name, which is its workflow's id.
@@ -64,34 +64,35 @@ async def create_stream(
 ) -> CreatedStream:
     """Make a stream that needs no workflow of yours, or see that it is there.
 
-    A worker for such streams has to run, that of a gateway or :func:`run_host_worker`. Another call
-    with the same arguments changes nothing, and finishes what a call that broke off had begun.
+    A worker for such streams has to run: that of a gateway, or :func:`run_host_worker`. Another
+    call with the same arguments changes nothing, except that it finishes what an earlier one has
+    begun that broke off.
 
     Args:
         client: Temporal client.
         name: The stream's name, which becomes its workflow's id.
         content_type: Media type of what it holds: JSON values, or bytes of any other type. Default:
             ``application/json``, or what the stream that it is forked from holds.
-        ttl: It expires when it has been neither read over HTTP nor written for so long; whole
+        ttl: It expires when it has been neither read over HTTP nor written for this long; whole
             seconds. Default: never, or that of the stream that it is forked from.
         expires_at: It expires at this time, which has a time zone; instead of ``ttl``.
         forked_from: Name of another such stream, of which this one begins with a copy.
         fork_offset: Up to which offset that stream is copied. Default: all that is there.
         closed: Whether it is closed at once, after what it begins with.
-        initial: What it begins with, after what it has of another stream. Values for a stream of
+        initial: What it begins with; in a fork, after what is copied. Values for a stream of
             JSON, encoded by the client's payload converter; ``bytes`` for others.
         topic: Topic of ``initial``. Default: ``default``, as for writes over HTTP.
         task_queue: Task queue of the worker for such streams.
 
     Raises:
-        UsageError: An argument is not what it has to be, or goes with none of the others.
+        UsageError: An argument is not what it has to be, or does not go with another one.
         EncodeError: A value of ``initial`` cannot be encoded.
         BatchTooLargeError: ``initial`` is more than can be written at once.
         StreamExistsError: There is another stream of this name; the error says what differs.
         StreamNotFoundError: The stream to be forked is not there, or not any more.
         StreamNotHostedError: The stream to be forked is that of a workflow of yours.
         ForkError: The stream cannot be forked.
-        ForkOffsetError: It does not reach to ``fork_offset``.
+        ForkOffsetError: The stream to be forked does not reach to ``fork_offset``.
         StreamNotOpenedError: No worker has opened the stream in time.
         ServerUnavailableError: Temporal does not answer.
     """
@@ -189,7 +190,7 @@ def _entries(
     """Return what a stream begins with, in JSON text.
 
     Raises:
-        UsageError: It is no iterable of values, or of bytes where the stream holds bytes.
+        UsageError: It is no iterable of values, or not of bytes though the stream holds bytes.
         EncodeError: The client's payload converter does not take a value.
         BatchTooLargeError: It is more than can be written at once.
     """

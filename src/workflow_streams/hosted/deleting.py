@@ -21,7 +21,8 @@ from .forks import deleted_for_forks, fork_is_gone
 from .host import HostSetup, start_host
 from .streams import Hosting, Stream
 
-# The run that says "deleted" is not worked on; if its gateway is killed, it goes by itself then.
+# How long the run that says "deleted" waits for its first task. Usually it is deleted at once; if
+# the process that does so is killed, it ends by itself with that task.
 _AFTER_ALL = timedelta(hours=1)
 # A rollover can come between ending a run and putting another one in its place.
 _TRIES = 3
@@ -72,11 +73,11 @@ class Deletion:
     async def run(self) -> None:
         """Have its runs deleted, and put a run in its place that says so.
 
-        The server deletes runs some half a minute later; until then they could be read. If this
-        breaks off, the runs are deleted all the same, from the first step on.
+        The server deletes runs some half a minute later; until then they could be read. Once the
+        work has begun, the runs are deleted even if this breaks off.
         """
         if self.setup.forked_from is not None:
-            # Later, another fork may have this name.
+            # It comes first, since later another fork may have this name.
             await fork_is_gone(self.hosting, self.workflow_id, self.setup.forked_from)
         await self.begin(terminate=True)
         link = self.hosting.link
@@ -88,7 +89,7 @@ class Deletion:
                 await link.call(call, self.workflow_id)
 
     async def _replace(self) -> str | None:
-        """Put a run in the stream's place, and return it; None if there is another stream."""
+        """Put a run in the stream's place, and return its id; None if there is another stream."""
         link = self.hosting.link
         newest = link.client.get_workflow_handle(
             self.workflow_id, first_execution_run_id=self.first_run_id
@@ -113,7 +114,7 @@ class Deletion:
         raise ServerUnavailableError("The stream rolled over too often while it was deleted")
 
     async def begin(self, *, terminate: bool) -> None:
-        """Have its runs deleted by the workers of hosted streams, now or when it has ended."""
+        """Have its runs deleted by the workers of hosted streams, now or once it has ended."""
         link = self.hosting.link
         doomed = Doomed(self.workflow_id, self.run_id, terminate)
         queue = self.hosting.task_queue

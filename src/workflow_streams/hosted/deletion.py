@@ -1,7 +1,7 @@
 """Deletes the runs of a hosted stream, as work that is carried out to its end.
 
-The server keeps the work, as a small workflow of its own, and the workers of hosted streams do
-it. So it goes on when the process that began it, or one that works at it, is killed.
+The server keeps the work as a small workflow, and the workers of hosted streams do it. So it goes
+on when the process that began it, or one that works at it, is killed.
 """
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
@@ -34,13 +34,14 @@ DELETION_WORKFLOW = "WorkflowStreamDeletion"
 _END_ACTIVITY = "workflow-streams-end-runs"
 _DELETE_ACTIVITY = "workflow-streams-delete-runs"
 
-# A worker that is killed is noticed after this time. Each call to the server is told of.
+# A worker that is killed is noticed after this time. There is a heartbeat before each call to the
+# server.
 _HEARTBEAT = timedelta(seconds=10)
 _LONGEST_TRY = timedelta(hours=1)
 _RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10)
 )
-# How often one looks whether the last fork of a stream is gone.
+# How often it is checked whether the last fork of a stream is gone.
 _LOOK_AGAIN = timedelta(minutes=5)
 
 
@@ -48,8 +49,8 @@ _LOOK_AGAIN = timedelta(minutes=5)
 class Doomed:
     """A stream that is to be deleted.
 
-    Its runs are those that continued one another. Runs of the same workflow id that began
-    without one before them are another stream's, whenever they did.
+    Its runs are those that continued one another. A run of the same workflow id that continued
+    none of them belongs to another stream, whenever it began.
 
     Attributes:
         workflow_id: Its workflow.
@@ -70,7 +71,7 @@ class WorkflowStreamDeletion:
     async def run(self, doomed: Doomed) -> None:
         """Have the last run end, so that none comes after it; then delete them."""
         for kind in (_END_ACTIVITY, _DELETE_ACTIVITY):
-            # The last run is deleted last: from it the others are found.
+            # The last run is deleted last, since the others are found by it.
             doomed = await workflow.execute_activity(
                 kind,
                 doomed,
@@ -130,7 +131,7 @@ async def delete_runs(doomed: Doomed) -> Doomed:
             event = await _event(_run(doomed, run_id), WorkflowHistoryEventFilterType.ALL_EVENT)
             runs.append(run_id)
             run_id = event.workflow_execution_started_event_attributes.continued_execution_run_id
-    # From the last one the others are found, so it goes last.
+    # The last one goes last, since the others are found by it.
     for run_id in reversed(runs):
         activity.heartbeat()
         with _suppress_not_found():
@@ -140,7 +141,7 @@ async def delete_runs(doomed: Doomed) -> Doomed:
 
 @contextmanager
 def _suppress_not_found() -> Iterator[None]:
-    """Pass over what is not there any more: it has been deleted."""
+    """Ignore that something is not there any more: it has been deleted."""
     try:
         yield
     except RPCError as err:

@@ -1,7 +1,7 @@
 """Forks: streams that begin with a copy of another (Durable Streams 4.2).
 
-What is inherited is copied when the fork is made, so that it lives by itself and is read like
-any other. The source's host counts its forks; a source that is deleted before they are is kept
+What a fork inherits is copied when it is made, so that it lives by itself and is read like any
+other stream. The source's host counts its forks; a source that is deleted before its forks is kept
 for them, but cannot be read.
 """
 
@@ -43,22 +43,22 @@ from .host import (
 from .streams import Hosting, Stream, found, shared_with
 
 MAX_INHERITED_BYTES = 256 * 1024 * 1024
-"""What a fork can begin with, as JSON: each item takes a third more than it has, and some 60 bytes.
+"""What a fork can begin with, as JSON: encoded, each item is larger by a third and some 60 bytes.
 
-It is copied in one go, a signal and a verdict for each 1.25 MB.
+It is copied in one go, with a signal and a verdict for each 1.25 MB.
 """
 
 _TRIES = 5
 
 _TOO_LARGE = (
     "A fork holds a copy of what it begins with, and this would be more than "
-    f"{MAX_INHERITED_BYTES:,} bytes: each value takes a third more than it has, and some 60 bytes. "
+    f"{MAX_INHERITED_BYTES:,} bytes: encoded, each value is larger by a third and some 60 bytes. "
     "Fork the stream at a lower offset."
 )
 
 
 class NotForkedError(ForkError):
-    """The source is there, but the fork cannot come about; one that has been begun is undone."""
+    """The source is there, but cannot be forked; a fork that has been begun is undone."""
 
 
 class Source:
@@ -82,12 +82,12 @@ class Source:
 
     @property
     def chains(self) -> str:
-        """What the fork's setup says of the streams that it comes from."""
+        """What the fork's setup says of the streams that it descends from."""
         own = chain_digest(self._stream.first_run_id).hex()
         return ",".join([own, *(f"{c}@{most}" for c, most in shared_with(self.setup).items())])
 
     async def count(self) -> int:
-        """Return with how many items the fork begins, once it is clear that they can be copied.
+        """Return how many items the fork begins with, once it is clear that they can be copied.
 
         Raises:
             ForkOffsetError: The place lies past what is there.
@@ -127,7 +127,7 @@ class Source:
             yield entry
 
     async def _items(self, count: int) -> AsyncGenerator[Entry]:
-        """Yield the first items; of the last one, as much as the fork's sub-offset says."""
+        """Yield the first ``count`` items; the last one is cut where the sub-offset says."""
         feed = self._stream.feed
         past = 0 if self._json else self.point.sub_offset
         at = 0
@@ -147,10 +147,10 @@ class Source:
         raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
 
     async def note(self, workflow_id: str) -> None:
-        """Have the source know of the fork; a closed one that has ended needs not.
+        """Tell the source of the fork, unless it is closed and its workflow has ended.
 
         Raises:
-            NotForkedError: It has too many.
+            NotForkedError: It has too many forks.
         """
         try:
             with suppress(StreamClosedError, StreamNotFoundError):
@@ -207,14 +207,14 @@ async def deleted_for_forks(stream: Stream) -> bool:
 
 
 async def fork_is_gone(hosting: Hosting, workflow_id: str, source: str) -> None:
-    """Tell the stream that a fork was made of that the fork has been deleted."""
+    """Tell a fork's source that the fork has been deleted."""
     handle = hosting.link.client.get_workflow_handle(source)
     with suppress(StreamClosedError, StreamNotFoundError):
         await hosting.link.call(handle.signal(FORK_GONE_SIGNAL, workflow_id), source)
 
 
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:
-    """Send a host an Update; another time if it came right when the host rolled over."""
+    """Send a host an Update; again if it came just when the host rolled over."""
     link, workflow_id = stream.hosting.link, stream.workflow_id
     handle = link.client.get_workflow_handle(workflow_id)
     for tries_left in reversed(range(_TRIES)):

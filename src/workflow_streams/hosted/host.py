@@ -1,7 +1,7 @@
-"""Streams that need no workflow code of the user's: hosted by a workflow type of this package.
+"""The workflow of streams for which the user writes none, and its worker.
 
-Such a stream is made, written and closed from outside, by the gateway as a rule. Its workflow
-only keeps it open: it rolls over by itself and ends when the stream is closed or has expired.
+Such a stream is made, written and closed from outside, usually by the gateway. Its workflow only
+keeps it open: it rolls over by itself, and ends when the stream is closed or has expired.
 """
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
@@ -30,21 +30,21 @@ HOST_TASK_QUEUE = "workflow-streams-host"
 HOST_TASK_TIMEOUT = timedelta(seconds=3)
 """How long a worker may take for a task of a host.
 
-While a worker has a task, the server keeps back what is written to the stream. So this is how long
+While a worker has a task, the server holds back what is written to the stream. So this is how long
 readers and writers wait when a worker is killed with a task in hand; Temporal's default is 10 s.
-It has to leave time for the replay that another worker begins with: one of a full run of 4,096
-events takes 0.6 s of a processor, and as long again for each other one that goes on beside it.
+It has to leave time for the replay with which another worker begins: that of a full run of 4,096
+events takes 0.6 s of a processor, and as much again for each other one that runs at the same time.
 """
-# Replays of four full runs, side by side on one processor, take 2.4 s. Tasks that wait for their
-# turn keep nothing back.
+# Replays of four full runs at the same time on one processor take 2.4 s. Tasks that wait for their
+# turn hold nothing back.
 _TASKS_AT_ONCE = 4
 
 SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
 """Memo field with the :class:`HostSetup`, set when the workflow is started."""
 EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
-"""Memo field that is set right before the workflow ends because its time is over."""
+"""Memo field that is set right before the workflow ends because the stream has expired."""
 DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
-"""Memo field of a stream that has been deleted, but has forks: only they know it any more."""
+"""Memo field of a stream that has been deleted, and is kept for its forks only."""
 FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
 """Memo field with the number of a stream's forks."""
 
@@ -55,19 +55,19 @@ FORK_GONE_SIGNAL = "__temporal_workflow_stream_fork_gone"
 FORK_UPDATE = "__temporal_workflow_stream_fork"
 """Update that tells a stream of a fork. Argument: its workflow id."""
 DELETE_UPDATE = "__temporal_workflow_stream_delete"
-"""Update that deletes a stream which has forks; false if it has none, and goes on."""
+"""Update that deletes a stream if it has forks; else it returns false, and the stream goes on."""
 
 TOO_MANY_FORKS = "TooManyForks"
 """Type of the error of a fork Update that is refused."""
 NOT_A_WORKFLOW_ID = "NotAWorkflowId"
-"""Type of the error of a fork Update whose argument is none."""
+"""Type of the error of a fork Update whose argument is no workflow id."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # which has no UTF-8
-# Producers over HTTP may come back after any time. How many are handed on is bounded in bytes.
+# Producers over HTTP may come back after any time. What is handed on of them is bounded in bytes.
 _PUBLISHER_TTL = timedelta(days=365)
 # Beside the stream's own state, in the payload that a run hands on.
 _MAX_FORKS_BYTES = 48 * 1024
-# A year: longer than any timer that is worth setting; it is set anew then.
+# The longest timer that is set; when it fires, another one is.
 _LONGEST_WAIT = timedelta(days=365)
 _SHORTEST_WAIT = timedelta(milliseconds=1)
 _LONGEST_TTL_SECONDS = 100 * 365 * 24 * 3600
@@ -79,7 +79,7 @@ class HostSetup:
 
     Attributes:
         content_type: Media type of everything in it.
-        ttl_seconds: The stream expires when it has been neither read nor written for so long.
+        ttl_seconds: The stream expires when it has been neither read nor written for this long.
         expires_at: It expires at this time, RFC 3339.
         closed: Whether it was made to be closed at once.
         initial: Whether it was made with content.
@@ -87,10 +87,10 @@ class HostSetup:
         fork_offset: Where it was forked, if that was said.
         fork_sub_offset: How far past that, in messages or bytes.
         inherits: How many items of that stream it begins with.
-        deleted: It has been deleted; this run only says so.
-        sources: Of the streams that it comes from by forks, the digests of their chains, in
-            hexadecimal with commas: their positions count here, too. An ``@`` and a number say up
-            to where, if that is not all that it began with.
+        deleted: Whether it has been deleted, so that this run only says so.
+        sources: The streams that it descends from by forks, whose positions are valid here, too:
+            the digests of their chains, in hexadecimal, separated by commas. After an ``@`` stands
+            the offset up to which they are, unless they are for all that it began with.
     """
 
     content_type: str
@@ -130,7 +130,7 @@ class HostInput:
 
 @workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
 class WorkflowStreamHost:
-    """Keeps one stream open. It does nothing that the sandbox would have to watch."""
+    """Keeps one stream open. It does nothing for which it would need a sandbox."""
 
     @workflow.init
     def __init__(self, host: HostInput) -> None:
@@ -157,7 +157,8 @@ class WorkflowStreamHost:
             try:
                 await workflow.wait_condition(self._stirs, timeout=left)
             except TimeoutError:
-                # Not by the clock: a replay may show several tasks as one, at the last one's time.
+                # The clock does not decide, since a replay may show several tasks as one, at the
+                # time of the last of them.
                 if not self._used and left != _LONGEST_WAIT:
                     await self._vanish()
                     return
@@ -223,7 +224,7 @@ class WorkflowStreamHost:
         workflow.continue_as_new(args=[following], memo=memo)
 
     async def _vanish(self) -> None:
-        """Let it be seen that the stream is no more; tell the one that it was forked from."""
+        """Mark the stream as gone, and tell the one that it was forked from."""
         workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
         if self._setup.forked_from is not None:
             source = workflow.get_external_workflow_handle(self._setup.forked_from)
@@ -233,7 +234,7 @@ class WorkflowStreamHost:
     def _over(self) -> bool:
         """Whether the workflow may end.
 
-        A closed stream that expires is there until then, and one that is closed or deleted
+        A closed stream that is to expire stays until then. One that is closed or deleted stays
         until its last fork is gone.
         """
         if self._forks:
@@ -242,6 +243,7 @@ class WorkflowStreamHost:
         return self._deleted or (self.stream.closed and not expires)
 
     def _stirs(self) -> bool:
+        """Whether there is something to do."""
         # Evaluated after each batch of signals, so this is where writes are noticed.
         signals = self.stream.signal_count
         if signals != self._seen:
@@ -269,15 +271,15 @@ class WorkflowStreamHost:
             left = self._setup.expiry - workflow.now()
         else:
             return None
-        # Without a timer, the wait would be over before the task is.
+        # With no time left, no timer would be set, and the wait would be over within this task.
         return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
 
 
 def _workflow_id_in(arguments: tuple[Any, ...]) -> str | None:
     """Return a workflow id that came as a message's only argument; None if none did.
 
-    The SDK calls a handler that has parameters with whatever came. An error in it would stop the
-    workflow for good, and so would something in its state that cannot be handed on.
+    The SDK calls a handler that has parameters with whatever came. An error in the handler would
+    stop the workflow for good, and so would something in its state that cannot be handed on.
     """
     match arguments:
         case (str(workflow_id),) if not _LONE_SURROGATE.search(workflow_id):
@@ -339,7 +341,8 @@ def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
         workflows=[WorkflowStreamHost, WorkflowStreamDeletion],
         activities=[end_runs, delete_runs],
         max_concurrent_workflow_tasks=_TASKS_AT_ONCE,
-        # Nobody waits for deletions; and each poll counts among the calls that may wait.
+        # Nobody waits for deletions, and each poll is one of the calls of which only so many may
+        # wait at the server.
         max_concurrent_activities=4,
         max_concurrent_activity_task_polls=1,
         plugins=plugins,

@@ -1,7 +1,7 @@
-"""Makes hosted streams, once for any number of tries.
+"""Makes hosted streams, each of them once, however often that is tried.
 
-Whoever asks for a stream that is there already is told whether it is the one asked for. If it was
-not finished, since the one who began it broke off, it is finished now.
+If there is a stream of the name already, it is compared with the one that is asked for. If that is
+the same, but an earlier call broke off before it was finished, it is finished now.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .forks import NotForkedError, Source
 from .host import HostSetup, start_host
 from .streams import Hosting, Stream, found, is_gone, setup_of
 
-# What a stream begins with has this publisher, so that it is there once, however often one tries to
-# make it. Without a fork it is one batch. A fork's are cut in the same way each time; the last has
-# a number of its own, which tells that nothing is missing.
+# The publisher of what a stream begins with, so that this is in the stream once, however many tries
+# it takes to make it. It is one batch. In a fork there are several, which are cut in the same way
+# each time; the last one has a number of its own, which tells that nothing is missing.
 _MAKER = "made-with"
 _ONLY = 1
 _LAST = 1_000_000_000
-# One signal holds such a batch, with what is around the entries.
+# One signal has room for such a batch and for what is around its entries.
 _BATCH_CHARACTERS = wire.PART_CHARACTERS - 1024
 _TRIES = 3
 _MOST_TYPE_CHARACTERS = 256
@@ -61,7 +61,7 @@ class _Beginning:
         return _ONLY if self.source is None else _LAST
 
     async def batches(self) -> AsyncGenerator[Append]:
-        """Yield it in batches, always the same ones; the last closes the stream if that is due."""
+        """Yield it in batches, always the same; the last one closes the stream if it is to be."""
         number, batch, size = 1, list[str](), 0
         if self.source is None:
             batch = self.entries
@@ -134,13 +134,13 @@ async def forked(setup: HostSetup, source: Source) -> HostSetup:
     """Return the setup of a fork, once it is clear that it can be made.
 
     Args:
-        setup: What else it is to be made with. Without a time of its own, it expires as its
-            source does.
+        setup: What else it is to be made with. If that says nothing of when it expires, it does as
+            its source does.
         source: The stream that it is forked from.
 
     Raises:
         ForkOffsetError: The source does not reach to the fork's offset.
-        ForkError: What it would begin with is too much, or not there any more.
+        ForkError: What it would begin with is too large, or not there any more.
     """
     inherits = await source.count()
     if setup.ttl_seconds is None and setup.expires_at is None:
@@ -159,7 +159,9 @@ async def forked(setup: HostSetup, source: Source) -> HostSetup:
 async def _settle(
     hosting: Hosting, workflow_id: str, beginning: _Beginning, *, is_new: bool
 ) -> tuple[str, bool]:
-    """Bring in what it begins with, or compare; return its head and whether it is closed.
+    """Write what the stream begins with, or compare it with the one that is there.
+
+    Returns its head and whether it is closed.
 
     Raises:
         StreamExistsError: There is another stream of the name.
@@ -190,7 +192,7 @@ async def _settle(
 
 
 async def _complete(stream: Stream, beginning: _Beginning, done: int) -> tuple[str, bool]:
-    """Bring in what a stream begins with, but for the batches up to ``done``."""
+    """Write what a stream begins with, except for the batches up to ``done``."""
     position, closed = _head_of(stream), False
     batches = beginning.batches()
     async with aclosing(batches):
@@ -209,21 +211,24 @@ def _head_of(stream: Stream) -> str:
 
 
 async def _progress(stream: Stream) -> int | None:
-    """Return the number of the last batch that is in; None for none, or if it was long ago."""
+    """Return the number of the last batch of it that is there.
+
+    None if there is none, or if that was so long ago that it has been forgotten.
+    """
     await stream.now()
     await stream.wait_for_host()  # or right after a rollover, nothing is known
     return stream.feed.last_sequence(_MAKER)
 
 
 def _is_complete(stream: Stream, beginning: _Beginning, done: int | None) -> bool:
-    """Whether all is in that a stream was to begin with, as far as this try can bring it in."""
+    """Whether everything is there that a stream was to begin with and that this call can write."""
     there = stream.setup
     if there is None or stream.end is not None:
         return True
     if done is not None:
         return done == beginning.last or there.inherits is None
     if there.initial:
-        # If something is there, others have written first, or its beginning has been forgotten.
+        # If there are items, others have written first, or the beginning has been forgotten.
         return stream.feed.head > 0 or not (beginning.entries or there.inherits)
     return not there.closed
 
@@ -232,14 +237,14 @@ def fault_of(content_type: str) -> str | None:
     """Return what is wrong with a stream's content type, in a sentence; None if nothing is."""
     main, slash, sub = media_type(content_type).partition("/")
     if not (main and slash and sub) or not content_type.isascii() or not content_type.isprintable():
-        return "The content type is not one."
+        return "The content type is no media type."
     if len(content_type) > _MOST_TYPE_CHARACTERS:
         return f"The content type is over {_MOST_TYPE_CHARACTERS} characters."
     return None
 
 
 async def _start(hosting: Hosting, workflow_id: str, setup: HostSetup) -> str | None:
-    """Start the host of a new stream, and return its run; None if there is a workflow already."""
+    """Start the host of a new stream; return its run id, or None if there is a workflow already."""
     reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
     for _ in range(_TRIES):
         start = start_host(
@@ -259,7 +264,7 @@ async def _start(hosting: Hosting, workflow_id: str, setup: HostSetup) -> str | 
 
 
 async def _is_free_again(hosting: Hosting, workflow_id: str) -> bool:
-    """Whether a stream of this name has been there, but is not any more."""
+    """Whether there was a stream of this name, but is none any more."""
     handle = hosting.link.client.get_workflow_handle(workflow_id)
     try:
         described = await hosting.link.call(handle.describe(), workflow_id)
@@ -303,7 +308,7 @@ _COMPARED = {
 
 
 def differing(one: HostSetup, other: HostSetup) -> tuple[str, ...]:
-    """Return what two requests to make a stream do not have in common, content aside.
+    """Return in what two requests to make a stream differ, content aside.
 
     Parameters of a content type, such as its charset, do not count.
     """

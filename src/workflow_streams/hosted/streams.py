@@ -37,7 +37,7 @@ _PATIENCE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Hosting:
-    """Where streams are hosted, and how long one waits for their hosts.
+    """Where streams are hosted, and how long to wait for their hosts.
 
     Attributes:
         link: The way to Temporal.
@@ -53,9 +53,9 @@ class Hosting:
 
 
 def shared_with(setup: HostSetup) -> dict[str, int]:
-    """Return up to which offset a stream has the items of those that it comes from by forks.
+    """Return up to which offset a stream has the items of those that it descends from by forks.
 
-    They are named by the digests of their chains.
+    The keys are the digests of their chains.
     """
     most = setup.inherits or 0
     shared: dict[str, int] = {}
@@ -106,7 +106,7 @@ class Stream:
         return place.offset if isinstance(place, Position) and is_forked else place
 
     def _is_forked_at(self, position: Position) -> bool:
-        """Whether what comes before a position is what the fork began with, too."""
+        """Whether what comes before a position is also what the stream, a fork, began with."""
         if self.setup is None:
             return False
         shared = shared_with(self.setup).get(position.chain.hex())
@@ -120,10 +120,10 @@ class Stream:
     async def wait_for_host(self) -> None:
         """Wait until it is known whether the contrib hosts the current run.
 
-        Right after a rollover, nothing but its history tells; so long, the run may be anyone's.
+        Right after a rollover only the run's history tells, and it has yet to be read.
 
         Raises:
-            StreamNotOpenedError: No worker has begun with it yet.
+            StreamNotOpenedError: No worker has begun to run it yet.
         """
         await self._in_time(lambda: self.feed.view.polled or self.feed.view.opened)
 
@@ -143,7 +143,7 @@ class Stream:
             self.feed.release()
 
     async def ready(self) -> None:
-        """Wait until the stream has been opened; somebody must keep the feed running.
+        """Wait until the stream has been opened; the caller has to keep the feed running.
 
         Raises:
             StreamNotOpenedError: No worker has opened it yet.
@@ -162,7 +162,7 @@ class Stream:
             ) from None
 
     async def now(self) -> int:
-        """Return the head; somebody must keep the feed running from before to after."""
+        """Return the head; the caller has to keep the feed running meanwhile."""
         await (await self.tip()).wait(self.feed)
         return self.feed.head
 
@@ -173,7 +173,7 @@ class Stream:
 
 
 class Tip:
-    """The place in the history that a read has to have come by, to see all that was written."""
+    """The place in the history that a read has to pass, so that it sees all that was written."""
 
     def __init__(self, stream: Stream) -> None:
         """Take the place from the stream's description."""
@@ -182,14 +182,14 @@ class Tip:
         self._passed: Feed | None = None
 
     async def wait(self, feed: Feed) -> None:
-        """Wait until a feed has come by it.
+        """Wait until a feed has passed it.
 
         Args:
             feed: The one that is read. If the stream has ended meanwhile, it may be another one
                 than when the stream was looked up.
 
         Raises:
-            StreamNotReadyError: It does not get there.
+            StreamNotReadyError: The feed does not get there in time.
         """
         if self._passed is feed:
             return
@@ -220,7 +220,8 @@ class Tip:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await feed.wait(lambda: feed.has_read(run_id, length))
         except TimeoutError:
-            # The last of them may not stand in the history: tries of a task that has failed.
+            # The last events that were counted may not be in the history: those of tries of a task
+            # that has failed.
             call = feed.source.newest_event_id(run_id)
             newest = await self._stream.hosting.link.call(call, feed.workflow_id)
             await feed.wait_known(lambda: feed.has_read(run_id, newest))
@@ -228,12 +229,14 @@ class Tip:
 
 @asynccontextmanager
 async def found(hosting: Hosting, workflow_id: str) -> AsyncIterator[Stream]:
-    """Look a stream up, and keep its feed for all who look it up meanwhile; it need not run.
+    """Look a stream up, and keep its feed for others who look it up meanwhile.
+
+    The feed is not started by that.
 
     Raises:
         StreamNotFoundError: There is no workflow of this name.
         StreamGoneError: It has been deleted or has expired; the error says whether it has forks.
-        CodecError: It is encoded, and the client cannot decode it.
+        CodecError: Its memo is encoded, and the client cannot decode it.
         ServerUnavailableError: Temporal does not answer.
     """
     link = hosting.link

@@ -1,15 +1,16 @@
-"""Sends what workflow code publishes to another workflow's stream, a signal at a time.
+"""Sends what workflow code publishes to another workflow's stream, one signal at a time.
 
 The server does not keep the order of signals that a workflow sends to another: each has to be
 taken before the next may go. So what is published while one is on its way goes along with the next.
 
-Which signals there are must not depend on how a replay groups what comes in. So a signal is a
-command of the workflow at once, in the step that publishes or by which the one before is known to
-be taken; a task of its own would have its turn after other steps, or before.
+Which signals are sent must not depend on how a replay groups the messages that come in. So a signal
+becomes a command of the workflow at once: in the step that publishes, or in the step which learns
+that the signal before it has been taken. A separate asyncio task would have its turn after other
+steps, or before them.
 
 For the same reason, what a workflow may send at once is bounded by what has not been answered yet,
-not by what the current workflow task has sent: an answer always comes in a later task, whereas a
-replay may take several tasks for one.
+and not by what the current workflow task has sent: an answer always comes in a later task, whereas
+a replay may take several tasks as one.
 
 Runs in the workflow sandbox.
 """
@@ -30,7 +31,7 @@ from ...log import wire
 from ...log.wire import Entry
 
 MAX_IN_FLIGHT_BYTES = 960 * 1024
-"""What all streams of a workflow may have in flight, and so the largest item.
+"""What all streams of a workflow may have in flight, which also bounds the size of an item.
 
 A task's commands go to the server in one message of 4 MiB, of which the workflow's own stream and
 answers to polls may take the rest. The server ends a workflow whose task brings more.
@@ -39,9 +40,9 @@ answers to polls may take the rest. The server ends a workflow whose task brings
 # many signals are in flight; at 2,000 the server would fail the workflow's task.
 _SIGNAL_OVERHEAD = 1024
 
-# How long a batch is tried again that is refused since the other workflow's run has had as many
-# signals as a run may have: as long as publishers outside of workflows try by default. It counts
-# in pauses, since a replay may see another time.
+# How long a batch is tried again which is refused since the other workflow's run has had as many
+# signals as a run may have: as long as publishers outside of workflows try by default. The pauses
+# are added up, since a replay may see another time.
 _MAX_RETRY_SECONDS = 600
 _FIRST_PAUSE_SECONDS = 1
 _LONGEST_PAUSE_SECONDS = 30
@@ -116,8 +117,8 @@ class Signalling:
 
     Attributes:
         waiting_bytes: What is not part of a batch yet, in encoded bytes.
-        lost: Items that did not get through, and have not been told of yet.
-        reason: Why not.
+        lost: How many items did not get through, as far as nobody has been told of them yet.
+        reason: Why they did not.
     """
 
     def __init__(self, workflow_id: str, publisher_id: str) -> None:
@@ -183,8 +184,9 @@ class Signalling:
         """Wait until all that was published so far has been taken or is lost."""
         if self.waiting:
             check_not_evicted()
-            # No condition: the SDK looks at these after all that is ready, so that what is woken
-            # would have another place in a replay which takes several steps at once.
+            # A future and no condition: the SDK looks at conditions after everything that is
+            # ready, so whoever waits would be woken at another place in a replay that takes
+            # several steps at once.
             told = asyncio.get_running_loop().create_future()
             self._flushing.append((self._settled + self.waiting, told))
             await told
@@ -221,7 +223,7 @@ class Signalling:
             return
         before = self.waiting
         if error is not None:
-            # What comes behind must not stand where this does not.
+            # Later items must not be in the stream without these.
             self.lost += self.items
             self.reason = error
             self._queue, self.waiting_bytes = [], 0
@@ -240,7 +242,7 @@ class Signalling:
         """Return after how many seconds the batch is to be tried again; 0 if it is not to be."""
         if not signals_used_up(error):
             return 0
-        # 1 s, 1, 2, 4 and so on: as long as all pauses before.
+        # 1 s, 1, 2, 4 and so on: each is as long as all before it together.
         pause = min(max(self._paused, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
         return min(pause, _MAX_RETRY_SECONDS - self._paused)
 
@@ -251,9 +253,9 @@ def signals_used_up(error: Exception) -> bool:
 
 
 def check_not_evicted() -> None:
-    """Raise what the SDK does where a worker lets go of a workflow and cancels its tasks for that.
+    """Raise the SDK's error if the worker is evicting the workflow, and cancels its tasks for that.
 
-    Whoever waits then, in order to tidy up, keeps the worker from it.
+    Code that waited then, in order to tidy up, would keep the worker from doing so.
     """
     workflow.random()
 
@@ -261,9 +263,9 @@ def check_not_evicted() -> None:
 def run_in_steps(
     call: Coroutine[Any, Any, None], on_end: Callable[[Exception | None], None]
 ) -> None:
-    """Run a coroutine up to its first wait at once, and each time on when that is over.
+    """Run a coroutine at once up to its first wait, and on to the next one when a wait is over.
 
-    A task would run it later, after what else the current step does.
+    An asyncio task would begin it later, after everything else that the current step does.
     """
     context = contextvars.copy_context()
 

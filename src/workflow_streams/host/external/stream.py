@@ -49,11 +49,11 @@ class ExternalWorkflowStream:
 
     When this workflow is retried, readers of the stream get a :class:`Rewind` over what the failed
     run wrote, with this workflow's id as ``activity_id``, as soon as the block is entered. Where it
-    continues as new or is started again by its cron schedule, what it wrote stands. An operator's
-    reset is not told: what was published after the reset point stands there, and what the code
-    publishes when it runs again comes behind it.
+    continues as new or is started again by its cron schedule, what it wrote stands. Readers are not
+    told of an operator's reset: what was published after the reset point stays in the stream, and
+    is followed by what the code publishes when it runs again.
 
-    Workflow code is not told whether the other workflow hosts a stream: if it hosts none, the
+    Workflow code cannot find out whether the other workflow hosts a stream: if it hosts none, the
     signals are taken and nobody reads them. It has to be in the same namespace.
     """
 
@@ -88,7 +88,8 @@ class ExternalWorkflowStream:
             run_id[-12:],
             before[-12:],
         )
-        # A retry tells at once that it is one; any later run, that what was written before stands.
+        # A retry announces itself at once. So does any other later run, so that what was written
+        # before it stands.
         self._announces = info.attempt > 1 or bool(before)
         publisher_id = publisher.publisher_id(workflow.uuid4().hex[:8])
         self._signals = Signalling(workflow_id, publisher_id)
@@ -116,7 +117,7 @@ class ExternalWorkflowStream:
 
     @property
     def is_open(self) -> bool:
-        """Whether the block is entered. A handler that runs before it is waits for that."""
+        """Whether the block is entered. A handler that may run before that waits for it."""
         return self._open
 
     async def __aenter__(self) -> Self:
@@ -142,7 +143,7 @@ class ExternalWorkflowStream:
     ) -> None:
         """Wait until the server has taken all items.
 
-        It does so as well when the block ends by an exception, by a cancellation or in order to
+        It also does so when the block ends by an exception, by a cancellation or in order to
         continue as new.
 
         Raises:

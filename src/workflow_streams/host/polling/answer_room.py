@@ -42,10 +42,11 @@ class AnswerRoom:
         self._answered_at: int | None = None
 
     def on_arrival(self) -> None:
-        """Know that a message or a timer has come: if this is a later task, all room is free.
+        """Note that a message or a timer has come: if this is a later task, all room is free.
 
-        Not the length alone decides, as it may have grown in a replay where it has not live, or
-        the other way round. It tells only that no poll has been answered in this task before.
+        The history's length alone does not decide, since it may have grown in a replay where it had
+        not live, or the other way round. It only tells that no poll has been answered in this task
+        before.
         """
         length = workflow.info().get_current_history_length()
         if self._answered_at is not None and length != self._answered_at:
@@ -57,7 +58,7 @@ class AnswerRoom:
         self._answered_at = workflow.info().get_current_history_length()
 
     def take_what_fits(self, size: int) -> int:
-        """Take room for something else that the run's first task brings; return what has none."""
+        """Take room for something else that the first task brings; return how much has none."""
         taken = min(size, self.left(large=False))
         self._taken += taken
         return size - taken
@@ -72,7 +73,8 @@ class AnswerRoom:
 
     def whole(self, *, large: bool) -> int:
         """Return how much room there is when nothing of it is taken."""
-        # Where the workflow's own items are no commands, the streams of others can have their room.
+        # In other runs, the workflow's own items are no commands and leave their room to the
+        # streams of other workflows.
         return _ANSWERS_BYTES - (MAX_IN_FLIGHT_BYTES if self._native and not large else 0)
 
 

@@ -26,7 +26,7 @@ from ...log.wire import (
 from ..hand_over import ITEM_BYTES
 
 _SEGMENT_BYTES = 32 * 1024
-# Of smaller data, base64 and what it stands for pack alike, and the one is had at once.
+# Smaller data packs as well in base64 as decoded, and is there at once.
 _SMALL_DATA = 16
 # The offset beside an item in an answer: `"offset":`, a comma and the number.
 _OFFSET_OVERHEAD = 24
@@ -69,14 +69,14 @@ class _Segment:
 
     @property
     def carried(self) -> int:
-        """What they take in a state."""
+        """How many bytes they take in a state."""
         if self._carried is None:
             self._carried = _carried(self.entries())
         return self._carried
 
     @property
     def kept_bytes(self) -> int:
-        """What they take in memory, about."""
+        """About how many bytes they take in memory."""
         return self.size if self.packed is None else len(self.packed)
 
     def pack(self) -> None:
@@ -92,7 +92,7 @@ class _Segment:
 
 
 def _text_of(entries: Sequence[Entry]) -> bytes:
-    """Return items as bytes: of base64 what it stands for, which packs much better."""
+    """Return items as bytes. Base64 is decoded, since the data packs much better then."""
     datas = _decoded(entries) if _datas(entries) >= _SMALL_DATA * len(entries) else None
     if datas is None:
         return json.dumps(entries).encode()
@@ -104,7 +104,7 @@ def _text_of(entries: Sequence[Entry]) -> bytes:
 
 
 def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
-    """Return what base64 stands for; None if it would not come out as it is."""
+    """Return the data decoded; None if some would not be encoded to the same text again."""
     try:
         datas = [wire.decode_serialised(data) for _, data in entries]
     except ValueError:
@@ -131,8 +131,8 @@ def _entries_of(text: bytes) -> list[Entry]:
 class PolledLog:
     """A tail of the stream, bounded in bytes of text.
 
-    Not of what that takes when it is packed: neither another version of the packer nor what is
-    packed already must change what a replay finds.
+    The bound does not count bytes as packed, since what a replay finds must depend neither on the
+    packer's version nor on what has been packed so far.
 
     Attributes:
         start: Offset of its first item.
@@ -157,12 +157,12 @@ class PolledLog:
 
     @property
     def text_bytes(self) -> int:
-        """How many bytes of text its items are, with those dropped that are packed with others."""
+        """How many bytes of text it keeps: also of dropped items in a segment with others."""
         return self._sealed_bytes + self._open_bytes
 
     @property
     def kept_bytes(self) -> int:
-        """How many bytes it takes in memory, about."""
+        """About how many bytes it takes in memory."""
         return sum(segment.kept_bytes for segment in self._sealed) + self._open_bytes
 
     def extend(self, entries: Sequence[Entry]) -> None:
@@ -178,7 +178,7 @@ class PolledLog:
             self._open, self._open_bytes = [], 0
 
     def pack(self, most: int) -> int:
-        """Pack what is to be packed, until that is ``most`` items; return how many it was."""
+        """Pack full segments until these have ``most`` items; return how many have been packed."""
         done = 0
         while self._unpacked and done < most:
             segment = self._unpacked.popleft()
@@ -205,7 +205,7 @@ class PolledLog:
             self._dropped = 0
 
     def bound(self, limit: int) -> None:
-        """If it keeps more than ``limit`` bytes of text, drop the oldest: down to 3/4 of it."""
+        """If it keeps more than ``limit`` bytes of text, drop the oldest, down to 3/4 of that."""
         if self.text_bytes <= limit:
             return
         while self._sealed and self.text_bytes > limit * 3 // 4:
@@ -226,7 +226,7 @@ class PolledLog:
         return total + _carried(self._open[skip:])
 
     def newest(self, room: int) -> list[Entry]:
-        """Return the newest items, as many as take ``room`` bytes in a state, and some more."""
+        """Return the newest items: enough to take ``room`` bytes in a state, and some more."""
         offset = self.start + len(self)
         offset -= len(self._open)
         held = _carried(self._open)
@@ -294,7 +294,7 @@ def answer_bytes(items: Sequence[WireItem]) -> int:
 
 
 def _carried(entries: Sequence[Entry]) -> int:
-    """Return what `carried_bytes` says of all of them, as `entries_bytes` does."""
+    """Return the sum of `carried_bytes` over all of them, in fewer steps."""
     topics = json.dumps(json.dumps([topic for topic, _ in entries]))
     return len(topics) - 2 + _datas(entries) + (ITEM_BYTES - 2) * len(entries) if entries else 0
 

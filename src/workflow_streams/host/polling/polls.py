@@ -20,7 +20,7 @@ class PollServer:
 
     Attributes:
         count: Polls of this run by Update; the server has a limit for these.
-        detaching: The workflow hands over: waiting polls return, and new ones are refused.
+        detaching: Whether the workflow hands over: waiting polls return, new ones are refused.
         places: Where the subscribers are.
         room: What a workflow task has for answers.
     """
@@ -74,7 +74,7 @@ class PollServer:
         return page
 
     async def _answer(self, poll: PollInput) -> PollResult:
-        """Return a page; an empty one that has the client ask again if its item has no room now."""
+        """Return a page; if its item has no room now, an empty one, to have it asked again."""
         try:
             return self._page(poll)
         except NoRoomError as err:
@@ -100,7 +100,7 @@ class PollServer:
         return PollResult([], poll.from_offset, more_ready=True)
 
     def _page(self, poll: PollInput, *, large: bool = False) -> PollResult:
-        """Return a page that leaves their share to the other polls with news.
+        """Return a page that leaves the other polls with news their share of the room.
 
         Raises:
             ApplicationError: There is no such item any more, or it is larger than any answer.

@@ -69,10 +69,10 @@ def _full(what: str, own: int) -> ApplicationError:
 
 
 def fitting(state: State) -> State:
-    """Return what the prior run handed over, less what the opening record has no room for.
+    """Return what the prior run handed over, without what the opening record has no room for.
 
-    What is left out is the same that a run leaves out if there is too much to hand over: what
-    attempts wrote, then the publishers that were silent longest, then the earliest runs.
+    The same is left out as when there is too much to hand over: what attempts wrote, then the
+    publishers that were silent longest, then the earliest runs.
     """
     room = wire.MAX_ITEM_BYTES - own_memo_bytes()
     if _opening_bytes(state) > room:

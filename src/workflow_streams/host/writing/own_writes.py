@@ -2,12 +2,12 @@
 
 Runs in the workflow sandbox.
 
-A task's own writes stand in the history after all signals that the task handles, so in memory
-they are held until then.
+In the history, what a task writes stands after all signals that the task handles. So in memory it
+is held until these are in the log.
 
-Each call is a record of the history at once, since a replay may group differently what comes in
+Each call makes a record in the history at once, since a replay may group differently what comes in
 between, above all local activities. That costs the SDK and the server a third of a millisecond
-each, and a task has 10 s; so a task that goes on publishing is recorded in larger steps.
+each, and a task has 10 s. So what a task publishes is recorded in larger steps after many calls.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Operation = list[Entry] | int
 
 
 class OwnWrites:
-    """Own writes in order, with what they do to head and base.
+    """The workflow's own writes in order, and how they change head and base.
 
     Attributes:
         count: Items that are not in the log yet.
@@ -56,7 +56,7 @@ class OwnWrites:
         self.base = max(self.base, base)
 
     def to_record(self, entries: list[Entry], length: int) -> list[list[Entry]]:
-        """Return what is to be recorded now that these items are published, in records.
+        """Return the records that are to be written now that these items are published.
 
         Args:
             entries: The items.
@@ -72,7 +72,7 @@ class OwnWrites:
         return self.take_unrecorded() if self._unrecorded_bytes > _STEP_BYTES else []
 
     def take_unrecorded(self) -> list[list[Entry]]:
-        """Return what is still to be recorded, in records."""
+        """Return the records that are still to be written."""
         entries, self._unrecorded, self._unrecorded_bytes = self._unrecorded, [], 0
         return list(wire.batches_of(entries))
 
