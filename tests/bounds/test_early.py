@@ -92,15 +92,15 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
     name = unique("half")
     value = "x" * 1_200_000
     entry = wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
-    parts = wire.part_payloads(wire.batch_payload([entry], "publisher", 1), "tag")
+    fragments = wire.fragment_payloads(wire.batch_payload([entry], "publisher", 1), "tag")
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)
         feed = lookup.feed_of(client, name, None)
-        *first, last = parts
+        *first, last = fragments
         assert first
-        for part in first:
-            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(part))
+        for fragment in first:
+            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(fragment))
         await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) > 1_000_000)
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(last))
         await reader.count(2)

@@ -120,8 +120,8 @@ async def test_half_a_batch_holds_a_rollover_up_for_a_few_hundred_events_only(
 ) -> None:
     name = unique("torn")
     handle = await client.start_workflow(Ticker.run, TickerInput(), id=name, task_queue=name)
-    part = publishing(tag="x", part=[0, 2], text='{"items":[')
-    await handle.signal(wire.PUBLISH_SIGNAL, part)
+    fragment = publishing(tag="x", part=[0, 2], text='{"items":[')
+    await handle.signal(wire.PUBLISH_SIGNAL, fragment)
     async with Worker(client, task_queue=name, workflows=[Ticker]):
         head = await handle.result()
     first = client.get_workflow_handle(name, run_id=handle.first_execution_run_id)

@@ -18,8 +18,8 @@ from workflow_streams.log import fold, wire
 from workflow_streams.log.wire import (
     Batch,
     Closing,
+    Fragment,
     Opening,
-    Part,
     PollResult,
     Record,
     Rules,
@@ -46,13 +46,13 @@ def kind_of(text: str) -> str:
         assert json.loads(wire.record_payload(record).data) == message
         return "opening" if record.opening else "record"
     batch = wire.parse_batch(payload)
-    assert isinstance(batch, Batch | Part), text
+    assert isinstance(batch, Batch | Fragment), text
     return type(batch).__name__.lower()
 
 
 def test_every_message_shown_is_one_of_the_code() -> None:
     shown = [kind_of(block.text) for block in PAGE.blocks if block.language == "json"]
-    assert shown == ["batch", "part", "opening", "record", "record", "page"]
+    assert shown == ["batch", "fragment", "opening", "record", "record", "page"]
     for block in PAGE.blocks:
         for data in re.findall(
             r'"data": "([^"]*)"', block.text if block.language == "json" else ""
@@ -88,7 +88,7 @@ def test_every_name_and_every_verdict_is_on_the_page() -> None:
     assert all(f"`{name}`" in PAGE.text or f'"{name}"' in PAGE.text for name in names)
     assert f"{wire.MAX_BATCH_BYTES // 1024} KiB" in PAGE.text
     assert f"{wire.MAX_ITEM_BYTES // 1024:,} KiB" in PAGE.text
-    assert f"at most {wire.MAX_PARTS}" in PAGE.text
+    assert f"at most {wire.MAX_FRAGMENTS}" in PAGE.text
     for verdict in get_args(fold.Verdict):
         words = re.sub(r"(?<!^)([A-Z])", r" \1", verdict.__name__).lower()
         assert f"**{words}**" in PAGE.text
@@ -114,13 +114,13 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
             run_id = (await handle.describe()).run_id
             run = client.get_workflow_handle(name, run_id=run_id)
             await page.publish(run, "docs", ["a", {"b": 1}, None])
-            # Once more under the same sequence, and one batch in parts.
+            # Once more under the same sequence, and one batch in fragments.
             batch = wire.batch_payload(
-                [wire.entry_json("parts", "EgRudWxs")] * 2, "someone", 7, tag="x"
+                [wire.entry_json("fragments", "EgRudWxs")] * 2, "someone", 7, tag="x"
             )
             text = batch.data.decode()
-            for index, part in enumerate((text[:40], text[40:])):
-                message = {"tag": "x", "part": [index, 2], "text": part}
+            for index, piece in enumerate((text[:40], text[40:])):
+                message = {"tag": "x", "part": [index, 2], "text": piece}
                 await run.signal(wire.PUBLISH_SIGNAL, message)
             for _ in range(2):
                 await run.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
@@ -136,7 +136,7 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
     assert theirs == ours
     topics = [topic for _, topic, _ in ours]
     assert {t: topics.count(t) for t in sorted(set(topics))} == {
-        "activity": 6, "docs": 6, "early": 1, "own": 7, "parts": 2,
+        "activity": 6, "docs": 6, "early": 1, "fragments": 2, "own": 7,
     }  # fmt: skip
 
 

@@ -15,12 +15,12 @@ from temporalio.converter import DataConverter
 
 from workflow_streams.log import wire
 from workflow_streams.log.wire import (
-    MAX_PARTS,
-    PART_CHARACTERS,
+    FRAGMENT_CHARACTERS,
+    MAX_FRAGMENTS,
     Batch,
     Closing,
+    Fragment,
     Opening,
-    Part,
     Record,
     Rules,
     RunRef,
@@ -28,10 +28,10 @@ from workflow_streams.log.wire import (
     decode_payload,
     encode_payload,
     entry_json,
+    fragment_payloads,
     json_payload,
     parse_batch,
     parse_record,
-    part_payloads,
     record_payload,
 )
 
@@ -141,32 +141,31 @@ def test_batches_are_those_of_the_contrib_in_both_directions(batch: Batch) -> No
     assert read == (plain if is_named(plain) else None)
 
 
-def test_a_batch_over_the_limit_of_a_signal_is_cut_into_parts_that_make_it_up_again() -> None:
-    batch = batch_payload([entry_json("t", "A" * (2 * PART_CHARACTERS))], "p", 1, tag="x")
-    payloads = part_payloads(batch, "x")
-    parts = [parse_batch(payload) for payload in payloads]
-    assert all(isinstance(part, Part) and part.tag == "x" for part in parts)
-    assert [(part.index, part.count) for part in parts if isinstance(part, Part)] == [
-        (0, 3), (1, 3), (2, 3),
+def test_a_batch_over_the_limit_of_a_signal_is_cut_into_fragments_that_make_it_up_again() -> None:
+    batch = batch_payload([entry_json("t", "A" * (2 * FRAGMENT_CHARACTERS))], "p", 1, tag="x")
+    payloads = fragment_payloads(batch, "x")
+    fragments = [f for payload in payloads if isinstance(f := parse_batch(payload), Fragment)]
+    assert [(f.tag, f.index, f.count) for f in fragments] == [
+        ("x", 0, 3), ("x", 1, 3), ("x", 2, 3),
     ]  # fmt: skip
-    assert "".join(p.text for p in parts if isinstance(p, Part)).encode() == batch.data
+    assert "".join(f.text for f in fragments).encode() == batch.data
     assert all(len(payload.data) < 2 * 1024 * 1024 for payload in payloads)
 
 
 @pytest.mark.parametrize(
-    "part",
+    "message",
     [
         {"part": [0], "tag": "x", "text": ""},
         {"part": [1, 1], "tag": "x", "text": ""},
         {"part": [-1, 1], "tag": "x", "text": ""},
-        {"part": [0, MAX_PARTS + 1], "tag": "x", "text": ""},
+        {"part": [0, MAX_FRAGMENTS + 1], "tag": "x", "text": ""},
         {"part": [0, 1], "tag": 1, "text": ""},
         {"part": [0, 1], "tag": "x"},
         {"part": "0/1", "tag": "x", "text": ""},
     ],
 )
-def test_a_part_that_says_nonsense_is_no_part(part: dict[str, object]) -> None:
-    assert parse_batch(as_payload(part)) is None
+def test_a_fragment_that_says_nonsense_is_none(message: dict[str, object]) -> None:
+    assert parse_batch(as_payload(message)) is None
 
 
 def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
@@ -259,7 +258,7 @@ def test_any_argument_of_a_publish_signal_is_a_batch_or_none(payload: Payload) -
         assert all(type(text) is str for entry in message.entries for text in entry)
         assert parse_batch(batch_payload([], message.publisher_id, message.sequence)) is not None
     elif message is not None:
-        assert 0 <= message.index < message.count <= MAX_PARTS
+        assert 0 <= message.index < message.count <= MAX_FRAGMENTS
         assert type(message.tag) is type(message.text) is str
 
 

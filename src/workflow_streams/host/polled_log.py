@@ -33,7 +33,7 @@ _OFFSET_OVERHEAD = 24
 
 
 class ItemOverPollLimitError(ValueError):
-    """An item that no poll result can carry, as it came in parts."""
+    """An item that no poll result can carry, as it came in fragments."""
 
 
 class NoRoomError(Exception):

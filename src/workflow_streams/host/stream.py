@@ -56,9 +56,9 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # Room for the largest body over HTTP, 22 MiB encoded; at 40 MiB publishers stop (see pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
-# The parts of a batch are sent one right after the other. When so many events have come since the
-# last one, nobody is likely to send the rest.
-_PART_EVENTS = 500
+# The fragments of a batch are sent one right after the other. When so many events have come since
+# the last one, nobody is likely to send the rest.
+_FRAGMENT_EVENTS = 500
 # How many items for clients that poll are packed in one workflow task, which has 2 s in all.
 _PACKED_ITEMS = 50_000
 # For how many runs without a poll items are still handed on, for subscribers that are away.
@@ -146,7 +146,7 @@ class WorkflowStream:
         self._types = TopicTypes()
         self._signals = self._records = 0
         self._handed_over_at = 0
-        self._part_at = self._packed_at = self._to_pack = 0
+        self._fragment_at = self._packed_at = self._to_pack = 0
         self._task_bytes = self._task_bytes_at = 0
         self._opened_at = workflow.info().get_current_history_length()
         self._own = OwnWrites()
@@ -321,7 +321,7 @@ class WorkflowStream:
         last = (
             self._signals >= _LAST_ROLLOVER_SIGNALS
             or info.get_current_history_size() >= _LAST_ROLLOVER_BYTES
-            or info.get_current_history_length() - self._part_at > _PART_EVENTS
+            or info.get_current_history_length() - self._fragment_at > _FRAGMENT_EVENTS
         )
         return due and (last or not self._intake.waiting)
 
@@ -580,7 +580,7 @@ class WorkflowStream:
         self._signals += 1
         judged = self._intake.take(message)
         if judged is None:
-            self._part_at = workflow.info().get_current_history_length()
+            self._fragment_at = workflow.info().get_current_history_length()
             return
         if isinstance(judged.verdict, Accepted):
             if judged.publisher_id:

@@ -32,8 +32,8 @@ from .streams import Stream
 MAX_BATCH_BYTES = 24 * 1024 * 1024
 """A batch as JSON. Each item takes a third more than it has, and some 60 bytes: the largest body
 takes 22 MiB. A run that is due to roll over waits for the rest of a batch until its history has
-32 MiB, no longer. So that has to hold this, what quotes add in parts, and what was there when the
-run became due."""
+32 MiB, no longer. So that has to hold this, what quotes add in fragments, and what was there when
+the run became due."""
 
 # A rollover in mid-batch can tear it; it then stands nowhere and is sent anew.
 _TRIES = 3
@@ -96,7 +96,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
         info = stream.described.raw_description.workflow_execution_info
         # What would be stopped half-way is not begun. One signal the run has room for.
         coming = sum(map(len, batch.entries))
-        several = coming > wire.PART_CHARACTERS
+        several = coming > wire.FRAGMENT_CHARACTERS
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
         handle = stream.feed.client.get_workflow_handle(stream.workflow_id)
         pace_of(handle).seen()
@@ -110,7 +110,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
 async def publish(stream: Stream, batch: Append) -> None:
     """Send a batch and leave it at that, for a host whose history tells no verdicts.
 
-    Such a host knows no parts, and may drop a batch with fields that are not the contrib's.
+    Such a host knows no fragments, and may drop a batch with fields that are not the contrib's.
 
     Raises:
         BatchTooLargeError: It is more than one signal can hold.
@@ -187,7 +187,7 @@ def in_bounds(entries: Iterable[str]) -> Iterator[str]:
 
 
 def signals_of(batch: Append, tag: str = "") -> list[Payload]:
-    """Return the arguments of the signals that carry a batch: one, or its parts."""
+    """Return the arguments of the signals that carry a batch: one, or its fragments."""
     payload = wire.batch_payload(
         batch.entries,
         batch.publisher_id,
@@ -196,9 +196,9 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
         close=batch.close,
         order=batch.order,
     )
-    if len(payload.data) <= wire.PART_CHARACTERS:
+    if len(payload.data) <= wire.FRAGMENT_CHARACTERS:
         return [payload]
-    return wire.part_payloads(payload, tag)
+    return wire.fragment_payloads(payload, tag)
 
 
 def _after_end(feed: Feed, batch: Append) -> Appended:

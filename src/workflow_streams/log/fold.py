@@ -86,7 +86,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """Parts of the batch are missing; it is dropped whole and may be sent again."""
+    """Fragments of the batch are missing; it is dropped whole and may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
 MAX_BATCH_BYTES = 448 * 1024
 MAX_POLL_BYTES = 1_000_000
 
-# Size of a batch's slice in one signal. JSON escapes only its quotes, a few in a hundred.
-PART_CHARACTERS = 1_250_000
+# Size of a fragment's text. In the fragment's own JSON only the quotes of that text are escaped,
+# which makes it a few percent longer.
+FRAGMENT_CHARACTERS = 1_250_000
 # How deep the JSON of a batch or record may nest. Python parses some 900 levels, and fewer the
 # deeper its own stack already is.
 _MOST_NESTING = 32
@@ -53,7 +54,7 @@ _ENTRY_BYTES = len('{"topic":,"data":""},')
 # Digits of an integer. Python parses 4,300 unless set otherwise, and never fewer than 640.
 _MOST_DIGITS = 100
 
-MAX_PARTS = 64
+MAX_FRAGMENTS = 64
 MAX_ID_CHARACTERS = 512
 """The longest publisher id or ordering key, since a run hands these on to the next."""
 
@@ -179,10 +180,11 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A slice of a batch that is too large for one signal.
+class Fragment:
+    """A piece of a batch that is too large for one signal.
 
-    ``text`` is part ``index`` of ``count`` of the JSON text of the batch that ``tag`` names.
+    The JSON text of the batch is cut into ``count`` pieces, of which ``text`` is the one at ``index``.
+    All fragments of the batch carry its ``tag``.
     """
 
     tag: str
@@ -306,17 +308,17 @@ def batch_payload(
     return json_payload(text.encode())
 
 
-def part_payloads(batch: Payload, tag: str) -> list[Payload]:
-    """Cut a batch that is over the limit of one signal into parts; see :class:`Part`."""
+def fragment_payloads(batch: Payload, tag: str) -> list[Payload]:
+    """Cut a batch that is over the limit of one signal into fragments; see :class:`Fragment`."""
     text = batch.data.decode()
-    slices = [text[i : i + PART_CHARACTERS] for i in range(0, len(text), PART_CHARACTERS)]
+    pieces = [text[i : i + FRAGMENT_CHARACTERS] for i in range(0, len(text), FRAGMENT_CHARACTERS)]
     return [
-        json_payload(json.dumps({"tag": tag, "part": [index, len(slices)], "text": part}).encode())
-        for index, part in enumerate(slices)
+        json_payload(json.dumps({"tag": tag, "part": [index, len(pieces)], "text": piece}).encode())
+        for index, piece in enumerate(pieces)
     ]
 
 
-def parse_batch(payload: Payload) -> Batch | Part | None:
+def parse_batch(payload: Payload) -> Batch | Fragment | None:
     """Check a publish signal's argument; None if it is malformed.
 
     Workflow and readers both call this, so that they ignore the same signals.
@@ -325,7 +327,7 @@ def parse_batch(payload: Payload) -> Batch | Part | None:
     if not isinstance(message, dict):
         return None
     if "part" in message:
-        return _part(message)
+        return _fragment(message)
     publisher_id = message.get("publisher_id", "")
     sequence = message.get("sequence", 0)
     entries = _entries(message.get("items", []))
@@ -350,12 +352,12 @@ def _is_kept(name: str) -> bool:
     return True
 
 
-def _part(message: dict[str, Any]) -> Part | None:
+def _fragment(message: dict[str, Any]) -> Fragment | None:
     match message:
         case {"part": [int(index), int(count)], "tag": str(tag), "text": str(text)} if (
-            0 <= index < count <= MAX_PARTS
+            0 <= index < count <= MAX_FRAGMENTS
         ):
-            return Part(tag, index, count, text)
+            return Fragment(tag, index, count, text)
         case _:
             return None
 

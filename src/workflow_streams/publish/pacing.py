@@ -79,7 +79,7 @@ def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
     Args:
         workflow_id: The workflow.
         size: What the run's history holds.
-        coming: What is on its way, or is to be sent of a batch that comes in parts.
+        coming: What is on its way, or is to be sent of a batch that comes in fragments.
 
     Raises:
         RunFullError: It is nearly full, or will be with that.

@@ -271,7 +271,7 @@ def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
 
 
 def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_CHARACTERS", 100)
+    monkeypatch.setattr(wire, "FRAGMENT_CHARACTERS", 100)
     monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
     [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
     assert len(signals_of(Append([entry]), "tag")) == 3
