@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from workflow_streams.log import intake
+from workflow_streams.log.batches import batch_payload, fragment_payloads
+from workflow_streams.log.entries import entry_json
 from workflow_streams.log.fold import Accepted, Duplicate, Fold, Malformed, Torn
 from workflow_streams.log.intake import Intake, Judged
-from workflow_streams.log.wire import batch_payload, entry_json, fragment_payloads, json_payload
+from workflow_streams.log.payloads import json_payload
 
 
 def batch(publisher: str, sequence: int, *data: str, tag: str = "") -> Payload:

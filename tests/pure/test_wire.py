@@ -14,6 +14,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload, batches_of, fragment_payloads, parse_batch
+from workflow_streams.log.entries import entry_bytes, entry_json
+from workflow_streams.log.payloads import decode_payload, encode_payload, json_payload
+from workflow_streams.log.records import parse_record, record_payload
 from workflow_streams.log.wire import (
     FRAGMENT_CHARACTERS,
     MAX_FRAGMENTS,
@@ -24,15 +28,6 @@ from workflow_streams.log.wire import (
     Record,
     Rules,
     RunRef,
-    batch_payload,
-    decode_payload,
-    encode_payload,
-    entry_json,
-    fragment_payloads,
-    json_payload,
-    parse_batch,
-    parse_record,
-    record_payload,
 )
 
 # Every character, the halves of surrogate pairs too.
@@ -310,15 +305,15 @@ def test_records_of_another_version_are_not_read(version: object) -> None:
 def test_items_are_cut_into_records_that_hold_what_they_may(items: list[tuple[str, str]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "MAX_BATCH_BYTES", 200)
-        parts = list(wire.batches_of(items))
+        parts = list(batches_of(items))
     assert [entry for part in parts for entry in part] == items
     assert all(parts)
     for part in parts:
         text = json.dumps([{"topic": t, "data": d} for t, d in part], separators=(",", ":"))
         assert len(part) == 1 or len(text) <= 200 + 1
-        assert sum(wire.entry_bytes(*entry) for entry in part) == len(text) - 1
+        assert sum(entry_bytes(*entry) for entry in part) == len(text) - 1
     for part, after in itertools.pairwise(parts):
-        assert sum(wire.entry_bytes(*entry) for entry in [*part, after[0]]) > 200
+        assert sum(entry_bytes(*entry) for entry in [*part, after[0]]) > 200
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,9 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from ..log import wire
-from ..log.wire import (
-    MAX_ITEM_BYTES,
-    MAX_POLL_BYTES,
-    Entry,
-    PollInput,
-    PollResult,
-    WireItem,
-    entries_bytes,
-    entry_bytes,
-)
+from ..log.entries import entries_bytes, entry_bytes
+from ..log.payloads import decode_serialised, encode_serialised
+from ..log.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, Entry, PollInput, PollResult, WireItem
 from .hand_over import ITEM_BYTES
 
 _SEGMENT_BYTES = 32 * 1024
@@ -106,11 +98,11 @@ def _text_of(entries: Sequence[Entry]) -> bytes:
 def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
     """Return what base64 stands for; None if it would not come out as it is."""
     try:
-        datas = [wire.decode_serialised(data) for _, data in entries]
+        datas = [decode_serialised(data) for _, data in entries]
     except ValueError:
         return None
     same = all(
-        wire.encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
+        encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
     )
     return datas if same else None
 
@@ -123,7 +115,7 @@ def _entries_of(text: bytes) -> list[Entry]:
         return [(topic, data) for topic, data in found]
     names, entries, at = found["names"], list[Entry](), 0
     for topic, size in zip(found["topics"], found["sizes"], strict=True):
-        entries.append((names[topic], wire.encode_serialised(body[at : at + size])))
+        entries.append((names[topic], encode_serialised(body[at : at + size])))
         at += size
     return entries
 

@@ -23,8 +23,11 @@ from temporalio.exceptions import ApplicationError
 from ..arguments import check_count, is_whole
 from ..errors import UsageError
 from ..log import wire
+from ..log.batches import batches_of
+from ..log.entries import entries_bytes
 from ..log.fold import Accepted, Fold, Malformed
 from ..log.intake import Intake
+from ..log.records import record_payload
 from ..log.wire import Closing, Entry, Opening, Record, Rules, RunRef
 from ..log.wire import WorkflowStreamState as State
 from ..topics import TopicTypes
@@ -467,7 +470,7 @@ class WorkflowStream:
             self._beside = self._start_beside()
         length = workflow.info().get_current_history_length()
         flagged = self._sign.kind is RunKind.FLAGGED
-        parts = self._own.to_record(entries, length) if flagged else wire.batches_of(entries)
+        parts = self._own.to_record(entries, length) if flagged else batches_of(entries)
         for part in parts:
             self._record(self._truncated, part)
         self._own.publish(entries)
@@ -490,7 +493,7 @@ class WorkflowStream:
         """Raise if a workflow task would bring more than the server takes, or fill the memo."""
         if not self._native:
             return
-        size = wire.entries_bytes(entries)
+        size = entries_bytes(entries)
         if self._brought(0) + size > _TASK_BYTES:
             raise ApplicationError(
                 f"One workflow task can write {_TASK_BYTES:,} bytes to the stream; it has written "
@@ -540,7 +543,7 @@ class WorkflowStream:
     ) -> None:
         if self._native:
             ring = self._keep_last is not None
-            payload = wire.record_payload(Record(base, list(entries), opening, ring))
+            payload = record_payload(Record(base, list(entries), opening, ring))
             self._brought(_RECORD_OVERHEAD)
             if opening is not None:
                 memo_room.check_opening(payload.ByteSize())
@@ -555,7 +558,7 @@ class WorkflowStream:
                 follows = self._sign.is_followed(self._records, large=large)
             if follows:
                 # Another one takes its place in the memo.
-                small = wire.record_payload(Record(base, ring=ring))
+                small = record_payload(Record(base, ring=ring))
                 workflow.upsert_memo({wire.MEMO_KEY: RawValue(small)})
 
     @_any_arguments

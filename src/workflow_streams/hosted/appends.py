@@ -22,6 +22,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
+from ..log.batches import batch_payload, fragment_payloads
 from ..log.fold import Closed, Torn, Verdict
 from ..log.positions import position_at
 from ..publish.pacing import check_room, pace_of
@@ -117,7 +118,7 @@ async def publish(stream: Stream, batch: Append) -> None:
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
-    payload = wire.batch_payload(batch.entries, batch.publisher_id, batch.sequence)
+    payload = batch_payload(batch.entries, batch.publisher_id, batch.sequence)
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:
@@ -188,7 +189,7 @@ def in_bounds(entries: Iterable[str]) -> Iterator[str]:
 
 def signals_of(batch: Append, tag: str = "") -> list[Payload]:
     """Return the arguments of the signals that carry a batch: one, or its fragments."""
-    payload = wire.batch_payload(
+    payload = batch_payload(
         batch.entries,
         batch.publisher_id,
         batch.sequence,
@@ -198,7 +199,7 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
     )
     if len(payload.data) <= wire.FRAGMENT_CHARACTERS:
         return [payload]
-    return wire.fragment_payloads(payload, tag)
+    return fragment_payloads(payload, tag)
 
 
 def _after_end(feed: Feed, batch: Append) -> Appended:

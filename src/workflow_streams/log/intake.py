@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 
-from . import wire
+from .batches import parse_batch
 from .fold import Fold, Torn, Verdict
+from .payloads import json_payload
 from .wire import Batch, Entry, Fragment
 
 # Bytes that incomplete batches may hold together; beyond it the oldest is dropped.
@@ -54,7 +55,7 @@ class Intake:
         Args:
             payload: The argument; None if there was not exactly one.
         """
-        message = wire.parse_batch(payload) if payload is not None else None
+        message = parse_batch(payload) if payload is not None else None
         if isinstance(message, Fragment):
             return self._take_fragment(message)
         return self._judge(message, len(payload.data) if payload is not None else 0)
@@ -87,8 +88,8 @@ class Intake:
             self._pending_bytes += held + len(fragment.text)
             self._bound()
             return None
-        whole = wire.json_payload("".join(texts).encode(errors="surrogatepass"))
-        batch = wire.parse_batch(whole)
+        whole = json_payload("".join(texts).encode(errors="surrogatepass"))
+        batch = parse_batch(whole)
         return self._judge(batch if isinstance(batch, Batch) else None, len(whole.data))
 
     def _bound(self) -> None:

@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 
 from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
 from ..log import wire
+from ..log.batches import batch_payload
 from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
 from .batcher import Outgoing
@@ -66,7 +67,7 @@ class Delivery:
         self.batch = batch
         self.delay = 0.0
         self.unanswered = False
-        self._payload = wire.batch_payload(batch.entries, publisher_id, batch.sequence)
+        self._payload = batch_payload(batch.entries, publisher_id, batch.sequence)
         self._workflow_id = workflow_id
         self._patience = patience
         self._give_up_at: float | None = None

@@ -33,6 +33,7 @@ from workflow_streams.gateway.writing.bodies import entries_of, json_values
 from workflow_streams.hosted import appends
 from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import decode_payload
 
 JSON = shape_of("application/json")
 names = st.sampled_from(
@@ -232,7 +233,7 @@ def test_other_content_is_one_item(body: bytes) -> None:
     [entry] = entries_of(body, shape_of("text/plain"), "topic")
     item = json.loads(entry)
     assert item["topic"] == "topic"
-    assert wire.decode_payload(item["data"]).data == body
+    assert decode_payload(item["data"]).data == body
 
 
 def test_every_error_of_the_package_has_an_answer() -> None:
