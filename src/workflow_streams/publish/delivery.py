@@ -53,12 +53,19 @@ class Delivery:
     """
 
     def __init__(
-        self, batch: Outgoing, *, workflow_id: str, publisher_id: str, patience: float
+        self,
+        batch: Outgoing,
+        *,
+        send: Callable[[Payload], Awaitable[None]],
+        workflow_id: str,
+        publisher_id: str,
+        patience: float,
     ) -> None:
         """Prepare.
 
         Args:
             batch: The batch.
+            send: Sends it, as the argument of a publish signal.
             workflow_id: Where it goes, for messages.
             publisher_id: Whose it is.
             patience: Seconds from the first attempt after which it is given up. They bound the
@@ -67,6 +74,7 @@ class Delivery:
         self.batch = batch
         self.delay = 0.0
         self.unanswered = False
+        self._send = send
         self._payload = batch_payload(batch.entries, publisher_id, batch.sequence)
         self._workflow_id = workflow_id
         self._patience = patience
@@ -74,7 +82,7 @@ class Delivery:
         self._backoff = Backoff(_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
         self._reason: Exception | None = None
 
-    async def attempt(self, send: Callable[[Payload], Awaitable[None]]) -> bool:
+    async def attempt(self) -> bool:
         """Send the batch once; return whether it was taken.
 
         If it was not, another attempt is due after ``delay`` seconds.
@@ -90,7 +98,7 @@ class Delivery:
         limit = asyncio.timeout_at(self._give_up_at)
         try:
             async with limit:
-                await send(self._payload)
+                await self._send(self._payload)
         except asyncio.CancelledError:
             self.unanswered = True
             raise
