@@ -1,6 +1,6 @@
-"""Takes in publish signals: the only way from a signal's argument to a verdict.
+"""Takes in publish signals: the only way from a signal's argument to a verdict. Pure.
 
-Workflow and readers both go through here, so that they judge alike. Pure.
+The workflow and its readers all use it, so that they come to the same verdicts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .fold import Fold, Torn, Verdict
 from .payloads import json_payload
 from .wire import Batch, Entry, Fragment
 
-# Bytes that incomplete batches may hold together; beyond it the oldest is dropped.
+# Bytes that all incomplete batches may take together. Beyond it, the oldest of them is dropped.
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 

@@ -8,8 +8,8 @@ What makes payloads of these messages and reads them stands beside this module: 
 publish signals, ``records.py`` for memo records.
 """
 
-# No `from __future__ import annotations`: payload converters look the types up by the module's
-# name, which the sandbox does not know when the package was passed through.
+# No `from __future__ import annotations`: it makes payload converters look types up by the name of
+# their module, which the sandbox does not know when the package was passed through.
 from dataclasses import dataclass, field
 from datetime import datetime
 

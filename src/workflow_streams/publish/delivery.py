@@ -68,8 +68,8 @@ class Delivery:
             send: Sends it, as the argument of a publish signal.
             workflow_id: Where it goes, for messages.
             publisher_id: Whose it is.
-            patience: Seconds from the first attempt after which it is given up. They bound the
-                attempt that runs then, too, and so whatever the SDK retries within it.
+            patience: Seconds from the first attempt after which it is given up. An attempt that
+                still runs then is ended, with whatever the SDK retries within it.
         """
         self.batch = batch
         self.delay = 0.0
@@ -113,7 +113,7 @@ class Delivery:
     def _failed(self, err: Exception) -> None:
         # A codec that cannot reach its key service raises the built-in errors.
         if isinstance(err, RunFullError):
-            pass  # it was not sent, and may be when the workflow has rolled over
+            pass  # nothing was sent; that is possible again once the workflow has rolled over
         elif is_transient(err) or isinstance(err, ConnectionError | TimeoutError):
             self.unanswered = True
         else:
@@ -141,14 +141,14 @@ class Undeliverable(Exception):
     """A batch is given up; ``reason`` says why."""
 
     def __init__(self, reason: Exception, *, timed_out: bool) -> None:
-        """Record the reason, and whether it is only that the time was over."""
+        """Record the reason, and whether it is given up only because its time is over."""
         super().__init__(str(reason))
         self.reason = reason
         self.kind = PublishTimeoutError if timed_out else PublishError
 
 
 class Cancelled(asyncio.CancelledError):
-    """The reason when sending was cancelled; never raised."""
+    """The reason that is reported when sending was cancelled; it is never raised."""
 
     def __init__(self, why: object = "publishing was cancelled") -> None:
         """Record why."""

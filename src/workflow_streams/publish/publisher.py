@@ -150,7 +150,13 @@ class Publisher:
             await self.delivered(self._batcher.added - 1)
 
     async def delivered(self, number: int) -> Placed:
-        """Wait until item ``number``, not yet taken, is taken; return its batch and place in it."""
+        """Wait until the server takes item ``number``; return its batch and its place in that.
+
+        It must be an item that has not been taken yet.
+
+        Raises:
+            PublishError: It was given up.
+        """
         self._loop = asyncio.get_running_loop()
         taken = self._receipts.expect(number)
         self._batcher.force()
@@ -175,14 +181,18 @@ class Publisher:
         self._ensure_pump()
 
     async def stop(self, raised: BaseException | None = None) -> None:
-        """Send what is buffered, then end the pump by agreement.
+        """Send what is buffered, then let the pump end.
 
-        After a cancellation, ``raised`` or during this call, that may take 5 seconds, and then
-        the rest is given up. After a second cancellation this returns at once, and the pump has
-        what is left of those seconds by itself.
+        After a cancellation (``raised``, or one during this call) that may take 5 seconds; then the
+        rest is given up. After a second one this returns at once, and the pump goes on alone for
+        what is left of those seconds.
 
         Args:
-            raised: The error on its way. What was not delivered is noted on it, else raised.
+            raised: The exception that leaves the block, if any. What was not delivered is noted on
+                it; without one, it is raised.
+
+        Raises:
+            PublishError: Something was not delivered.
         """
         self._check_loop()
         self._phase = _Phase.LEAVING if self._pump.running else _Phase.OUTSIDE
