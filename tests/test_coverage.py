@@ -14,6 +14,8 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parent.parent
 PURE = (
     "publish.batcher",
+    "log.batches",
+    "log.entries",
     "log.fold",
     "gateway.frames",
     "gateway.item_values",
@@ -24,13 +26,17 @@ PURE = (
     "gateway.security.patterns",
     "log.intake",
     "host.polling.polled_log",
+    "log.media_types",
+    "log.payloads",
     "log.positions",
     "log.publisher_ids",
     "log.ranges",
+    "log.records",
+    "log.strict_json",
+    "log.wire",
     "read.feeds.passed",
     "read.feeds.ring",
     "read.feeds.view",
-    "log.wire",
 )
 TESTS = (
     "tests/pure",

@@ -17,6 +17,9 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError
 
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 from ..bench import Bench, Worker
 from ..children import ChildError
@@ -163,8 +166,8 @@ def _batches(items: int) -> list[Payload]:
     entries: list[str] = []
     for _ in range(items):
         token = json.dumps({"text": f" {rng.choice(words)}"}).encode()
-        entries.append(wire.entry_json("tokens", wire.encode_payload(wire.json_payload(token))))
+        entries.append(entry_json("tokens", encode_payload(json_payload(token))))
     return [
-        wire.batch_payload(entries[start : start + BATCH], "benchmark", number)
+        batch_payload(entries[start : start + BATCH], "benchmark", number)
         for number, start in enumerate(range(0, items, BATCH), 1)
     ]

@@ -13,6 +13,9 @@ from temporalio.common import RawValue
 from tests.reader.hosts import Host, HostInput, hosting, worker
 from tests.reader.story import following, items, roll_over, send, story
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload, fragment_payloads
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs import early
@@ -29,8 +32,8 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 def batch(number: int, value: str) -> RawValue:
-    payload = wire.encode_payload(wire.json_payload(f'"{value}"'.encode()))
-    return RawValue(wire.batch_payload([wire.entry_json("out", payload)], "publisher", number))
+    payload = encode_payload(json_payload(f'"{value}"'.encode()))
+    return RawValue(batch_payload([entry_json("out", payload)], "publisher", number))
 
 
 @pytest.mark.parametrize("limit", [early.EARLY_BYTES, 40 * KIBIBYTE], ids=["held", "read again"])
@@ -96,16 +99,16 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
 ) -> None:
     name = unique("half")
     value = "x" * 1_200_000
-    entry = wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
-    parts = wire.part_payloads(wire.batch_payload([entry], "publisher", 1), "tag")
+    entry = entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
+    fragments = fragment_payloads(batch_payload([entry], "publisher", 1), "tag")
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)
         feed = lookup.feed_of(WorkflowSource(client, name))
-        *first, last = parts
+        *first, last = fragments
         assert first
-        for part in first:
-            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(part))
+        for fragment in first:
+            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(fragment))
         await until(lambda: feed_module.rings._beside.get(weakref.ref(feed), 0) > 1_000_000)
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(last))
         await reader.count(2)

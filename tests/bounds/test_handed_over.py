@@ -17,7 +17,10 @@ from tests.reader.story import roll_over, send
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.host import hand_over
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
 from workflow_streams.log.fold import Fold
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.log.wire import Closing, PublisherState, RunRef, WorkflowStreamState
 
@@ -29,10 +32,9 @@ texts = st.text(st.sampled_from('ab"\\é\ud800'), max_size=40)
 
 def batch(publisher: str, sequence: int, *values: str) -> RawValue:
     entries = [
-        wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
-        for value in values
+        entry_json("out", encode_payload(json_payload(f'"{value}"'.encode()))) for value in values
     ]
-    return RawValue(wire.batch_payload(entries, publisher, sequence))
+    return RawValue(batch_payload(entries, publisher, sequence))
 
 
 @settings(deadline=None)

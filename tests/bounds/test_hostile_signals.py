@@ -18,15 +18,16 @@ from tests.reader.hosts import Host, hosting
 from tests.reader.story import items, next_run, run_id_of, story
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 
 def publishing(**fields: Any) -> RawValue:
-    return RawValue(wire.json_payload(json.dumps(fields).encode()))
+    return RawValue(json_payload(json.dumps(fields).encode()))
 
 
 def one(text: str) -> list[dict[str, str]]:
-    data = wire.encode_payload(wire.json_payload(json.dumps(text).encode()))
+    data = encode_payload(json_payload(json.dumps(text).encode()))
     return [{"topic": "t", "data": data}]
 
 
@@ -60,7 +61,7 @@ async def test_very_many_tiny_items_fit_into_one_task(
         names = (f"{number * 25_000 + i:x}" if topics == "many" else "" for i in range(25_000))
         entries = ",".join(f'{{"topic":"{name}","data":""}}' for name in names)
         text = f'{{"items":[{entries}],"publisher_id":"","sequence":0}}'
-        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(wire.json_payload(text.encode())))
+        await handle.signal(wire.PUBLISH_SIGNAL, RawValue(json_payload(text.encode())))
     await handle.signal(Counter.finish)
     async with Worker(client, task_queue=name, workflows=[Counter]):
         assert await handle.result() == 250_000
@@ -120,8 +121,8 @@ async def test_half_a_batch_holds_a_rollover_up_for_a_few_hundred_events_only(
 ) -> None:
     name = unique("torn")
     handle = await client.start_workflow(Ticker.run, TickerInput(), id=name, task_queue=name)
-    part = publishing(tag="x", part=[0, 2], text='{"items":[')
-    await handle.signal(wire.PUBLISH_SIGNAL, part)
+    fragment = publishing(tag="x", part=[0, 2], text='{"items":[')
+    await handle.signal(wire.PUBLISH_SIGNAL, fragment)
     async with Worker(client, task_queue=name, workflows=[Ticker]):
         head = await handle.result()
     first = client.get_workflow_handle(name, run_id=handle.first_execution_run_id)

@@ -17,6 +17,9 @@ from temporalio.worker import Replayer, Worker
 from tests.reader.story import items, next_run, story
 from workflow_streams import WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.log.wire import PublisherState, RunRef, WireItem
 
 PUBLISHERS = 2_000
@@ -47,12 +50,12 @@ class Crowded:
 
 
 def data_of(text: str) -> str:
-    return wire.encode_payload(wire.json_payload(json.dumps(text).encode()))
+    return encode_payload(json_payload(json.dumps(text).encode()))
 
 
 def batch(publisher: str, sequence: int, text: str) -> RawValue:
-    entries = [wire.entry_json("out", data_of(text))]
-    return RawValue(wire.batch_payload(entries, publisher, sequence))
+    entries = [entry_json("out", data_of(text))]
+    return RawValue(batch_payload(entries, publisher, sequence))
 
 
 def publisher_id(number: int) -> str:

@@ -15,7 +15,8 @@ from workflow_streams.gateway import frames
 from workflow_streams.gateway.layers.rates import LONGEST_CLIENT, RequestRates
 from workflow_streams.gateway.refusals import TooManyRequestsError
 from workflow_streams.host import hand_over
-from workflow_streams.log import wire
+from workflow_streams.log import entries
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.publish.pacing import _MOST_PACES, _paces, pace_of
 from workflow_streams.read.history import outage
 from workflow_streams.temporal.values import Values
@@ -29,7 +30,7 @@ Unique = Callable[[str], str]
     ("table", "use"),
     [
         (frames._usual_topic, lambda topic: frames._topic(topic)),
-        (wire._usual_topic_bytes, lambda topic: wire.entry_bytes(topic, "")),
+        (entries._usual_topic_bytes, lambda topic: entries.entry_bytes(topic, "")),
         (hand_over._topic_bytes, lambda topic: hand_over.carried_bytes(topic, "")),
     ],
     ids=["as JSON", "in a batch", "in a state"],
@@ -38,16 +39,16 @@ def test_what_is_known_of_topics_is_bounded_in_number_and_in_bytes(
     table: Any, use: Callable[[str], Any]
 ) -> None:
     table.cache_clear()
-    usual = ["\U0001f600" * wire.USUAL_TOPIC + str(n) for n in range(3)]
-    for number in range(2 * wire.MOST_TOPICS):
+    usual = ["\U0001f600" * entries.USUAL_TOPIC + str(n) for n in range(3)]
+    for number in range(2 * entries.MOST_TOPICS):
         use(f"topic {number}")
-    assert table.cache_info().currsize == wire.MOST_TOPICS
+    assert table.cache_info().currsize == entries.MOST_TOPICS
     before = table.cache_info()
     for topic in (*usual, "x" * 2_000_000):
         assert use(topic) == use(topic)
     # Long ones are judged alike, and not kept.
     assert table.cache_info() == before
-    longest = "é" * wire.USUAL_TOPIC
+    longest = "é" * entries.USUAL_TOPIC
     assert use(longest) == use(longest)
     assert table.cache_info().hits == before.hits + 1
 
@@ -55,7 +56,7 @@ def test_what_is_known_of_topics_is_bounded_in_number_and_in_bytes(
 def test_long_topics_are_told_and_counted_as_short_ones_are() -> None:
     for topic in ('é\U0001f600"\\\n', 'é\U0001f600"\\\n' * 1000):
         assert frames._topic(topic) == json.dumps(topic).encode()
-        assert wire.entry_bytes(topic, "QUJD") == len(wire.entry_json(topic, "QUJD")) + 1
+        assert entries.entry_bytes(topic, "QUJD") == len(entries.entry_json(topic, "QUJD")) + 1
         escaped = json.dumps(json.dumps([topic, "QUJD"], separators=(",", ":")))
         assert hand_over.carried_bytes(topic, "QUJD") == len(escaped) - 2 + 1
 
@@ -66,7 +67,7 @@ def test_a_reader_of_any_number_of_topics_keeps_nothing_of_those_without_a_type(
     types = TopicTypes()
     types.bind("typed", str)
     decode = types.decoder(values, None)
-    data = wire.encode_payload(wire.json_payload(b'"a"'))
+    data = encode_payload(json_payload(b'"a"'))
     assert decode("typed", data) == "a"
     [table] = [cell.cell_contents for cell in decode.__closure__ or () if _is_table(cell)]
     for number in range(10_000):

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflow_streams import WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 
 @dataclass
@@ -139,14 +140,14 @@ def batch(
 ) -> wire.PublishInput:
     """Return a publish signal's argument; a text in place of a payload stands there as it is."""
     entries = [
-        wire.PublishEntry(topic, data if isinstance(data, str) else wire.encode_payload(data))
+        wire.PublishEntry(topic, data if isinstance(data, str) else encode_payload(data))
         for topic, data in items
     ]
     return wire.PublishInput(entries, publisher, sequence)
 
 
 def json_item(text: str) -> Payload:
-    return wire.json_payload(text.encode())
+    return json_payload(text.encode())
 
 
 def payload(encoding: str | None, data: bytes, **metadata: str) -> Payload:

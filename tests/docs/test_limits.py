@@ -50,6 +50,7 @@ OTHERS = {
     "publish.pacing._LEAST_BYTES",
     "publish.pacing._LOOK_EVERY_BYTES",
     "publish.pacing._UNWATCHED_BYTES",
+    "log.entries._ENTRY_BYTES",
     "log.positions._CHAIN_BYTES",
     "log.positions._UUID_BYTES",
     "read.history.pages._MOST_REFUSALS",
@@ -57,7 +58,6 @@ OTHERS = {
     "read.moments._MOMENT_BYTES",
     "read.moments._RANGE_BYTES",
     "temporal.values._LENGTH_BYTES",
-    "log.wire._ENTRY_BYTES",
 }
 
 

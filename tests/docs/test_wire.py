@@ -15,11 +15,15 @@ from temporalio.worker import Worker
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import fold, wire
+from workflow_streams.log.batches import batch_payload, parse_batch
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import decode_payload, json_payload
+from workflow_streams.log.records import parse_record, record_payload
 from workflow_streams.log.wire import (
     Batch,
     Closing,
+    Fragment,
     Opening,
-    Part,
     PollResult,
     Record,
     Rules,
@@ -34,30 +38,30 @@ PAGE = Page(ROOT / "docs/wire.md")
 
 def kind_of(text: str) -> str:
     """Tell which message the code takes a JSON block for, and check that it says all of it."""
-    payload = wire.json_payload(text.encode())
+    payload = json_payload(text.encode())
     message = json.loads(text)
     if "next_offset" in message:
         page = DataConverter.default.payload_converter.from_payload(payload, PollResult)
         written = DataConverter.default.payload_converter.to_payload(page)
         assert json.loads(written.data) == message
         return "page"
-    record = wire.parse_record(payload)
+    record = parse_record(payload)
     if record is not None:
-        assert json.loads(wire.record_payload(record).data) == message
+        assert json.loads(record_payload(record).data) == message
         return "opening" if record.opening else "record"
-    batch = wire.parse_batch(payload)
-    assert isinstance(batch, Batch | Part), text
+    batch = parse_batch(payload)
+    assert isinstance(batch, Batch | Fragment), text
     return type(batch).__name__.lower()
 
 
 def test_every_message_shown_is_one_of_the_code() -> None:
     shown = [kind_of(block.text) for block in PAGE.blocks if block.language == "json"]
-    assert shown == ["batch", "part", "opening", "record", "record", "page"]
+    assert shown == ["batch", "fragment", "opening", "record", "record", "page"]
     for block in PAGE.blocks:
         for data in re.findall(
             r'"data": "([^"]*)"', block.text if block.language == "json" else ""
         ):
-            wire.decode_payload(data)
+            decode_payload(data)
 
 
 def test_every_field_is_described_and_no_other() -> None:
@@ -73,8 +77,8 @@ def test_every_field_is_described_and_no_other() -> None:
         {"s": [range(1)]},
         Closing("p", 1, "r"),
     )
-    record = json.loads(wire.record_payload(Record(1, [("t", "")], opening, ring=True)).data)
-    batch = json.loads(wire.batch_payload([], "p", 1, tag="t", close=True, order="k").data)
+    record = json.loads(record_payload(Record(1, [("t", "")], opening, ring=True)).data)
+    batch = json.loads(batch_payload([], "p", 1, tag="t", close=True, order="k").data)
     fields = {name for name in record if name != "open"} | set(batch)
     fields |= {f"open.{name}" for name in record["open"]}
     assert rows == fields
@@ -88,7 +92,7 @@ def test_every_name_and_every_verdict_is_on_the_page() -> None:
     assert all(f"`{name}`" in PAGE.text or f'"{name}"' in PAGE.text for name in names)
     assert f"{wire.MAX_BATCH_BYTES // 1024} KiB" in PAGE.text
     assert f"{wire.MAX_ITEM_BYTES // 1024:,} KiB" in PAGE.text
-    assert f"at most {wire.MAX_PARTS}" in PAGE.text
+    assert f"at most {wire.MAX_FRAGMENTS}" in PAGE.text
     for verdict in get_args(fold.Verdict):
         words = re.sub(r"(?<!^)([A-Z])", r" \1", verdict.__name__).lower()
         assert f"**{words}**" in PAGE.text
@@ -114,13 +118,11 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
             run_id = (await handle.describe()).run_id
             run = client.get_workflow_handle(name, run_id=run_id)
             await page.publish(run, "docs", ["a", {"b": 1}, None])
-            # Once more under the same sequence, and one batch in parts.
-            batch = wire.batch_payload(
-                [wire.entry_json("parts", "EgRudWxs")] * 2, "someone", 7, tag="x"
-            )
+            # Once more under the same sequence, and one batch in fragments.
+            batch = batch_payload([entry_json("fragments", "EgRudWxs")] * 2, "someone", 7, tag="x")
             text = batch.data.decode()
-            for index, part in enumerate((text[:40], text[40:])):
-                message = {"tag": "x", "part": [index, 2], "text": part}
+            for index, piece in enumerate((text[:40], text[40:])):
+                message = {"tag": "x", "part": [index, 2], "text": piece}
                 await run.signal(wire.PUBLISH_SIGNAL, message)
             for _ in range(2):
                 await run.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
@@ -136,7 +138,7 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
     assert theirs == ours
     topics = [topic for _, topic, _ in ours]
     assert {t: topics.count(t) for t in sorted(set(topics))} == {
-        "activity": 6, "docs": 6, "early": 1, "own": 7, "parts": 2,
+        "activity": 6, "docs": 6, "early": 1, "fragments": 2, "own": 7,
     }  # fmt: skip
 
 

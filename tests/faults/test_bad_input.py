@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 from .hosts import Host, HostInput, hosting
 
@@ -186,14 +187,14 @@ async def test_undecodable_item_raises_with_its_offset_and_iteration_goes_on(
 ) -> None:
     async with hosting(client, unique("host")) as workflow_id:
         handle = client.get_workflow_handle(workflow_id)
-        good = wire.encode_payload(wire.json_payload(b'"good"'))
+        good = encode_payload(json_payload(b'"good"'))
         await handle.signal(
             wire.PUBLISH_SIGNAL,
             wire.PublishInput(
                 [
                     wire.PublishEntry("t", good),
                     wire.PublishEntry("t", "!!! no base64"),
-                    wire.PublishEntry("t", wire.encode_payload(wire.json_payload(b"{broken"))),
+                    wire.PublishEntry("t", encode_payload(json_payload(b"{broken"))),
                     wire.PublishEntry("t", good),
                 ]
             ),

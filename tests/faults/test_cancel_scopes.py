@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
-from workflow_streams.publish import publisher
+from workflow_streams.publish import pump
 from workflow_streams.read.feeds.lookup import feed_of
 from workflow_streams.read.runs.source import WorkflowSource
 
@@ -60,7 +60,7 @@ async def test_leaving_a_cancelled_scope_does_not_wait_for_the_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The exception says what is open, and the log what has become of it."""
-    monkeypatch.setattr(publisher, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.2)
     notes: list[str] = []
     async with hosting(client, unique("host")) as workflow_id:
         stream = await far_stream(network, workflow_id)
@@ -89,7 +89,7 @@ async def test_leaving_a_cancelled_scope_does_not_wait_for_the_network(
 async def test_publisher_of_a_cancelled_scope_may_be_entered_anew_before_it_is_drained(
     client: Client, unique: Any, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.2)
     async with hosting(client, unique("host")) as workflow_id:
         stream = await far_stream(network, workflow_id)
         with anyio.CancelScope() as scope:
@@ -118,11 +118,11 @@ async def test_task_that_drains_is_kept_without_anybody_to_hold_it(
                 stream.topic("t").publish("late")
                 scope.cancel()
         del stream
-        assert [pump.get_name() for pump in publisher._pumps] == [f"publish {workflow_id}"]
+        assert [task.get_name() for task in pump._pumps] == [f"publish {workflow_id}"]
         network.restore()
         await no_task_named("publish ")
         await asyncio.sleep(0)  # what a task calls when it is done runs right after it
-        assert publisher._pumps == set()
+        assert pump._pumps == set()
         assert await items_of(client, workflow_id) == [(0, "before"), (1, "late")]
 
 

@@ -15,7 +15,7 @@ from tests.reader.contrib_hosts import ContribHost, ContribInput
 from tests.reader.hosts import worker
 from tests.reader.story import next_run, run_id_of
 from workflow_streams import End, Item, Last, WorkflowStreamClient
-from workflow_streams.log.wire import decode_payload
+from workflow_streams.log.payloads import decode_payload
 from workflow_streams.read.feeds.feed import Feed
 from workflow_streams.read.feeds.lookup import feed_of
 from workflow_streams.read.runs.chain import Chain

@@ -10,6 +10,9 @@ from temporalio.common import RawValue
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import Host, hosting
@@ -39,10 +42,9 @@ async def test_publisher_killed_and_started_again(
 
 def batch(publisher: str, sequence: int, *values: str) -> RawValue:
     entries = [
-        wire.entry_json("t", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
-        for value in values
+        entry_json("t", encode_payload(json_payload(f'"{value}"'.encode()))) for value in values
     ]
-    return RawValue(wire.batch_payload(entries, publisher, sequence))
+    return RawValue(batch_payload(entries, publisher, sequence))
 
 
 async def test_signals_that_come_again_count_once_across_rollovers(

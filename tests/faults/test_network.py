@@ -15,6 +15,9 @@ from temporalio.service import RetryConfig
 
 from workflow_streams import End, WorkflowStreamClient, errors
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload, parse_batch
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 from .conftest import FEW_ATTEMPTS, ONE_ATTEMPT
 from .hosts import Host, hosting
@@ -29,7 +32,7 @@ async def publish_signals(client: Client, workflow_id: str) -> list[int]:
     for event in history.events:
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == wire.PUBLISH_SIGNAL:
-            batch = wire.parse_batch(signal.input.payloads[0])
+            batch = parse_batch(signal.input.payloads[0])
             assert isinstance(batch, wire.Batch)
             sequences.append(batch.sequence)
     return sequences
@@ -159,15 +162,14 @@ async def test_reader_that_catches_up_survives_a_cut(
 ) -> None:
     """A history of several pages; the network is cut within the first, between, within the last."""
     entries = [
-        wire.entry_json("t", wire.encode_payload(wire.json_payload(b"%d" % value)))
-        for value in range(1100)
+        entry_json("t", encode_payload(json_payload(b"%d" % value))) for value in range(1100)
     ]
     async with hosting(client, unique("host")) as workflow_id:
         handle = client.get_workflow_handle(workflow_id)
         near = WorkflowStreamClient.create(client, workflow_id)
         async with asyncio.TaskGroup() as group:
             for entry in entries:
-                message = RawValue(wire.batch_payload([entry], "", 0))
+                message = RawValue(batch_payload([entry], "", 0))
                 group.create_task(handle.signal(wire.PUBLISH_SIGNAL, message))
         await handle.signal(Host.close)
         whole = [(item.offset, item.data) async for item in near.subscribe()]

@@ -13,7 +13,7 @@ from temporalio.service import RPCStatusCode
 
 from workflow_streams import WorkflowStreamClient, errors
 from workflow_streams.embedded.ports import free_port
-from workflow_streams.publish import publisher
+from workflow_streams.publish import publisher, pump
 
 from .cancelling import Cut, cancelled
 from .conftest import FEW_ATTEMPTS
@@ -241,7 +241,7 @@ async def stalled_exit(network: Network, stream: WorkflowStreamClient) -> asynci
             stream.topic("t").publish("lost, too")
 
     task = asyncio.create_task(block())
-    while not stream._publisher._stopping:
+    while stream._publisher._phase is not publisher._Phase.LEAVING:
         await asyncio.sleep(0.001)
     return task
 
@@ -270,7 +270,7 @@ async def test_second_cancellation_of_an_exit_ends_it_at_once_and_the_rest_is_se
 async def test_grace_after_a_cancellation_is_bounded(
     client: Client, unique: Any, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.1)
     async with hosting(client, unique("host")) as workflow_id:
         stream = await far_stream(network, workflow_id)
         task = await stalled_exit(network, stream)
@@ -283,7 +283,7 @@ async def test_grace_after_a_cancellation_is_bounded(
 async def test_block_under_a_time_limit_ends_with_it(
     client: Client, unique: Any, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(pump, "GRACE_SECONDS", 0.1)
     async with hosting(client, unique("host")) as workflow_id:
         stream = await far_stream(network, workflow_id)
         with pytest.raises(TimeoutError) as raised:

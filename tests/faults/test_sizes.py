@@ -14,6 +14,8 @@ from temporalio.worker import Worker
 
 from workflow_streams import End, Item, WorkflowStreamClient, errors
 from workflow_streams.log import wire
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .codecs import Encrypting, Failing, Growing, with_codec
@@ -35,7 +37,7 @@ def largest(fits: Callable[[int], bool]) -> int:
 
 
 def entry_bytes(topic: str, size: int) -> int:
-    return len(wire.entry_json(topic, wire.encode_payload(payload_of(size))).encode())
+    return len(entry_json(topic, encode_payload(payload_of(size))).encode())
 
 
 @pytest.mark.parametrize("topic", ["t", "Überschrift ✓"])
@@ -66,8 +68,8 @@ async def test_largest_item_of_the_workflow_arrives_encrypted_and_a_larger_one_f
     client = await stream_server.connect(data_converter=with_codec(Encrypting()))
 
     def fits(size: int) -> bool:
-        data = wire.encode_payload(wire.json_payload(b'"%s"' % (b"x" * size)))
-        return len(wire.entry_json("large", data)) <= wire.MAX_ITEM_BYTES - 100
+        data = encode_payload(json_payload(b'"%s"' % (b"x" * size)))
+        return len(entry_json("large", data)) <= wire.MAX_ITEM_BYTES - 100
 
     size = largest(fits)
     async with hosting(client, unique("host")) as workflow_id:
@@ -165,7 +167,7 @@ async def test_full_buffer_refuses_items_without_loss_until_there_is_room(
     """Seven fit in, by whichever limit; what is refused is offered again after a flush."""
     topic = "é"
     values = [f"{number:02}" for number in range(40)]
-    entry = wire.entry_json(topic, wire.encode_payload(wire.json_payload(b'"00"')))
+    entry = entry_json(topic, encode_payload(json_payload(b'"00"')))
     fits = {"items": 7, "bytes": 7 * len(entry.encode())}
     async with hosting(client, unique("host")) as workflow_id:
         stream = WorkflowStreamClient(

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from workflow_streams import WorkflowStreamsPlugin
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 STUMBLED = ApplicationError("stumbled")
 
@@ -80,7 +81,7 @@ def contrib_client(client: Client) -> WorkflowStreamClient:
 async def stumble_by_hand(argument: str) -> None:
     """Send a batch that is a dict, under an id which the attempts share on purpose."""
     info = activity.info()
-    data = wire.encode_payload(wire.json_payload(b'"by hand"'))
+    data = encode_payload(json_payload(b'"by hand"'))
     for sequence in range(1, info.attempt + 1):
         batch = {
             "items": [{"topic": "words", "data": data}],
@@ -98,7 +99,7 @@ async def stumble_under_odd_ids(argument: str) -> None:
     attempt = activity.info().attempt
     for publisher_id in ["a/b", "ä" * 1_000, "wfs1/run/1/1/nonce/of ours", ""]:
         value = f'"{attempt} {publisher_id[:3]}"'.encode()
-        entry = wire.PublishEntry("words", wire.encode_payload(wire.json_payload(value)))
+        entry = wire.PublishEntry("words", encode_payload(json_payload(value)))
         batch = PublishInput(items=[entry], publisher_id=publisher_id, sequence=1)  # type: ignore[list-item]
         await own_workflow().signal(wire.PUBLISH_SIGNAL, batch)
     if attempt == 1:

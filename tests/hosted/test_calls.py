@@ -38,7 +38,8 @@ from workflow_streams.hosted import host_worker
 from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.hosted.making import differing, make
 from workflow_streams.hosted.streams import Hosting
-from workflow_streams.log import wire
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.temporal.link import ClientLink
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -185,7 +186,7 @@ async def test_without_a_worker_it_is_said_that_nobody_opens_the_stream(
 ) -> None:
     name = unique("news")
     slow = Hosting(ClientLink(client), unique("nobody"), open_seconds=0.2)
-    entry = wire.entry_json("t", wire.encode_payload(wire.json_payload(b"1")))
+    entry = entry_json("t", encode_payload(json_payload(b"1")))
     setup = HostSetup("application/json")
     with pytest.raises(StreamNotOpenedError, match="worker"):
         await make(slow, name, setup, [entry])

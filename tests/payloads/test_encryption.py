@@ -16,7 +16,7 @@ from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
 from workflow_streams import End, Item, WorkflowStreamClient, errors
-from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .codecs import encrypted_with
@@ -73,7 +73,7 @@ def traces(kept: bytes) -> dict[str, bool]:
     payload = DataConverter.default.payload_converter.to_payload(Secret("the eagle lands"))
     inner = base64.b64encode(payload.SerializeToString())
     return {
-        "item": wire.encode_payload(payload).encode() in kept,
+        "item": encode_payload(payload).encode() in kept,
         "part of an item": inner[8:48] in kept,
         "text": b"eagle" in kept or b"nest" in kept,
         "own topic": b"own-topic" in kept,

@@ -29,6 +29,7 @@ from workflow_streams.log.publisher_ids import (
     Producer,
     WorkflowPublisher,
 )
+from workflow_streams.log.records import parse_record, record_payload
 
 from .fold_model import Batch, FoldModel, FromActivity, Garbage, Outcome, Own, Step, Truncate
 from .stories import first_attempt, from_activity, openings, plain, stories
@@ -143,7 +144,7 @@ def test_a_run_opened_by_the_record_of_the_one_before_decides_the_same(
             written=through.written,
         ),
     )
-    parsed = wire.parse_record(wire.record_payload(record))
+    parsed = parse_record(record_payload(record))
     assert parsed is not None
     assert parsed.opening is not None
     o = parsed.opening

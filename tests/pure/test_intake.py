@@ -1,4 +1,4 @@
-"""Signals to verdicts: batches in parts are judged as if they had come whole."""
+"""Signals to verdicts: batches in fragments are judged as if they had come whole."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from workflow_streams.log import intake
+from workflow_streams.log.batches import batch_payload, fragment_payloads
+from workflow_streams.log.entries import entry_json
 from workflow_streams.log.fold import Accepted, Duplicate, Fold, Malformed, Torn
 from workflow_streams.log.intake import Intake, Judged
-from workflow_streams.log.wire import batch_payload, entry_json, json_payload, part_payloads
+from workflow_streams.log.payloads import json_payload
 
 
 def batch(publisher: str, sequence: int, *data: str, tag: str = "") -> Payload:
     return batch_payload([entry_json("t", d) for d in data], publisher, sequence, tag=tag)
 
 
-def part(tag: str, index: int, count: int, text: str = "") -> Payload:
+def fragment(tag: str, index: int, count: int, text: str = "") -> Payload:
     return json_payload(json.dumps({"tag": tag, "part": [index, count], "text": text}).encode())
 
 
 def cut(payload: Payload, tag: str, count: int) -> list[Payload]:
     text = payload.data.decode()
     step = -(-len(text) // count)
-    return [part(tag, i, count, text[i * step : (i + 1) * step]) for i in range(count)]
+    return [fragment(tag, i, count, text[i * step : (i + 1) * step]) for i in range(count)]
 
 
 def told(judged: Judged | None) -> object:
@@ -46,15 +48,15 @@ def test_a_whole_batch_is_judged_at_once_and_says_whose_it_was() -> None:
 def test_what_is_no_batch_is_malformed_and_counted() -> None:
     fold = Fold()
     own = Intake(fold)
-    for payload in (None, json_payload(b"[]"), part("x", 2, 1)):
+    for payload in (None, json_payload(b"[]"), fragment("x", 2, 1)):
         assert told(own.take(payload)) == (Malformed(), [], "", 0, "")
     assert fold.malformed == 3
 
 
-def test_a_batch_in_parts_counts_when_its_last_part_comes() -> None:
+def test_a_batch_in_fragments_counts_when_its_last_fragment_comes() -> None:
     own = Intake(Fold())
     large = batch("p", 1, "A" * 3_000_000)
-    *first, last = part_payloads(large, "x")
+    *first, last = fragment_payloads(large, "x")
     assert [own.take(payload) for payload in first] == [None] * len(first)
     assert own.waiting
     assert 2_000_000 < own.waiting_bytes < 3_100_000
@@ -67,17 +69,17 @@ def test_a_batch_in_parts_counts_when_its_last_part_comes() -> None:
     assert not own.waiting
 
 
-def test_parts_that_make_up_no_batch_are_malformed() -> None:
+def test_fragments_that_make_up_no_batch_are_malformed() -> None:
     own = Intake(Fold())
-    for nested in (b"{", part("y", 0, 1, "").data):
-        assert told(own.take(part("x", 0, 1, nested.decode()))) == (Malformed(), [], "", 0, "")
+    for nested in (b"{", fragment("y", 0, 1, "").data):
+        assert told(own.take(fragment("x", 0, 1, nested.decode()))) == (Malformed(), [], "", 0, "")
 
 
 @given(st.data())
-def test_parts_count_exactly_when_the_last_ones_came_complete_and_in_order(
+def test_fragments_count_exactly_when_the_last_ones_came_complete_and_in_order(
     data: st.DataObject,
 ) -> None:
-    """Several writers at once, with parts lost, repeated and sent anew."""
+    """Several writers at once, with fragments lost, repeated and sent anew."""
     writers = {tag: cut(batch(tag, 1, "AA=="), tag, count) for tag, count in (("x", 3), ("y", 2))}
     signals = data.draw(
         st.lists(st.sampled_from([(tag, i) for tag in writers for i in range(len(writers[tag]))]))
@@ -106,10 +108,10 @@ def test_half_sent_batches_are_held_within_bounds_and_the_oldest_goes_first(
 ) -> None:
     monkeypatch.setattr(intake, "MAX_PENDING_BYTES", 250)
     own = Intake(Fold())
-    parts = {tag: cut(batch(tag, 1, "A" * 80), tag, 2) for tag in "abcd"}
+    fragments = {tag: cut(batch(tag, 1, "A" * 80), tag, 2) for tag in "abcd"}
     for tag in "abcd":
-        assert own.take(parts[tag][0]) is None
-    verdicts = [judged.verdict for t in "abcd" if (judged := own.take(parts[t][1])) is not None]
+        assert own.take(fragments[tag][0]) is None
+    verdicts = [judged.verdict for t in "abcd" if (judged := own.take(fragments[t][1])) is not None]
     assert verdicts == [Torn(), Accepted(0, 1), Accepted(1, 1), Accepted(2, 1)]
     assert not own.waiting
 

@@ -19,17 +19,9 @@ from workflow_streams.host.polling.polled_log import (
     PolledLog,
     answer_bytes,
 )
-from workflow_streams.log.wire import (
-    MAX_ITEM_BYTES,
-    MAX_POLL_BYTES,
-    PollInput,
-    WireItem,
-    encode_payload,
-    encode_serialised,
-    entries_bytes,
-    entry_bytes,
-    json_payload,
-)
+from workflow_streams.log.entries import entries_bytes, entry_bytes
+from workflow_streams.log.payloads import encode_payload, encode_serialised, json_payload
+from workflow_streams.log.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, PollInput, WireItem
 
 entries = st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.text("A", max_size=20)), max_size=6)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from workflow_streams import LATEST, End, Gap, Last, Rewind
-from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
 from workflow_streams.log.positions import parse_position, position_at
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.read.feeds import feed as feed_module
@@ -41,8 +42,8 @@ class Writer:
 
     async def write(self, *values: int) -> None:
         self._sequence += 1
-        entries = [wire.entry_json("numbers", str(value)) for value in values]
-        batch = wire.batch_payload(entries, self._publisher_id, self._sequence)
+        entries = [entry_json("numbers", str(value)) for value in values]
+        batch = batch_payload(entries, self._publisher_id, self._sequence)
         await self.stream.deliver(batch)
 
 

@@ -34,6 +34,9 @@ from temporalio.worker._workflow_instance import (
 from tests.reader.hosts import Host, HostInput
 from tests.reader.story import next_run, run_id_of, story
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 
 from .mix_host import Mix, MixInput, nap
 
@@ -43,11 +46,8 @@ JUNK: list[list[Any]] = [[], [1], ["text"], [{"items": 1}], [{"items": []}, 2]]
 
 
 def batch(publisher: str, sequence: int, count: int) -> RawValue:
-    entries = [
-        wire.entry_json("out", wire.encode_payload(wire.json_payload(b'"%d"' % i)))
-        for i in range(count)
-    ]
-    return RawValue(wire.batch_payload(entries, publisher, sequence))
+    entries = [entry_json("out", encode_payload(json_payload(b'"%d"' % i))) for i in range(count)]
+    return RawValue(batch_payload(entries, publisher, sequence))
 
 
 class Sender:

@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 from tests.reader.story import roll_over
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.log.wire import PublishEntry, PublishInput
 
 from .hosts import Handle, Hosting, SpeakerHost
@@ -22,8 +23,8 @@ from .reading import following, items
 
 async def send(handle: Handle, publisher_id: str, sequence: int, *values: str) -> None:
     """Signal a batch as it is on the wire."""
-    payloads = [wire.json_payload(f'"{value}"'.encode()) for value in values]
-    entries = [PublishEntry("raw", wire.encode_payload(payload)) for payload in payloads]
+    payloads = [json_payload(f'"{value}"'.encode()) for value in values]
+    entries = [PublishEntry("raw", encode_payload(payload)) for payload in payloads]
     await handle.signal(wire.PUBLISH_SIGNAL, PublishInput(entries, publisher_id, sequence))
 
 

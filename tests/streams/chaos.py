@@ -12,7 +12,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
-from workflow_streams.log.wire import decode_payload
+from workflow_streams.log.payloads import decode_payload
 
 WINDOW = 30
 """How many items a truncation leaves, and how many a ring buffer holds."""

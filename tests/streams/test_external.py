@@ -25,6 +25,7 @@ from tests.reader.hosts import Host, HostInput
 from tests.reader.story import Line, following, items, next_run, roll_over, run_id_of, send, story
 from workflow_streams import ExternalWorkflowStream, errors
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .external_hosts import ContribHost, Family, Hasty, Misuser, Teller, TellerInput
@@ -368,7 +369,7 @@ async def test_a_host_of_the_contrib_takes_the_items(
         teller = await telling(client, name, *steps)
         await teller.result()
         # Twice, since the workflow goes through its steps again when it has continued.
-        data = [wire.encode_payload(wire.json_payload(f'"{v}"'.encode())) for v in "abcabc"]
+        data = [encode_payload(json_payload(f'"{v}"'.encode())) for v in "abcabc"]
         assert await host.result() == [("told", item) for item in data]
         history = (await runs_of(client, name))[0]
     for event in history.events:
@@ -395,7 +396,7 @@ async def test_what_is_published_is_encrypted_for_the_stream_that_it_goes_to(
         *items("begun", "the eagle lands"),
         ("end", "completed", 2),
     ]
-    secret = wire.encode_payload(wire.json_payload(b'"the eagle lands"'))
+    secret = encode_payload(json_payload(b'"the eagle lands"'))
     for workflow_id in (name, f"{name} child"):
         [history] = await runs_of(client, workflow_id)
         assert secret not in history.to_json()

@@ -16,7 +16,11 @@ from temporalio.worker import Replayer
 from tests.reader.hosts import Host, HostInput, hosting
 from tests.reader.story import Line, following, items, roll_over, send, story
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.log.records import parse_record
 
 
 class Activity:
@@ -38,10 +42,10 @@ class Activity:
         self._sequence += 1
         who = ActivityPublisher(self._run, self._name, Attempt(self._number, self._number))
         entries = [
-            wire.entry_json("out", wire.encode_payload(wire.json_payload(f'"{value}"'.encode())))
+            entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
             for value in values
         ]
-        batch = wire.batch_payload(entries, who.publisher_id("n"), self._sequence)
+        batch = batch_payload(entries, who.publisher_id("n"), self._sequence)
         await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
 
 
@@ -175,7 +179,7 @@ async def opening_of(client: Client, name: str, run_id: str) -> wire.Opening:
     handle = client.get_workflow_handle(name, run_id=run_id)
     async for event in handle.fetch_history_events(wait_new_event=True):
         fields = event.workflow_properties_modified_event_attributes.upserted_memo.fields
-        record = wire.parse_record(fields[wire.MEMO_KEY]) if wire.MEMO_KEY in fields else None
+        record = parse_record(fields[wire.MEMO_KEY]) if wire.MEMO_KEY in fields else None
         if record is not None and record.opening is not None:
             return record.opening
     raise AssertionError("the run has not opened")

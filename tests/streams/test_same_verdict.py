@@ -14,8 +14,10 @@ from temporalio.common import RawValue
 from tests.reader.hosts import hosting
 from tests.reader.story import items, roll_over, send, story
 from workflow_streams.log import wire
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import encode_payload, json_payload
 
-ITEM = wire.entry_json("out", wire.encode_payload(wire.json_payload(b'"odd"')))
+ITEM = entry_json("out", encode_payload(json_payload(b'"odd"')))
 
 
 def odd(field: str) -> bytes:
@@ -55,7 +57,7 @@ async def test_the_workflow_counts_as_its_readers_do(
     name = unique("odd")
     async with hosting(client, name) as handle:
         for data, _ in ARGUMENTS:
-            message = RawValue(wire.json_payload(data))
+            message = RawValue(json_payload(data))
             await handle.signal(wire.PUBLISH_SIGNAL, message)
         taken = sum(batch for _, batch in ARGUMENTS)
         assert await send(client, name, "before") == [taken]
@@ -82,10 +84,11 @@ def test_no_setting_of_a_process_decides(settings: str) -> None:
     judge = (
         "import sys\n"
         "from tests.streams.test_same_verdict import ARGUMENTS\n"
-        "from workflow_streams.log import wire\n"
+        "from workflow_streams.log.batches import parse_batch\n"
+        "from workflow_streams.log.payloads import json_payload\n"
         f"{settings}\n"
         "for data, batch in ARGUMENTS:\n"
-        "    judged = wire.parse_batch(wire.json_payload(data)) is not None\n"
+        "    judged = parse_batch(json_payload(data)) is not None\n"
         "    assert judged == batch, data[:100]\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}

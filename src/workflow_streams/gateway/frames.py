@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..events import Gap, Rewind
-from ..log import wire
+from ..log.entries import MOST_TOPICS, USUAL_TOPIC
 from ..log.media_types import JSON_TYPE, media_type
 from ..read.walk import Slice
 from .item_values import JsonValues, content
@@ -189,9 +189,9 @@ def _time_field(time: datetime | None) -> bytes:
 
 
 def _topic(topic: str) -> bytes:
-    return _usual_topic(topic) if len(topic) <= wire.USUAL_TOPIC else json.dumps(topic).encode()
+    return _usual_topic(topic) if len(topic) <= USUAL_TOPIC else json.dumps(topic).encode()
 
 
-@lru_cache(maxsize=wire.MOST_TOPICS)
+@lru_cache(maxsize=MOST_TOPICS)
 def _usual_topic(topic: str) -> bytes:
     return json.dumps(topic).encode()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 
-from ..log import wire
+from ..log.payloads import decode_payload, decode_serialised
 from ..temporal.values import json_in
 from .json_text import is_json_value
 
@@ -69,7 +69,7 @@ class JsonValues:
 def json_value(data: str) -> JsonValue:
     """Return an item's value as JSON: that of a JSON payload as its bytes are, if they are JSON."""
     try:
-        raw = wire.decode_serialised(data)
+        raw = decode_serialised(data)
         plain = json_in(raw)
         if plain is not None and is_json_value(plain):
             return plain, b""
@@ -88,6 +88,6 @@ def json_value(data: str) -> JsonValue:
 def content(data: str) -> bytes:
     """Return an item's value as its payload's bytes; none of what is no payload."""
     try:
-        return wire.decode_payload(data).data
+        return decode_payload(data).data
     except ValueError:
         return b""

@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from ..log import wire
+from ..log.entries import MOST_TOPICS, USUAL_TOPIC
 from ..log.fold import Fold
 from ..log.publisher_ids import parse_publisher_id
 from ..log.ranges import last_packed
+from ..log.records import closing_fields, closing_in, written_in
 from ..log.wire import Closing, Entry, PublisherState, RunRef, WireItem
 from ..log.wire import WorkflowStreamState as State
 
@@ -157,17 +159,17 @@ def written_text(written: Mapping[str, list[int]]) -> str:
 
 def written_of(state: State) -> dict[str, list[range]]:
     """Return what a state says that attempts wrote."""
-    return wire.written_in(json.loads(state.written)) or {} if state.written else {}
+    return written_in(json.loads(state.written)) or {} if state.written else {}
 
 
 def closed_text(closing: Closing | None) -> str:
     """Return what closed the stream, as a state's ``closed``."""
-    return "" if closing is None else json.dumps(wire.closing_fields(closing))
+    return "" if closing is None else json.dumps(closing_fields(closing))
 
 
 def closing_of(state: State) -> Closing | None:
     """Return what a state says that closed the stream."""
-    return wire.closing_in(json.loads(state.closed)) if state.closed else None
+    return closing_in(json.loads(state.closed)) if state.closed else None
 
 
 def runs_kept(runs: Sequence[RunRef], head: int, base: int) -> list[RunRef]:
@@ -215,12 +217,12 @@ def tail_text(entries: Sequence[Entry], room: int) -> str:
 
 def carried_bytes(topic: str, data: str) -> int:
     """Return how many bytes an item takes in a state's ``tail``."""
-    usual = len(topic) <= wire.USUAL_TOPIC
+    usual = len(topic) <= USUAL_TOPIC
     size = _topic_bytes(topic) if usual else _escaped_bytes(topic)
     return size + len(data) + ITEM_BYTES
 
 
-@lru_cache(maxsize=wire.MOST_TOPICS)
+@lru_cache(maxsize=MOST_TOPICS)
 def _topic_bytes(topic: str) -> int:
     return _escaped_bytes(topic)
 

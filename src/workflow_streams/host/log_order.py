@@ -39,7 +39,7 @@ class LogOrder:
         self._intake = Intake(copy.fold)
         self._first = FirstTask(self._judge, sign.declared_handlers)
         self._opened_at = workflow.info().get_current_history_length()
-        self._part_at = 0
+        self._fragment_at = 0
 
     @property
     def head(self) -> int:
@@ -62,14 +62,14 @@ class LogOrder:
         return max(self._copy.fold.base, self.own.base)
 
     @property
-    def has_part(self) -> bool:
+    def has_fragment(self) -> bool:
         """Whether a batch has come half-way."""
         return self._intake.waiting
 
     @property
-    def events_since_part(self) -> int:
+    def events_since_fragment(self) -> int:
         """How many events have come since the last part of a batch that was not its last one."""
-        return workflow.info().get_current_history_length() - self._part_at
+        return workflow.info().get_current_history_length() - self._fragment_at
 
     def take(self, message: Payload | None) -> None:
         """Take in a publish signal, by its argument. Call it from the handler of the signal."""
@@ -95,7 +95,7 @@ class LogOrder:
         self.signals += 1
         judged = self._intake.take(message)
         if judged is None:
-            self._part_at = workflow.info().get_current_history_length()
+            self._fragment_at = workflow.info().get_current_history_length()
             return
         if isinstance(judged.verdict, Accepted):
             if judged.publisher_id:

@@ -33,9 +33,9 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # publish/pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
-# The parts of a batch are sent one right after the other. When so many events have come since the
+# The fragments of a batch are sent one right after the other. When so many events have come since the
 # last one, the rest is not likely to be sent any more.
-_PART_EVENTS = 500
+_FRAGMENT_EVENTS = 500
 # How long a rollover is held up for subscribers that poll and are behind.
 _CATCH_UP = timedelta(seconds=5)
 
@@ -78,9 +78,9 @@ class Rollover:
         last = (
             self._order.signals >= _LAST_ROLLOVER_SIGNALS
             or info.get_current_history_size() >= _LAST_ROLLOVER_BYTES
-            or self._order.events_since_part > _PART_EVENTS
+            or self._order.events_since_fragment > _FRAGMENT_EVENTS
         )
-        return due and (last or not self._order.has_part)
+        return due and (last or not self._order.has_fragment)
 
     @property
     def malformed(self) -> int:

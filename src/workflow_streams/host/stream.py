@@ -19,6 +19,7 @@ from temporalio.exceptions import ApplicationError
 from ..arguments import check_count, is_whole
 from ..errors import UsageError
 from ..log import wire
+from ..log.batches import batches_of
 from ..log.wire import Entry, Opening, Rules
 from ..log.wire import WorkflowStreamState as State
 from ..topics import TopicTypes
@@ -272,7 +273,7 @@ class WorkflowStream:
             self._beside = self._start_beside()
         own, length = self._order.own, workflow.info().get_current_history_length()
         flagged = self._sign.kind is RunKind.FLAGGED
-        parts = own.to_record(entries, length) if flagged else wire.batches_of(entries)
+        parts = own.to_record(entries, length) if flagged else batches_of(entries)
         for part in parts:
             self._records.write(self._order.recorded_base, part)
         own.publish(entries)

@@ -12,6 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from ..errors import EncodeError, ItemTooLargeError
 from ..log import wire
+from ..log.entries import entry_bytes
+from ..log.payloads import encode_payload
 from ..log.wire import Entry
 from ..topics import TypedTopic
 
@@ -73,8 +75,8 @@ def encode(
             payload = value if isinstance(value, Payload) else converter.to_payload(value)
         except Exception as err:
             raise failure(EncodeError(topic, value, err)) from err
-        data = wire.encode_payload(payload)
-        size = wire.entry_bytes(topic, data)
+        data = encode_payload(payload)
+        size = entry_bytes(topic, data)
         if size > limit:
             raise failure(ItemTooLargeError(topic, size, limit))
         entries.append((topic, data))

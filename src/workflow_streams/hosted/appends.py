@@ -22,6 +22,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
+from ..log.batches import batch_payload, fragment_payloads
 from ..log.fold import Closed, Torn, Verdict
 from ..log.positions import position_at
 from ..publish.pacing import check_room, pace_of
@@ -101,7 +102,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
         # A batch in several signals is not begun if the run has no room for all of it. For a
         # single signal it has.
         coming = sum(map(len, batch.entries))
-        several = coming > wire.PART_CHARACTERS
+        several = coming > wire.FRAGMENT_CHARACTERS
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
         handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
         pace_of(handle).seen()
@@ -115,14 +116,14 @@ async def append(stream: Stream, batch: Append) -> Appended:
 async def publish(stream: Stream, batch: Append) -> None:
     """Send a batch to a host whose history tells no verdicts, without waiting for one.
 
-    Such a host knows no parts, and may drop a batch with fields that are not the contrib's.
+    Such a host knows no fragments, and may drop a batch with fields that are not the contrib's.
 
     Raises:
         BatchTooLargeError: It is more than one signal can hold.
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
-    payload = wire.batch_payload(batch.entries, batch.publisher_id, batch.sequence)
+    payload = batch_payload(batch.entries, batch.publisher_id, batch.sequence)
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:
@@ -192,8 +193,8 @@ def in_bounds(entries: Iterable[str]) -> Iterator[str]:
 
 
 def signals_of(batch: Append, tag: str = "") -> list[Payload]:
-    """Return the arguments of the signals that carry a batch: one, or its parts."""
-    payload = wire.batch_payload(
+    """Return the arguments of the signals that carry a batch: one, or its fragments."""
+    payload = batch_payload(
         batch.entries,
         batch.publisher_id,
         batch.sequence,
@@ -201,9 +202,9 @@ def signals_of(batch: Append, tag: str = "") -> list[Payload]:
         close=batch.close,
         order=batch.order,
     )
-    if len(payload.data) <= wire.PART_CHARACTERS:
+    if len(payload.data) <= wire.FRAGMENT_CHARACTERS:
         return [payload]
-    return wire.part_payloads(payload, tag)
+    return fragment_payloads(payload, tag)
 
 
 def _after_end(feed: Feed, batch: Append) -> Appended:

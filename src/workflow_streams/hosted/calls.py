@@ -15,8 +15,9 @@ from temporalio.client import Client
 
 from ..arguments import is_whole, seconds_of, topic_name
 from ..errors import EncodeError, InvalidOffsetError, StreamNotHostedError, UsageError
-from ..log import wire
+from ..log.entries import entry_json
 from ..log.media_types import JSON_TYPE, media_type
+from ..log.payloads import encode_payload, encode_serialised
 from ..temporal.codec import converter_of
 from ..temporal.link import ClientLink
 from ..temporal.values import Values
@@ -198,12 +199,12 @@ def _entries(
         raise UsageError("initial is several values, such as a list of them.")
     if media_type(content_type) != JSON_TYPE:
         contents = [_content(value) for value in initial]
-        return list(in_bounds(wire.entry_json(topic, data) for data in contents))
+        return list(in_bounds(entry_json(topic, data) for data in contents))
     values = Values(converter_of(client, name).payload_converter)
 
     def encoded(value: Any) -> str:
         try:
-            return wire.entry_json(topic, wire.encode_serialised(values.serialise(value)))
+            return entry_json(topic, encode_serialised(values.serialise(value)))
         except Exception as err:
             raise EncodeError(topic, value, err) from err
 
@@ -213,4 +214,4 @@ def _entries(
 def _content(value: Any) -> str:
     if not isinstance(value, bytes):
         raise UsageError(f"A stream of another type than JSON begins with bytes, not {value!r}.")
-    return wire.encode_payload(content_payload(value))
+    return encode_payload(content_payload(value))

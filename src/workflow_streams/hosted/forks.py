@@ -23,8 +23,9 @@ from ..errors import (
     StreamNotHostedError,
 )
 from ..events import Gap
-from ..log import wire
+from ..log.entries import entry_bytes, entry_json
 from ..log.media_types import JSON_TYPE, media_type
+from ..log.payloads import decode_payload, encode_payload
 from ..log.positions import chain_digest
 from ..log.wire import Entry
 from ..read.walk import Slice, Walk
@@ -109,7 +110,7 @@ class Source:
             size = 0
             async with aclosing(self._items(whole)) as items:
                 async for item in items:
-                    size += wire.entry_bytes(*item)
+                    size += entry_bytes(*item)
                     if size > MAX_INHERITED_BYTES:
                         raise ForkTooLargeError(stream.workflow_id, _TOO_LARGE)
         return whole
@@ -122,7 +123,7 @@ class Source:
         """
         async with self._stream.held(), aclosing(self._items(count)) as items:
             async for item in items:
-                yield wire.entry_json(*item)
+                yield entry_json(*item)
         for entry in own:
             yield entry
 
@@ -229,7 +230,7 @@ async def _update(stream: Stream, update: str, *arguments: str) -> bool:
 
 def _cut(entry: Entry, size: int) -> Entry:
     topic, data = entry
-    content = wire.decode_payload(data).data
+    content = decode_payload(data).data
     if size > len(content):
         raise ForkOffsetError(size, "The fork's sub-offset lies past the end of that append.")
-    return topic, wire.encode_payload(content_payload(content[:size]))
+    return topic, encode_payload(content_payload(content[:size]))

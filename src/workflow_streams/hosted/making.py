@@ -36,7 +36,7 @@ _MAKER = "made-with"
 _ONLY = 1
 _LAST = 1_000_000_000
 # One signal has room for such a batch and for what is around its entries.
-_BATCH_CHARACTERS = wire.PART_CHARACTERS - 1024
+_BATCH_CHARACTERS = wire.FRAGMENT_CHARACTERS - 1024
 _TRIES = 3
 _MOST_TYPE_CHARACTERS = 256
 

@@ -1,1 +1,1 @@
-"""The log, pure: records, batches, what becomes of each, and who published it."""
+"""The log, pure: its messages, what becomes of each of them, and who published it."""

@@ -16,10 +16,12 @@ from .ranges import above
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """A newer attempt took over: the offsets that the older ones wrote.
+    """What older attempts wrote, which a newer attempt takes back.
 
-    ``activity_id`` is that of an activity, or the id of a workflow that publishes here and was
-    retried.
+    Attributes:
+        ranges: The offsets that the older attempts wrote.
+        activity_id: Id of the activity, or of the workflow that publishes here and was retried.
+        attempt: Number of the newer attempt.
     """
 
     ranges: tuple[range, ...]
@@ -86,7 +88,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """Parts of the batch are missing; it is dropped whole and may be sent again."""
+    """Fragments of the batch are missing; it is dropped whole and may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,9 @@ Verdict = Accepted | Duplicate | Fenced | OutOfSequence | Regression | Closed | 
 def note_verdict(verdicts: MutableMapping[Key, Verdict], batch: Key, verdict: Verdict) -> None:
     """Note a verdict, unless it only concerns a copy of a batch that has one already.
 
-    A batch that is sent again may come as a duplicate, and if a newer attempt has published
-    meanwhile, it is fenced; but its first copy stands. An accepted batch is accepted once more
-    only if the workflow was started anew, which makes what was said before void.
+    A copy of a batch is a duplicate, or it is fenced if a newer attempt has published meanwhile;
+    the first copy stands all the same. Only if the workflow was started anew can the same batch
+    be accepted again; the earlier verdict is void then.
     """
     if isinstance(verdict, Accepted):
         verdicts[batch] = verdict
@@ -113,7 +115,7 @@ def note_verdict(verdicts: MutableMapping[Key, Verdict], batch: Key, verdict: Ve
 
 @dataclass(slots=True)
 class _Source:
-    """An activity, or another workflow: its newest attempt, and what that wrote."""
+    """What is known of an activity or another workflow: its newest attempt, and what that wrote."""
 
     publisher: Retried
     written: list[range] = field(default_factory=list[range])
@@ -128,7 +130,7 @@ class Fold:
         keep_last: With a ring buffer, how many items are retained; else None.
         publishers: Last accepted sequence by publisher id.
         malformed: Signals ignored because their argument is no batch.
-        closed_by: Publisher id and sequence of that batch; None if the stream is open.
+        closed_by: Publisher id and sequence of the batch that closed the stream; else None.
         order: Highest ordering key that a batch came with; empty if none did.
     """
 
@@ -161,9 +163,18 @@ class Fold:
     ) -> None:
         """Start from what the run's opening record says.
 
-        ``fences=False`` takes all attempts of an activity alike, as hosts of the contrib do.
-        ``closable=True`` lets batches close the stream. ``written`` is what the newest attempts
-        wrote in earlier runs, by source; ``closed_by`` the batch that closed it there.
+        Args:
+            head: Offset that the next item gets.
+            base: Lowest retained offset.
+            publishers: Last accepted sequence by publisher id.
+            keep_last: Size of the ring buffer; None if there is none.
+            fences: Whether newer attempts supersede and fence older ones. False for hosts of the
+                contrib, which treat all attempts alike.
+            closable: Whether batches may close the stream.
+            order: Highest ordering key so far.
+            written: What the newest attempts wrote in earlier runs, by source.
+            closed_by: Publisher id and sequence of the batch that closed the stream in an earlier
+                run; None if it is open.
         """
         self._fences = fences
         self._closable = closable
@@ -235,7 +246,7 @@ class Fold:
         return Accepted(offset, count, superseded)
 
     def _enter(self, publisher: Retried, offset: int, count: int) -> Superseded | None:
-        """Note what an attempt wrote; if it is a newer one, return what it supersedes."""
+        """Note what an attempt wrote; return what it supersedes, if it is a newer one."""
         superseded = None
         source = self._sources.setdefault(publisher.source, _Source(publisher))
         if source.publisher.attempt != publisher.attempt:
@@ -250,6 +261,7 @@ class Fold:
         return superseded
 
     def _admit(self, producer: Producer, sequence: int) -> Fenced | OutOfSequence | None:
+        """Return why a producer's batch is refused; None if it is not."""
         epoch = self._epochs.get(producer.producer_id)
         if epoch is not None and producer.epoch < epoch:
             return Fenced(epoch)

@@ -1,6 +1,6 @@
-"""Takes in publish signals: the only way from a signal's argument to a verdict.
+"""Takes in publish signals: the only way from a signal's argument to a verdict. Pure.
 
-Workflow and readers both go through here, so that they judge alike. Pure.
+The workflow and its readers all use it, so that they come to the same verdicts.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 
-from . import wire
+from .batches import parse_batch
 from .fold import Fold, Torn, Verdict
-from .wire import Batch, Entry, Part
+from .payloads import json_payload
+from .wire import Batch, Entry, Fragment
 
-# Bytes that incomplete batches may hold together; beyond it the oldest is dropped.
+# Bytes that all incomplete batches may take together. Beyond it, the oldest of them is dropped.
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 
@@ -30,33 +31,33 @@ class Judged:
 
 
 class Intake:
-    """Joins batches that came in parts, and has the fold judge each batch."""
+    """Joins batches that came in fragments, and has the fold judge each batch."""
 
     def __init__(self, fold: Fold) -> None:
-        """Judge by ``fold``. Parts never reach across runs, so each run has its own intake."""
+        """Judge by ``fold``. A run never completes another run's batch: each has its own intake."""
         self._fold = fold
         self._pending: dict[str, list[str]] = {}
         self._pending_bytes = 0
 
     @property
     def waiting(self) -> bool:
-        """Whether a batch is incomplete: some of its parts have come, and its last one has not."""
+        """Whether a batch is incomplete: fragments of it have come, but not the last one."""
         return bool(self._pending)
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes those parts take."""
+        """How many bytes those fragments take."""
         return self._pending_bytes
 
     def take(self, payload: Payload | None) -> Judged | None:
-        """Judge a publish signal's argument; None for a part with more to come.
+        """Judge a publish signal's argument; None for a fragment, unless it completes its batch.
 
         Args:
             payload: The argument; None if there was not exactly one.
         """
-        message = wire.parse_batch(payload) if payload is not None else None
-        if isinstance(message, Part):
-            return self._take_part(message)
+        message = parse_batch(payload) if payload is not None else None
+        if isinstance(message, Fragment):
+            return self._take_fragment(message)
         return self._judge(message, len(payload.data) if payload is not None else 0)
 
     def _judge(self, batch: Batch | None, size: int) -> Judged:
@@ -71,23 +72,24 @@ class Intake:
         )
         return Judged(verdict, batch.entries, batch.publisher_id, batch.sequence, batch.tag, size)
 
-    def _take_part(self, part: Part) -> Judged | None:
-        texts = self._pending.pop(part.tag, [])
+    def _take_fragment(self, fragment: Fragment) -> Judged | None:
+        texts = self._pending.pop(fragment.tag, [])
         held = sum(map(len, texts))
         self._pending_bytes -= held
-        if len(texts) != part.index:
-            # A first part starts the batch again; any other has come without those before it.
+        if len(texts) != fragment.index:
+            # The first fragment starts the batch anew; any other has come without those before it.
             texts, held = [], 0
-            if part.index:
-                return Judged(Torn(), [], tag=part.tag) if part.index == part.count - 1 else None
-        texts.append(part.text)
-        if len(texts) < part.count:
-            self._pending[part.tag] = texts
-            self._pending_bytes += held + len(part.text)
+            if fragment.index:
+                is_last = fragment.index == fragment.count - 1
+                return Judged(Torn(), [], tag=fragment.tag) if is_last else None
+        texts.append(fragment.text)
+        if len(texts) < fragment.count:
+            self._pending[fragment.tag] = texts
+            self._pending_bytes += held + len(fragment.text)
             self._bound()
             return None
-        whole = wire.json_payload("".join(texts).encode(errors="surrogatepass"))
-        batch = wire.parse_batch(whole)
+        whole = json_payload("".join(texts).encode(errors="surrogatepass"))
+        batch = parse_batch(whole)
         return self._judge(batch if isinstance(batch, Batch) else None, len(whole.data))
 
     def _bound(self) -> None:

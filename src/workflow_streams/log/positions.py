@@ -7,10 +7,10 @@ readers keep to resume at is a position, such as::
     00000000000000000042_q83vEjRWeBI0VniavN7wEjZa-gpB9a
 
 The offset comes first, padded with zeros, so that the positions of one run sort as strings. After
-the underscore stands a tag: the run id (a UUID, 16 bytes) and a digest of the id of the chain's
-first run (4 bytes), in URL-safe base64. Where activities have been retried at that very offset, a
-``~`` follows, and how many of their rewinds the reader has been given. Only this module reads the
-parts of a position.
+the underscore comes a tag in URL-safe base64: the run id (a UUID, 16 bytes) and a digest of the id
+of the chain's first run (4 bytes). If activities have been retried at that very offset, a ``~``
+follows, with the number of their rewinds that the reader has been given. Only this module looks
+into positions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Publisher ids that say more than a name: which attempt of an activity or workflow, which session.
+"""Publisher ids that name an attempt of an activity or workflow, or the session of a producer.
 
-Ids of any other shape are opaque; the fold only deduplicates by them. Pure.
+Ids of any other shape are opaque: the fold only deduplicates by them. Pure.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _MAX_ACTIVITY_ID = 256
 class Attempt:
     """Which attempt of an activity publishes, or of a workflow.
 
-    Ordered by the server time at which the attempt was scheduled, or the run begun, then by its
-    number: the number alone starts again at 1 when an operator resets the activity, and when the
-    workflow continues as new.
+    Attempts are ordered by the server time at which the attempt was scheduled, or the run begun,
+    and then by number. The number alone would not do: it starts again at 1 when an operator resets
+    the activity, and when the workflow continues as new.
     """
 
     scheduled_us: int
@@ -50,7 +50,7 @@ class ActivityPublisher:
         """The id under which readers are told of a retry."""
         return self.activity_id
 
-    def supersedes(self, earlier: Retried) -> bool:  # noqa: ARG002 (the same for workflows)
+    def supersedes(self, earlier: Retried) -> bool:  # noqa: ARG002 (WorkflowPublisher needs it)
         """Whether it takes back what an earlier attempt of the activity wrote."""
         return True
 
@@ -88,9 +88,9 @@ class WorkflowPublisher:
     def supersedes(self, earlier: Retried) -> bool:
         """Whether this is a retry of the run ``earlier``, which has written before it.
 
-        After continue-as-new and in a cron schedule, what the run before wrote stands. Between a
-        retry and ``earlier`` there may be runs that published nothing; these are taken to be
-        retries, too.
+        After continue-as-new and in a cron schedule, what the previous run wrote stands. Runs that
+        published nothing may lie between ``earlier`` and this one; they are taken to be retries,
+        too.
         """
         if not isinstance(earlier, WorkflowPublisher) or self.attempt.number == 1:
             return False
@@ -110,7 +110,7 @@ Retried = ActivityPublisher | WorkflowPublisher
 
 
 def short(activity_id: str) -> str:
-    """Shorten an id to what fits into a publisher id; the same id always has the same result."""
+    """Shorten an activity id so that it fits into a publisher id, always in the same way."""
     if len(activity_id) <= _MAX_ACTIVITY_ID:
         return activity_id
     digest = hashlib.sha256(activity_id.encode(errors="surrogatepass")).hexdigest()[:32]
@@ -147,7 +147,7 @@ def parse_workflow_publisher(publisher_id: str) -> WorkflowPublisher | None:
 
 
 def parse_retried(publisher_id: str) -> Retried | None:
-    """Return what an id says of an activity or a workflow; None for ids of any other shape."""
+    """Return which attempt of an activity or workflow an id names; None if it has another shape."""
     return parse_publisher_id(publisher_id) or parse_workflow_publisher(publisher_id)
 
 
@@ -165,8 +165,8 @@ def _is_number(text: str) -> bool:
 class Producer:
     """The facts in the publisher id of an idempotent producer, after Durable Streams 5.2.1.
 
-    Its batches are numbered without a gap, and a session (epoch) begins with the first number;
-    a newer session shuts the older ones out, but what they wrote stands.
+    Its batches are numbered without a gap, and each session (epoch) begins with 1 again. A newer
+    session fences the older ones, but what they wrote stands.
     """
 
     producer_id: str

@@ -1,4 +1,4 @@
-"""Packs ranges of offsets into few numbers, for records and the state of a run. Pure."""
+"""Packs ranges of offsets into few numbers, for records and the state that is handed over. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def above(ranges: Iterable[range], base: int) -> list[range]:
 
 
 def packed(ranges: Iterable[range]) -> list[int]:
-    """Return ascending ranges as lengths: of a gap, of a range, of the next gap, and so on."""
+    """Return ascending ranges as lengths: of the gap before each, and of the range itself."""
     numbers: list[int] = []
     end = 0
     for part in ranges:
@@ -32,7 +32,7 @@ def unpacked(numbers: object) -> list[range] | None:
 
 
 def last_packed(ranges: Sequence[range], room: int) -> tuple[list[int], int]:
-    """Return the last ranges that fit, packed, and how many bytes they take as JSON.
+    """Return as many of the last ranges as fit, packed, and how many bytes they take as JSON.
 
     Args:
         ranges: Ascending ranges.
@@ -42,7 +42,7 @@ def last_packed(ranges: Sequence[range], room: int) -> tuple[list[int], int]:
     while first:
         part = ranges[first - 1]
         gap = part.start - (ranges[first - 2].stop if first > 1 else 0)
-        # If the ranges before it are left out, the first number is an offset.
+        # If the ranges before this one are left out, the gap before it counts from offset 0.
         size = taken + len(f"{len(part)},")
         if size + len(f"{part.start},") > room:
             break

@@ -3,35 +3,31 @@
 Publish, poll and state messages are those of ``temporalio.contrib.workflow_streams`` and its
 siblings; the memo records (:class:`Record`) are this package's own. Item data is padded base64
 of a serialised ``Payload``; the payload codec runs once, on the envelope, never per item.
+
+What makes payloads of these messages and reads them stands beside this module: ``batches.py`` for
+publish signals, ``records.py`` for memo records.
 """
 
-# No `from __future__ import annotations`: payload converters look the types up by the module's
-# name, which the sandbox does not know when the package was passed through.
-import binascii
-import json
-from collections.abc import Iterable, Iterator, Sequence
+# No `from __future__ import annotations`: it makes payload converters look types up by the name of
+# their module, which the sandbox does not know when the package was passed through.
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from itertools import chain
-from typing import Any
 
-from google.protobuf.message import DecodeError as ProtobufDecodeError
-from temporalio.api.common.v1 import Payload
-
-from .ranges import packed, unpacked
-
+# Handlers of a workflow that hosts a stream. A poll is an Update or a Query.
 PUBLISH_SIGNAL = "__temporal_workflow_stream_publish"
 POLL = "__temporal_workflow_stream_poll"
 OFFSET_QUERY = "__temporal_workflow_stream_offset"
 
+# Types of the application errors that a host answers with.
 STREAM_DRAINING = "StreamDraining"
 TRUNCATED_OFFSET = "TruncatedOffset"
 TRUNCATE_OUT_OF_RANGE = "TruncateOutOfRange"
 
 MEMO_KEY = "__temporal_workflow_stream_record"
+"""Memo field that holds the last record of a run."""
+
 PATCH_ID = "workflow-streams-history"
-"""``workflow.patched`` id; also what ``TemporalChangeVersion`` finds all streams by."""
+"""Id for ``workflow.patched``; ``TemporalChangeVersion`` finds the streams of a namespace by it."""
 
 RECORD_VERSION = 1
 
@@ -40,26 +36,17 @@ MAX_SIGNAL_BYTES = 2 * 1024 * 1024
 # The server fails a command or signal whose payload exceeds 2 MiB (limit.blobSize.error).
 # The margin leaves room for the envelope and for what an encryption codec adds.
 MAX_ITEM_BYTES = 2 * 1024 * 1024 - 64 * 1024
-# The SDK warns about payloads over 512 KiB; the same margin for codecs.
+# The SDK warns about payloads over 512 KiB. The margin is the same.
 MAX_BATCH_BYTES = 448 * 1024
+# Items in one answer to a poll, unless the first of them is larger.
 MAX_POLL_BYTES = 1_000_000
 
-# Size of a batch's slice in one signal. JSON escapes only its quotes, a few in a hundred.
-PART_CHARACTERS = 1_250_000
-# How deep the JSON of a batch or record may nest. Python parses some 900 levels, and fewer the
-# deeper its own stack already is.
-_MOST_NESTING = 32
-_ENTRY_BYTES = len('{"topic":,"data":""},')
-# Digits of an integer. Python parses 4,300 unless set otherwise, and never fewer than 640.
-_MOST_DIGITS = 100
-
-MAX_PARTS = 64
+# Size of a fragment's text. In the fragment's own JSON only the quotes of that text are escaped,
+# which makes it a few percent longer.
+FRAGMENT_CHARACTERS = 1_250_000
+MAX_FRAGMENTS = 64
 MAX_ID_CHARACTERS = 512
 """The longest publisher id or ordering key, since a run hands these on to the next."""
-
-MOST_TOPICS = 1024
-USUAL_TOPIC = 256
-"""How many topics are cached with the length of their JSON, and how many characters those have."""
 
 Entry = tuple[str, str]
 """Topic and base64 data of one item."""
@@ -135,12 +122,24 @@ class WorkflowStreamState:
     Type the carrying field ``WorkflowStreamState | None``, never ``Any``: an untyped field
     arrives as a plain dict.
 
-    ``log`` ends at ``head``, which is also ``base_offset``, since it is empty; ``base`` is the
-    lowest retained offset. ``tail`` holds the last items before ``head`` for clients that poll,
-    as the JSON text of a list of topics and data; empty if none has polled in the last runs, which
-    ``unpolled_runs`` counts. ``written`` and ``closed`` are those of :class:`Opening`, as JSON
-    text. ``head`` and ``base`` are ``None`` in snapshots taken by the contrib, whose ``log`` starts
-    at ``base_offset`` and is the whole retained stream.
+    The items stay in the history, so ``log`` is empty and ``base_offset`` is the head. In snapshots
+    taken by the contrib, ``log`` is the whole retained stream and starts at ``base_offset``; those
+    have no ``head`` and no ``base``.
+
+    Attributes:
+        log: Items, only in snapshots of the contrib.
+        base_offset: Offset at which ``log`` starts.
+        publishers: What is known of each publisher, by its id.
+        head: Offset that the next item gets.
+        runs: Earlier runs that may hold retained items.
+        base: Lowest retained offset.
+        order: Highest ordering key so far; empty if there is none.
+        malformed: How many signals were ignored because their argument is no batch.
+        tail: The last items before the head for clients that poll, as the JSON text of a list of
+            topics and data; empty if none has polled in the last runs.
+        unpolled_runs: In how many runs in a row none has polled.
+        written: That of :class:`Opening`, as JSON text.
+        closed: That of :class:`Opening`, as JSON text.
     """
 
     log: list[WireItem] = field(default_factory=list[WireItem])
@@ -179,10 +178,11 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A slice of a batch that is too large for one signal.
+class Fragment:
+    """A piece of a batch that is too large for one signal.
 
-    ``text`` is part ``index`` of ``count`` of the JSON text of the batch that ``tag`` names.
+    The JSON text of the batch is cut into ``count`` pieces; ``text`` is the one at ``index``. All
+    fragments of the batch carry its ``tag``.
     """
 
     tag: str
@@ -215,11 +215,19 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """First record of a run: the fold as the run found it, and where earlier runs are.
+    """First record of a run: the state of the fold when the run began, and where earlier runs are.
 
-    ``written`` is what the newest attempts wrote in earlier runs, by source: activities of other
-    workflows, and other workflows, whose retry takes it back. ``closed`` is what closed the stream
-    in an earlier run; None if it is open.
+    Attributes:
+        head: Offset of the run's first item.
+        base: Lowest retained offset.
+        publishers: Last accepted sequence by publisher id.
+        runs: Earlier runs that may hold retained items.
+        keep_last: With a ring buffer, how many items are retained; else None.
+        rules: What a stream that is written over HTTP requires of its writers; else None.
+        order: Highest ordering key so far; empty if there is none.
+        written: Which offsets the newest attempts wrote in earlier runs, by source. Sources are
+            activities of other workflows, and other workflows; a retry takes back what they wrote.
+        closed: What closed the stream in an earlier run; None if it is open.
     """
 
     head: int
@@ -246,330 +254,3 @@ class Record:
     opening: Opening | None = None
     ring: bool = False
     """Whether a ring buffer moves the base further on with each item after this record."""
-
-
-def encode_payload(payload: Payload) -> str:
-    """Return the wire form of one item's payload."""
-    return encode_serialised(payload.SerializeToString())
-
-
-def encode_serialised(payload: bytes) -> str:
-    """Return the wire form of one item's payload, given as serialised bytes."""
-    return binascii.b2a_base64(payload, newline=False).decode("ascii")
-
-
-def decode_serialised(data: str) -> bytes:
-    """Invert :func:`encode_serialised`; raise ValueError on what is no base64."""
-    return binascii.a2b_base64(data, strict_mode=True)
-
-
-def decode_payload(data: str) -> Payload:
-    """Invert :func:`encode_payload`; raise ValueError on what is no payload."""
-    try:
-        return Payload.FromString(decode_serialised(data))
-    except (ValueError, ProtobufDecodeError) as err:
-        raise ValueError(f"not a serialised payload: {err}") from err
-
-
-def json_payload(data: bytes) -> Payload:
-    """Wrap JSON bytes the way every default payload converter reads them."""
-    return Payload(metadata={"encoding": b"json/plain"}, data=data)
-
-
-def entry_json(topic: str, data: str) -> str:
-    """Return one batch entry as JSON text; base64 needs no escaping."""
-    return f'{{"topic":{json.dumps(topic)},"data":"{data}"}}'
-
-
-def batch_payload(
-    entries: Iterable[str],
-    publisher_id: str,
-    sequence: int,
-    *,
-    tag: str = "",
-    close: bool = False,
-    order: str | None = None,
-) -> Payload:
-    """Build the publish signal's argument from entries in JSON text; see :class:`Batch`."""
-    joined = ",".join(entries)
-    more = ""
-    if tag:
-        more += f',"tag":{json.dumps(tag)}'
-    if close:
-        more += ',"close":true'
-    if order is not None:
-        more += f',"order":{json.dumps(order)}'
-    text = (
-        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)}'
-        f',"sequence":{sequence}{more}}}'
-    )
-    return json_payload(text.encode())
-
-
-def part_payloads(batch: Payload, tag: str) -> list[Payload]:
-    """Cut a batch that is over the limit of one signal into parts; see :class:`Part`."""
-    text = batch.data.decode()
-    slices = [text[i : i + PART_CHARACTERS] for i in range(0, len(text), PART_CHARACTERS)]
-    return [
-        json_payload(json.dumps({"tag": tag, "part": [index, len(slices)], "text": part}).encode())
-        for index, part in enumerate(slices)
-    ]
-
-
-def parse_batch(payload: Payload) -> Batch | Part | None:
-    """Check a publish signal's argument; None if it is malformed.
-
-    Workflow and readers both call this, so that they ignore the same signals.
-    """
-    message = _load(payload)
-    if not isinstance(message, dict):
-        return None
-    if "part" in message:
-        return _part(message)
-    publisher_id = message.get("publisher_id", "")
-    sequence = message.get("sequence", 0)
-    entries = _entries(message.get("items", []))
-    tag, order = message.get("tag", ""), message.get("order")
-    if not isinstance(publisher_id, str) or type(sequence) is not int or entries is None:
-        return None
-    if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
-        return None
-    if not (_is_kept(publisher_id) and _is_kept(order or "")):
-        return None
-    return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
-
-
-def _is_kept(name: str) -> bool:
-    """Whether a state can hold a name: some converters cannot write lone surrogates as JSON."""
-    if len(name) > MAX_ID_CHARACTERS:
-        return False
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _part(message: dict[str, Any]) -> Part | None:
-    match message:
-        case {"part": [int(index), int(count)], "tag": str(tag), "text": str(text)} if (
-            0 <= index < count <= MAX_PARTS
-        ):
-            return Part(tag, index, count, text)
-        case _:
-            return None
-
-
-def _topic_bytes(topic: str) -> int:
-    # Long topics are not cached, so that the cache is bounded in bytes as well.
-    return _usual_topic_bytes(topic) if len(topic) <= USUAL_TOPIC else len(json.dumps(topic))
-
-
-@lru_cache(maxsize=MOST_TOPICS)
-def _usual_topic_bytes(topic: str) -> int:
-    return len(json.dumps(topic))
-
-
-def entry_bytes(topic: str, data: str) -> int:
-    """Return how many bytes an entry takes as JSON, with the comma after it."""
-    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
-
-
-def entries_bytes(entries: Sequence[Entry]) -> int:
-    """Return what :func:`entry_bytes` says of all of them; there may be a million."""
-    if not entries:
-        return 0
-    # In JSON, a list takes two characters for each item beside the item's own.
-    topics = len(json.dumps([topic for topic, _ in entries]))
-    return topics + sum([len(data) for _, data in entries]) + (_ENTRY_BYTES - 2) * len(entries)
-
-
-def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
-    """Cut items so that each part holds as many as fit into a batch or record, or one."""
-    start = size = 0
-    for index, (topic, data) in enumerate(entries):
-        length = entry_bytes(topic, data)
-        if index > start and size + length > MAX_BATCH_BYTES:
-            yield entries[start:index]
-            start, size = index, 0
-        size += length
-    if start < len(entries):
-        yield entries[start:]
-
-
-def record_payload(record: Record) -> Payload:
-    """Encode a memo record."""
-    message: dict[str, Any] = {"v": RECORD_VERSION, "base": record.base}
-    if record.ring:
-        message["ring"] = True
-    if record.entries:
-        message["items"] = [{"topic": t, "data": d} for t, d in record.entries]
-    if record.opening is not None:
-        opening = record.opening
-        message["open"] = {
-            "head": opening.head,
-            "publishers": opening.publishers,
-            "runs": [[r.run_id, r.first_offset] for r in opening.runs],
-        }
-        if opening.keep_last is not None:
-            message["open"]["keep_last"] = opening.keep_last
-        if opening.rules is not None:
-            rules = opening.rules
-            message["open"]["rules"] = {"type": rules.content_type, "closable": rules.closable}
-        if opening.order:
-            message["open"]["order"] = opening.order
-        if opening.written:
-            message["open"]["written"] = {k: packed(v) for k, v in opening.written.items()}
-        if opening.closed is not None:
-            message["open"]["closed"] = closing_fields(opening.closed)
-    return json_payload(json.dumps(message, separators=(",", ":")).encode())
-
-
-def parse_record(payload: Payload) -> Record | None:
-    """Invert :func:`record_payload`; None if the memo field is not one of ours."""
-    message = _load(payload)
-    if not isinstance(message, dict) or message.get("v") != RECORD_VERSION:
-        return None
-    base = message.get("base")
-    entries = _entries(message.get("items", []))
-    if type(base) is not int or entries is None:
-        return None
-    ring = message.get("ring") is True
-    if "open" not in message:
-        return Record(base, entries, None, ring)
-    opening = _opening(message["open"], base)
-    return None if opening is None else Record(base, entries, opening, ring)
-
-
-def _opening(message: Any, base: int) -> Opening | None:
-    if not isinstance(message, dict):
-        return None
-    head, keep_last = message.get("head"), message.get("keep_last")
-    publishers, order = message.get("publishers"), message.get("order", "")
-    runs, rules = _runs(message.get("runs")), _rules(message.get("rules"))
-    written = written_in(message.get("written", {}))
-    if type(head) is not int or not (keep_last is None or type(keep_last) is int):
-        return None
-    if not isinstance(publishers, dict) or runs is None or not isinstance(order, str):
-        return None
-    if written is None or not all(type(sequence) is int for sequence in publishers.values()):
-        return None
-    closed = message.get("closed")
-    closing = None if closed is None else closing_in(closed)
-    if closed is not None and closing is None:
-        return None
-    return Opening(head, base, publishers, runs, keep_last, rules, order, written, closing)
-
-
-def closing_fields(closing: Closing) -> list[Any]:
-    """Return what closed a stream, as a record has it."""
-    return [closing.publisher_id, closing.sequence, closing.run_id]
-
-
-def closing_in(message: Any) -> Closing | None:
-    """Invert :func:`closing_fields`; None if it is none."""
-    match message:
-        case [str(publisher_id), int(sequence), str(run_id)] if type(sequence) is int:
-            return Closing(publisher_id, sequence, run_id)
-        case _:
-            return None
-
-
-def written_in(message: Any) -> dict[str, list[range]] | None:
-    """Return what attempts wrote by source, from its packed form; None if it is none."""
-    if not isinstance(message, dict):
-        return None
-    ranges = {source: unpacked(numbers) for source, numbers in message.items()}
-    known = {source: parts for source, parts in ranges.items() if parts is not None}
-    return known if len(known) == len(ranges) else None
-
-
-def _runs(message: Any) -> list[RunRef] | None:
-    if not isinstance(message, list):
-        return None
-    refs: list[RunRef] = []
-    for run in message:
-        match run:
-            case [str(run_id), int(first)] if type(first) is int:
-                refs.append(RunRef(run_id, first))
-            case _:
-                return None
-    return refs
-
-
-def _rules(message: Any) -> Rules | None:
-    match message:
-        case {"type": str(content_type), "closable": bool(closable)}:
-            return Rules(content_type, closable)
-        case _:
-            return None
-
-
-def _load(payload: Payload) -> Any:
-    """Return the JSON value in a payload; None if there is none, or it is not plain enough.
-
-    Workflow and readers have to come to the same result. So nothing is left to what differs
-    between processes: how deep the stack is already, how many digits of a number the Python
-    version takes.
-    """
-    if payload.metadata.get("encoding") != b"json/plain":
-        return None
-    try:
-        value = _decoder.decode(_text(payload.data))
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(value, dict) and "part" not in value and _are_pairs(value.get("items")):
-        # The items, which are nearly all of a batch, need no look: they are entries, in which
-        # nothing nests, or the batch is malformed in any case.
-        return value if _is_shallow({**value, "items": None}) else None
-    return value if _is_shallow(value) else None
-
-
-def _are_pairs(items: Any) -> bool:
-    """Whether these are objects of two fields each."""
-    return (
-        isinstance(items, list) and set(map(type, items)) == {dict} and set(map(len, items)) == {2}
-    )
-
-
-def _text(data: bytes) -> str:
-    # Like json.loads, except for UTF-16 and UTF-32, which no converter writes.
-    return data.decode("utf-8", "surrogatepass")
-
-
-def _number(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError("a number of too many digits")
-    return int(digits)
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-_decoder = json.JSONDecoder(parse_int=_number, parse_constant=_no_number)
-
-
-def _is_shallow(value: Any) -> bool:
-    """Whether arrays and objects nest no deeper than allowed."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(_MOST_NESTING):
-        if not level:
-            return True
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-    return not level
-
-
-def _entries(items: Any) -> list[Entry] | None:
-    if not isinstance(items, list):
-        return None
-    try:
-        entries = [(item["topic"], item["data"]) for item in items]
-    except (TypeError, KeyError):
-        return None
-    return entries if {type(part) for part in chain.from_iterable(entries)} <= {str} else None

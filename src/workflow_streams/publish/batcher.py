@@ -1,4 +1,4 @@
-"""The publisher's buffer and when it is to be sent. Pure: time is passed in."""
+"""The publisher's buffer, what makes a batch, and when it is due. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A batch on its way: its sequence stays the same however often it is sent."""
+    """A batch that has left the buffer; its sequence stays the same however often it is sent.
+
+    ``last_index`` is the number of its last entry among all that the publisher has taken.
+    """
 
     sequence: int
     entries: list[str]

@@ -21,7 +21,7 @@ _current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", de
 
 
 class Capture:
-    """Takes in batches as a workflow would. Also stands in for the activity's client.
+    """Takes in batches as a workflow would, and stands in for the activity's client.
 
     Attributes:
         data_converter: Converter that values are encoded with.

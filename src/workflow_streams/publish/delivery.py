@@ -13,6 +13,7 @@ from temporalio.common import RawValue
 
 from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
 from ..log import wire
+from ..log.batches import batch_payload
 from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
 from .batcher import Outgoing
@@ -52,28 +53,36 @@ class Delivery:
     """
 
     def __init__(
-        self, batch: Outgoing, *, workflow_id: str, publisher_id: str, patience: float
+        self,
+        batch: Outgoing,
+        *,
+        send: Callable[[Payload], Awaitable[None]],
+        workflow_id: str,
+        publisher_id: str,
+        patience: float,
     ) -> None:
         """Prepare.
 
         Args:
             batch: The batch.
+            send: Sends it, as the argument of a publish signal.
             workflow_id: Where it goes, for messages.
             publisher_id: Whose it is.
-            patience: Seconds from the first attempt after which it is given up. They bound the
-                attempt that runs then, too, and so whatever the SDK retries within it.
+            patience: Seconds from the first attempt after which it is given up. An attempt that
+                still runs then is ended, with whatever the SDK retries within it.
         """
         self.batch = batch
         self.delay = 0.0
         self.unanswered = False
-        self._payload = wire.batch_payload(batch.entries, publisher_id, batch.sequence)
+        self._send = send
+        self._payload = batch_payload(batch.entries, publisher_id, batch.sequence)
         self._workflow_id = workflow_id
         self._patience = patience
         self._give_up_at: float | None = None
         self._backoff = Backoff(_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
         self._reason: Exception | None = None
 
-    async def attempt(self, send: Callable[[Payload], Awaitable[None]]) -> bool:
+    async def attempt(self) -> bool:
         """Send the batch once; return whether it was taken.
 
         If it was not, another attempt is due after ``delay`` seconds.
@@ -89,7 +98,7 @@ class Delivery:
         limit = asyncio.timeout_at(self._give_up_at)
         try:
             async with limit:
-                await send(self._payload)
+                await self._send(self._payload)
         except asyncio.CancelledError:
             self.unanswered = True
             raise
@@ -104,7 +113,7 @@ class Delivery:
     def _failed(self, err: Exception) -> None:
         # A codec that cannot reach its key service raises the built-in errors.
         if isinstance(err, RunFullError):
-            pass  # it was not sent, and may be when the workflow has rolled over
+            pass  # nothing was sent; that is possible again once the workflow has rolled over
         elif is_transient(err) or isinstance(err, ConnectionError | TimeoutError):
             self.unanswered = True
         else:
@@ -132,14 +141,14 @@ class Undeliverable(Exception):
     """A batch is given up; ``reason`` says why."""
 
     def __init__(self, reason: Exception, *, timed_out: bool) -> None:
-        """Record the reason, and whether it is only that the time was over."""
+        """Record the reason, and whether it is given up only because its time is over."""
         super().__init__(str(reason))
         self.reason = reason
         self.kind = PublishTimeoutError if timed_out else PublishError
 
 
 class Cancelled(asyncio.CancelledError):
-    """The reason when sending was cancelled; never raised."""
+    """The reason that is reported when sending was cancelled; it is never raised."""
 
     def __init__(self, why: object = "publishing was cancelled") -> None:
         """Record why."""

@@ -1,7 +1,7 @@
 """Reports workflows whose task fails again and again, so that they process nothing.
 
-The server goes on taking signals for them. So publishing works until the run is full, and nobody
-would notice.
+The server goes on taking signals for them. So publishing works until the run is full, and before
+that nobody would notice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("workflow_streams")
 
-# Signals are held back while a task runs, for 10 s if its worker reports no end of it.
+# The server holds signals back while a task runs: for 10 s if its worker reports no end of it.
 _PATIENCE_SECONDS = 5.0
 
 
 def failing_attempt(described: WorkflowExecutionDescription) -> int:
     """Return which attempt the run's workflow task is at; 0 if none has failed or timed out.
 
-    With new signals the server counts from 1 again, so that it is seldom far over 2.
+    New signals make the server count from 1 again, so the number is seldom far over 2.
     """
     if described.status != WorkflowExecutionStatus.RUNNING:
         return 0
@@ -71,7 +71,7 @@ _watches: WeakKeyDictionary[Feed, _Watch] = WeakKeyDictionary()
 async def told_if_failing(feed: Feed, handle: WorkflowHandle[Any, Any]) -> AsyncIterator[None]:
     """Wait for a stream in the block; if that takes long and the task fails, the log says so.
 
-    Those who wait at the same time share the calls for it, and one line of the log.
+    All who wait for a stream at the same time share the calls that find this out, and one log line.
     """
     joined: list[_Watch] = []
 

@@ -42,10 +42,10 @@ _lock = threading.Lock()
 class HostCheck:
     """One sender's look at the workflow that it sends to.
 
-    A stream of this package shows in the workflow's memo, so that one call tells; the contrib's
-    answers a query. What hosts a stream is remembered for all senders of the connection. A workflow
-    with a task that has still to run may be about to make its stream; then, and when no
-    answer comes, a few later batches look again.
+    A stream of this package shows in the workflow's memo, so that one call finds it; a contrib's
+    stream answers a query. Workflows that host a stream are remembered for all senders of the
+    connection. A workflow with a pending task may be about to make its stream. In that case, and
+    when no answer comes, a few later batches look again.
     """
 
     def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
@@ -55,7 +55,7 @@ class HostCheck:
         self._next = float("-inf")
 
     async def before(self) -> None:
-        """Look, if there is still something to find out.
+        """Look at the workflow before a batch is sent, if there is still something to find out.
 
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
@@ -70,7 +70,7 @@ class HostCheck:
         self._looks = _MOST_LOOKS
 
     async def _hosts(self) -> bool:
-        """Whether nothing is left to find out."""
+        """Look; return whether nothing is left to find out."""
         handle = self._handle
         try:
             described = await handle.describe(rpc_timeout=_TIMEOUT)
@@ -87,14 +87,14 @@ class HostCheck:
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
         except Exception as err:
-            # The signal will meet any other fault, too.
+            # The signal will meet any other fault, and report it.
             return may_not_look(err)
         _remember(handle)
         return True
 
 
 def _rests(described: WorkflowExecutionDescription) -> bool:
-    """Whether the workflow runs, and has done what it had to do."""
+    """Whether the workflow runs and has no task pending."""
     pending = described.raw_description.HasField("pending_workflow_task")
     return described.status == WorkflowExecutionStatus.RUNNING and not pending
 

@@ -2,10 +2,10 @@
 
 A workflow task that continues as new fails if a signal has come meanwhile, and is tried again
 with it. Publishers that never pause could thus hold a workflow in its run until the server ends
-it, at 50 MiB of history (``limit.historySize.error``). So senders look at the size of the run
-every so many bytes, and let the workflow catch up. All senders of a process count together, since
-each may send little. The limit on the number of signals needs no such care: over it the server
-refuses signals, and these are sent again.
+it, at 50 MiB of history (``limit.historySize.error``). So after every so many bytes, senders look
+at the size of the run, and let the workflow catch up. All senders of a process are counted
+together, since each of them may send little. The limit on the number of signals needs no such care:
+the server refuses signals beyond it, and they are sent again.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ _LOOK_EVERY_BYTES = int(1.25 * _MEBIBYTE)
 _LOOK_EVERY_SECONDS = 60.0
 _LEAST_BYTES = 5 * 1024
 _CATCH_UP_SECONDS = 2.0
-# A lone sender soon finds the workflow with nothing left to do; one of many never does.
+# After so long a wait, a new workflow task is sign enough that the workflow gets on. A lone sender
+# finds it with nothing left to do before that; one of many never does.
 _ALONE_SECONDS = 0.5
-# What is sent before the next wait, after one in which the workflow has not caught up.
+# How much is sent before the next wait if the workflow has not caught up during the last one.
 _UNWATCHED_BYTES = 8 * _MEBIBYTE
-# Leaves room for what other processes send before they look themselves.
+# No more is sent to a run of this size. The rest is room for what other processes send before they
+# look themselves.
 _FULL_BYTES = 40 * _MEBIBYTE
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.1
@@ -61,8 +63,8 @@ class _Run:
 
     Attributes:
         run_id: Its id.
-        task: When its pending workflow task was scheduled, in nanoseconds; 0 if it has none.
-        attempt: How often that has been tried.
+        task: When its pending workflow task was scheduled, in nanoseconds; 0 if none is pending.
+        attempt: How often that task has been tried.
     """
 
     run_id: str
@@ -79,7 +81,7 @@ def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
     Args:
         workflow_id: The workflow.
         size: What the run's history holds.
-        coming: What is on its way, or is to be sent of a batch that comes in parts.
+        coming: What is on its way to it, or what a batch that comes in fragments will add.
 
     Raises:
         RunFullError: It is nearly full, or will be with that.
@@ -89,7 +91,7 @@ def check_room(workflow_id: str, size: int, coming: int = 0) -> None:
 
 
 class Pace:
-    """Paces all senders to one workflow on an event loop, which share it: :func:`pace_of`."""
+    """Paces the senders to one workflow. All those of an event loop share it: :func:`pace_of`."""
 
     def __init__(self) -> None:
         """Begin with nothing sent."""
@@ -98,9 +100,9 @@ class Pace:
         self._unwatched = 0
         self._looked_at = -math.inf
         self._blind = False
-        # Whether the last look found no room; then each batch looks again.
+        # Whether the last look found no room. In that case each batch looks again.
         self._full = False
-        # Run whose failing task has been logged.
+        # The run whose failing task has been logged, so that this is said once.
         self._told = ""
         self._turn = asyncio.Lock()
 
@@ -133,6 +135,7 @@ class Pace:
             self._under_way -= size
 
     async def _has_turn(self, seconds: float) -> bool:
+        """Wait for the turn to look after the workflow; return whether it came in time."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._turn.acquire()
@@ -144,6 +147,7 @@ class Pace:
         self._looked_at = asyncio.get_running_loop().time()
 
     async def _care(self, handle: Handle, size: int, seconds: float) -> None:
+        """Look at the run if it is time for that; wait for the workflow if much has been sent."""
         self._unseen += size
         now = asyncio.get_running_loop().time()
         is_much = self._unseen >= _LOOK_EVERY_BYTES
@@ -166,7 +170,7 @@ class Pace:
         while run.run_id == first.run_id and run.task:
             waited = loop.time() - began
             if waited >= seconds:
-                return run, False  # no worker, or a slow one: while there is room, go on
+                return run, False  # no worker, or a slow one: go on while there is room
             if waited >= _ALONE_SECONDS and run.task != first.task and run.attempt == 1:
                 break
             await backoff.pause()
@@ -174,16 +178,17 @@ class Pace:
         return run, True
 
     async def _look(self, handle: Handle) -> _Run:
-        # The answer may or may not include what is on its way now.
+        """Ask for the current run; refuse to go on if it is full."""
+        # The answer may or may not include what is on its way now, so count it as not included.
         under_way = self._under_way
         try:
             answer = await handle.describe()
         except RPCError as err:
-            # The next signal will meet any other fault, too.
+            # The next signal will meet any other fault, and report it.
             self._blind = may_not_look(err)
             return _NO_RUN
         if answer.status != WorkflowExecutionStatus.RUNNING:
-            return _NO_RUN  # the signal will tell
+            return _NO_RUN  # the signal will meet that, too
         info = answer.raw_description.workflow_execution_info
         task = answer.raw_description.pending_workflow_task
         scheduled = task.scheduled_time.ToNanoseconds()

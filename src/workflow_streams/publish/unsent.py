@@ -1,4 +1,4 @@
-"""Tells of items that wait in a publisher's buffer, with nobody to send them.
+"""Reports items that wait in a publisher's buffer with nobody to send them.
 
 ``publish()`` does not wait, so a publisher that is neither entered nor flushed takes items and
 sends none. The log says so after a moment, and once more when the items are lost.

@@ -60,7 +60,8 @@ async def _verdict_elsewhere(
 ) -> Verdict | None:
     """Look for a batch that came after the feed's chain of runs had ended.
 
-    The workflow has been started again under the same id since; the batch is in that history.
+    That is possible if the workflow has been started again under the same id; the batch stands in
+    the new history then.
     """
     anew = Feed(feed.source)
     with anew.mailbox.watched(publisher_id, sequence - 1) as verdicts:
@@ -75,8 +76,8 @@ async def _verdict_elsewhere(
 def seen_by(feed: Feed, publisher_id: str, acknowledged: int) -> Callable[[], bool]:
     """Return a function that tells whether the feed's head includes the batch ``acknowledged``.
 
-    A page of history is judged event by event, and may wait for the codec in between, before the
-    feed has any of it. So a judged batch counts only once the feed has come to its place.
+    The feed has a page of history only when all of its events have been judged, which may take a
+    while if the codec is slow. So a judged batch counts only once the feed has come to its place.
     """
     standing: tuple[str, Place] | None = None
 
@@ -94,8 +95,8 @@ def seen_by(feed: Feed, publisher_id: str, acknowledged: int) -> Callable[[], bo
 async def head_past(feed: Feed, handle: Handle, seen: Callable[[], bool]) -> int:
     """Return the head after all that the server took before this call.
 
-    The server holds signals back from the history while a workflow task runs. So unless the
-    last of ours has been ``seen``, the task that runs now has to end first.
+    The server holds signals back from the history while a workflow task runs. So unless our last
+    batch has been ``seen``, the task that runs now has to end first.
     """
     head = await wait_for_tip(feed)
     before = None

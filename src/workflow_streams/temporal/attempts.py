@@ -18,6 +18,7 @@ from temporalio import activity, client, worker
 from temporalio.common import RawValue
 
 from ..log import wire
+from ..log.batches import batch_payload
 from ..log.publisher_ids import (
     ActivityPublisher,
     Attempt,
@@ -145,7 +146,7 @@ async def _announce(info: activity.Info) -> None:
         return  # `def` activities have none
     assert info.workflow_id is not None
     handle = own_client.get_workflow_handle(info.workflow_id, run_id=info.workflow_run_id)
-    batch = wire.batch_payload([], publisher_of(info).publisher_id(_ANNOUNCED), 1)
+    batch = batch_payload([], publisher_of(info).publisher_id(_ANNOUNCED), 1)
     try:
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch), rpc_timeout=_ANNOUNCEMENT_TIMEOUT)
     except Exception as err:

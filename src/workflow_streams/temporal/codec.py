@@ -10,7 +10,7 @@ from temporalio.common import RawValue
 from temporalio.converter import DataConverter, WorkflowSerializationContext
 
 from ..errors import CodecError
-from ..log import wire
+from ..log.records import parse_record
 from ..log.wire import Record
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ async def record_in(converter: DataConverter, payload: Payload, workflow_id: str
         CodecError: The codec refuses it, or it is still encoded after the codec.
     """
     plain = await decoded(converter, payload, workflow_id)
-    record = wire.parse_record(plain)
+    record = parse_record(plain)
     if record is None:
         encoding = plain.metadata.get("encoding", b"").decode(errors="replace")
         raise CodecError(

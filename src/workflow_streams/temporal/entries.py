@@ -6,6 +6,8 @@ from typing import Any
 
 from ..errors import EncodeError, ItemTooLargeError
 from ..log import wire
+from ..log.entries import entry_json
+from ..log.payloads import encode_serialised
 from .values import Values
 
 
@@ -20,7 +22,7 @@ def entry_of(values: Values, topic: str, value: Any) -> str:
         payload = values.serialise(value)
     except Exception as err:
         raise EncodeError(topic, value, err) from err
-    entry = wire.entry_json(topic, wire.encode_serialised(payload))
+    entry = entry_json(topic, encode_serialised(payload))
     if len(entry) > wire.MAX_ITEM_BYTES:
         raise ItemTooLargeError(topic, len(entry), wire.MAX_ITEM_BYTES)
     return entry

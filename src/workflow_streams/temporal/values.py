@@ -19,7 +19,7 @@ from temporalio.converter import (
     PayloadConverter,
 )
 
-from ..log import wire
+from ..log.payloads import decode_payload, decode_serialised
 
 # Types whose JSON the default converter writes as the json module does, and reads back as is.
 _SCALARS = frozenset({str, int, float, bool})
@@ -55,17 +55,17 @@ class Values:
         from_payload = self._converter.from_payload
 
         def whole(data: str) -> Any:
-            payload = wire.decode_payload(data)
+            payload = decode_payload(data)
             return from_payload(payload) if type_ is Any else from_payload(payload, type_)
 
         if type_ is RawValue:
-            return lambda data: RawValue(wire.decode_payload(data))
+            return lambda data: RawValue(decode_payload(data))
         if not self._plain or not (type_ is Any or type_ in _SCALARS):
             return whole
 
         def decode(data: str) -> Any:
             try:
-                found = json_in(wire.decode_serialised(data))
+                found = json_in(decode_serialised(data))
                 if found is not None:
                     value = json.loads(found.decode())
                     if type_ is Any or type(value) is type_:

@@ -25,7 +25,7 @@ from workflow_streams.gateway.frames import (
     rewind_fields,
     shape_of,
 )
-from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.read.walk import Slice
 
 from .events import parse_events
@@ -37,7 +37,7 @@ BINARY = shape_of("image/png")
 
 
 def slice_of(*payloads: Payload, topic: str = "t", offset: int = 0) -> Slice:
-    entries = [(topic, wire.encode_payload(payload)) for payload in payloads]
+    entries = [(topic, encode_payload(payload)) for payload in payloads]
     return Slice(offset, entries, NOON)
 
 
@@ -49,7 +49,7 @@ def raw(data: bytes) -> Payload:
     "value", [b"1.10", b"1e2", b'{"b" : 1,\n "a":"\xc3\xa9"}', b'"' + b"x" * 70_000 + b'"']
 )
 def test_json_comes_out_as_the_bytes_that_went_in(value: bytes) -> None:
-    part = slice_of(wire.json_payload(value), offset=7)
+    part = slice_of(json_payload(value), offset=7)
     assert JSON.body(JSON.pieces(part, None)) == b"[" + value + b"]"
     [envelope] = ENVELOPES.pieces(part, None)
     assert envelope == (
@@ -63,7 +63,7 @@ def test_what_is_not_json_says_how_it_is_encoded() -> None:
         raw(b"\x00\xff"),
         DataConverter.default.payload_converter.to_payload(None),
         proto,
-        wire.json_payload(b""),
+        json_payload(b""),
     ]
     items = json.loads(ENVELOPES.body(ENVELOPES.pieces(slice_of(*payloads), None)))
     assert [(i["data"], i.get("encoding")) for i in items] == [
@@ -80,7 +80,7 @@ def test_an_item_that_is_no_payload_spoils_no_other() -> None:
 
 
 def test_a_filter_keeps_offsets() -> None:
-    payload = wire.encode_payload(wire.json_payload(b"1"))
+    payload = encode_payload(json_payload(b"1"))
     part = Slice(5, [("a", payload), ("b", payload), ("a", payload)], NOON)
     items = json.loads(ENVELOPES.body(ENVELOPES.pieces(part, {"a"})))
     assert [i["offset"] for i in items] == [5, 7]
@@ -120,7 +120,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 @settings(max_examples=40, deadline=None)
 @given(st.lists(json_values, min_size=1), st.sampled_from([None, 2]), st.text())
 def test_events_of_json_are_json(values: list[Any], indent: int | None, topic: str) -> None:
-    payloads = [wire.json_payload(json.dumps(v, indent=indent).encode()) for v in values]
+    payloads = [json_payload(json.dumps(v, indent=indent).encode()) for v in values]
     part = slice_of(*payloads, topic=topic, offset=3)
     [event] = parse_events(JSON.event(JSON.pieces(part, None), "4"))
     assert json.loads(event.text) == values
@@ -155,7 +155,7 @@ def test_types_are_compared_without_case_and_parameters() -> None:
 
 def test_a_rewind_of_no_attempt_names_none_and_an_item_without_a_time_has_none() -> None:
     assert "attempt" not in rewind_fields(Rewind((), "reset", 4))
-    part = Slice(0, [("t", wire.encode_payload(wire.json_payload(b"1")))], None)
+    part = Slice(0, [("t", encode_payload(json_payload(b"1")))], None)
     assert ENVELOPES.pieces(part, None) == [b'{"offset":0,"topic":"t","data":1}']
 
 

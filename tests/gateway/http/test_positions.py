@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue, RetryPolicy
 
 from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 
 from .events import Event
@@ -145,7 +146,7 @@ async def test_many_rewinds_at_one_offset_are_told_page_by_page_and_none_twice(
         await talks.signal("say", args=["t", '"first"'])
         for count in range(1, 51):
             attempt = ActivityPublisher("run", "act", Attempt(count, count)).publisher_id("x")
-            await talks.signal(wire.PUBLISH_SIGNAL, RawValue(wire.batch_payload([], attempt, 1)))
+            await talks.signal(wire.PUBLISH_SIGNAL, RawValue(batch_payload([], attempt, 1)))
         await talks.signal("say", args=["t", '"last"'])
         await said(talks, 2)
         for live in ({}, {"live": "long-poll"}):

@@ -33,6 +33,7 @@ from workflow_streams.gateway.writing.bodies import entries_of, json_values
 from workflow_streams.hosted import appends
 from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import decode_payload
 
 JSON = shape_of("application/json")
 names = st.sampled_from(
@@ -232,7 +233,7 @@ def test_other_content_is_one_item(body: bytes) -> None:
     [entry] = entries_of(body, shape_of("text/plain"), "topic")
     item = json.loads(entry)
     assert item["topic"] == "topic"
-    assert wire.decode_payload(item["data"]).data == body
+    assert decode_payload(item["data"]).data == body
 
 
 def test_every_error_of_the_package_has_an_answer() -> None:
@@ -271,7 +272,7 @@ def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
 
 
 def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "PART_CHARACTERS", 100)
+    monkeypatch.setattr(wire, "FRAGMENT_CHARACTERS", 100)
     monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
     [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
     assert len(signals_of(Append([entry]), "tag")) == 3

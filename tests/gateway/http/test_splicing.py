@@ -16,7 +16,7 @@ from workflow_streams.gateway.frames import ENVELOPES, shape_of
 from workflow_streams.gateway.json_text import MOST_NESTING, is_json_value
 from workflow_streams.gateway.problems import InvalidRequestError
 from workflow_streams.gateway.writing.bodies import json_values
-from workflow_streams.log import wire
+from workflow_streams.log.payloads import encode_payload
 from workflow_streams.read.walk import Slice
 
 from .events import parse_events
@@ -31,7 +31,7 @@ def plain(data: bytes, encoding: bytes = b"json/plain") -> Payload:
 
 def items_of(*payloads: Payload) -> list[Any]:
     """The items of a page, read as the strictest of clients would."""
-    entries = [("t", wire.encode_payload(payload)) for payload in payloads]
+    entries = [("t", encode_payload(payload)) for payload in payloads]
     page = ENVELOPES.body(ENVELOPES.pieces(Slice(0, entries, None), None))
     items = strict(page.decode())
     assert [(item["offset"], item["topic"]) for item in items] == [
@@ -154,7 +154,7 @@ NO_VALUES = {
 @pytest.mark.parametrize("data", VALUES.values(), ids=VALUES.keys())
 def test_a_json_value_is_told_as_its_bytes(data: bytes, encoding: bytes) -> None:
     payload = plain(data, encoding)
-    [piece] = ENVELOPES.pieces(Slice(0, [("t", wire.encode_payload(payload))], None), None)
+    [piece] = ENVELOPES.pieces(Slice(0, [("t", encode_payload(payload))], None), None)
     assert piece == b'{"offset":0,"topic":"t","data":' + data + b"}"
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_json_value_is_told_as_base64(data: bytes, encoding: bytes) -
     assert (before["data"], after["data"]) == (1, 2)
     assert base64.b64decode(odd["data"], validate=True) == data
     assert odd["encoding"] == encoding.decode()
-    [piece] = JSON.pieces(Slice(0, [("t", wire.encode_payload(plain(data)))], None), None)
+    [piece] = JSON.pieces(Slice(0, [("t", encode_payload(plain(data)))], None), None)
     assert base64.b64decode(json.loads(piece)) == data
 
 
@@ -267,7 +267,7 @@ def test_an_item_is_looked_at_once_for_all_shapes_and_filters(
 
 
 def entry(data: bytes) -> tuple[str, str]:
-    return ("t", wire.encode_payload(plain(data)))
+    return ("t", encode_payload(plain(data)))
 
 
 @given(st.lists(st.binary(max_size=30) | st.text('1{}[]",:x \n\r', max_size=12), min_size=1))

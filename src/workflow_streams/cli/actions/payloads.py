@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from temporalio.api.common.v1 import Payload
 
-from ...log import wire
+from ...log.payloads import decode_payload
 from ..text import shown, shown_json
 
 _JSON = frozenset({"json/plain", "json/protobuf"})
@@ -86,7 +86,7 @@ def json_text(data: bytes) -> str:
 
 def _parse(data: str) -> Payload | Undecodable:
     try:
-        return wire.decode_payload(data)
+        return decode_payload(data)
     except ValueError as err:
         return Undecodable(str(err), f'"data":{shown_json(json.dumps(data))}')
 

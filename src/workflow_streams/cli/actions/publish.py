@@ -16,6 +16,8 @@ from temporalio.api.common.v1 import Payload
 from ... import WorkflowStreamClient
 from ...errors import PublishError, UsageError, WorkflowStreamError
 from ...log import wire
+from ...log.entries import entry_json
+from ...log.payloads import encode_payload, json_payload
 from ..exits import Exit
 from ..lines import Lines, chunks
 from ..output import Output, is_terminal, say
@@ -165,16 +167,13 @@ class _Sender:
 def _payload(data: bytes, topic: str, *, as_json: bool) -> Payload:
     """Return the payload of a value; raise ValueError, saying what the value is instead."""
     if as_json:
-        payload = wire.json_payload(json_text(data).encode())
+        payload = json_payload(json_text(data).encode())
     else:
         try:
-            payload = wire.json_payload(json.dumps(data.decode()).encode())
+            payload = json_payload(json.dumps(data.decode()).encode())
         except UnicodeDecodeError as err:
             raise ValueError(f"not UTF-8: {err}") from err
     suspicious = len(payload.data) + len(topic) > wire.MAX_ITEM_BYTES // 8
-    if (
-        suspicious
-        and len(wire.entry_json(topic, wire.encode_payload(payload))) > wire.MAX_ITEM_BYTES
-    ):
+    if suspicious and len(entry_json(topic, encode_payload(payload))) > wire.MAX_ITEM_BYTES:
         raise ValueError(_TOO_LONG)
     return payload

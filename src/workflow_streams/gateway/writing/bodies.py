@@ -17,7 +17,8 @@ from msgspec.json import Decoder
 from temporalio.api.common.v1 import Payload
 
 from ...hosted.appends import content_payload, in_bounds
-from ...log import wire
+from ...log.entries import entry_json
+from ...log.payloads import encode_payload, json_payload
 from ..frames import Shape
 from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..problems import InvalidRequestError
@@ -63,10 +64,10 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
         BatchTooLargeError: They are more than a batch may hold.
     """
     if shape.json:
-        payloads: Iterator[Payload] = map(wire.json_payload, _json_values(body))
+        payloads: Iterator[Payload] = map(json_payload, _json_values(body))
     else:
         payloads = iter([content_payload(body)] if body else [])
-    entries = (wire.entry_json(topic, wire.encode_payload(payload)) for payload in payloads)
+    entries = (entry_json(topic, encode_payload(payload)) for payload in payloads)
     return list(in_bounds(entries))
 
 

@@ -28,6 +28,8 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from ...log import wire
+from ...log.batches import batch_payload, batches_of
+from ...log.entries import entries_bytes, entry_json
 from ...log.wire import Entry
 
 MAX_IN_FLIGHT_BYTES = 960 * 1024
@@ -154,7 +156,7 @@ class Signalling:
     @property
     def next_bytes(self) -> int:
         """What the next signal brings, with what is around its items."""
-        return wire.entries_bytes(self._next()) + _SIGNAL_OVERHEAD
+        return entries_bytes(self._next()) + _SIGNAL_OVERHEAD
 
     def announce(self) -> None:
         """Send an empty batch, which tells readers of a retry at once. To be called first."""
@@ -164,7 +166,7 @@ class Signalling:
     def publish(self, entries: list[Entry]) -> None:
         """Send items, as soon as all before them have been taken."""
         self._queue += entries
-        self.waiting_bytes += wire.entries_bytes(entries)
+        self.waiting_bytes += entries_bytes(entries)
         self._send_next()
 
     def send(self) -> None:
@@ -172,12 +174,12 @@ class Signalling:
         if self._on_its_way is None:
             batch = self._next()
             del self._queue[: len(batch)]
-            self.waiting_bytes -= wire.entries_bytes(batch)
+            self.waiting_bytes -= entries_bytes(batch)
             self._announces = False
             self._on_its_way = batch
             self._sequence += 1
-        entries = (wire.entry_json(*entry) for entry in self._on_its_way)
-        payload = wire.batch_payload(entries, self._publisher_id, self._sequence)
+        entries = (entry_json(*entry) for entry in self._on_its_way)
+        payload = batch_payload(entries, self._publisher_id, self._sequence)
         run_in_steps(self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload)), self._on_answer)
 
     async def settled(self) -> None:
@@ -201,7 +203,7 @@ class Signalling:
         """What the next signal brings: the refused batch, the announcement, or a new batch."""
         if self._on_its_way is not None:
             return self._on_its_way
-        return [] if self._announces else next(wire.batches_of(self._queue))
+        return [] if self._announces else next(batches_of(self._queue))
 
     def _send_next(self) -> None:
         if not self._busy and (self._announces or self._queue):

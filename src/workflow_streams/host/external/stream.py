@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from ...errors import BufferFullError, PublishError, UsageError
 from ...log import wire
+from ...log.entries import entries_bytes
 from ...log.publisher_ids import Attempt, WorkflowPublisher, short
 from ...log.wire import Entry
 from ...topics import TopicTypes, TypedTopic
@@ -234,7 +235,7 @@ class ExternalWorkflowStream:
             )
         self._raise_lost()
         entries = self._encoded(topic, values)
-        size = wire.entries_bytes(entries)
+        size = entries_bytes(entries)
         if self._signals.waiting_bytes + size > _MAX_WAITING_BYTES:
             _fail(
                 BufferFullError(

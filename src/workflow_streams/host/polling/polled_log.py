@@ -12,7 +12,8 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from ...log import wire
+from ...log.entries import entries_bytes, entry_bytes
+from ...log.payloads import decode_serialised, encode_serialised
 from ...log.wire import (
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
@@ -20,8 +21,6 @@ from ...log.wire import (
     PollInput,
     PollResult,
     WireItem,
-    entries_bytes,
-    entry_bytes,
 )
 from ..hand_over import ITEM_BYTES
 
@@ -33,7 +32,7 @@ _OFFSET_OVERHEAD = 24
 
 
 class ItemOverPollLimitError(ValueError):
-    """An item that no poll result can carry, as it came in parts."""
+    """An item that no poll result can carry, as it came in fragments."""
 
 
 class NoRoomError(Exception):
@@ -106,11 +105,11 @@ def _text_of(entries: Sequence[Entry]) -> bytes:
 def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
     """Return the data decoded; None if some would not be encoded to the same text again."""
     try:
-        datas = [wire.decode_serialised(data) for _, data in entries]
+        datas = [decode_serialised(data) for _, data in entries]
     except ValueError:
         return None
     same = all(
-        wire.encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
+        encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
     )
     return datas if same else None
 
@@ -123,7 +122,7 @@ def _entries_of(text: bytes) -> list[Entry]:
         return [(topic, data) for topic, data in found]
     names, entries, at = found["names"], list[Entry](), 0
     for topic, size in zip(found["topics"], found["sizes"], strict=True):
-        entries.append((names[topic], wire.encode_serialised(body[at : at + size])))
+        entries.append((names[topic], encode_serialised(body[at : at + size])))
         at += size
     return entries
 

@@ -14,6 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from ...log import wire
+from ...log.entries import entries_bytes, entry_bytes
 from ...log.wire import Entry
 from ...log.wire import WorkflowStreamState as State
 
@@ -39,7 +40,7 @@ def check_items(entries: Sequence[Entry]) -> None:
     own = own_memo_bytes()
     if not own:
         return
-    sizes = [wire.entry_bytes(*entry) for entry in entries]
+    sizes = [entry_bytes(*entry) for entry in entries]
     # A record holds one item, or as many as fit into a batch.
     record = max(max(sizes, default=0), min(sum(sizes), wire.MAX_BATCH_BYTES))
     if own + record > wire.MAX_ITEM_BYTES:
@@ -92,5 +93,5 @@ def _opening_bytes(state: State) -> int:
     texts = json.dumps([sequences, runs, state.order, state.written, state.closed])
     # Items are recorded only if they stand in no earlier history.
     carried = state.log if state.head is None else ()
-    items = wire.entries_bytes([(item.topic, item.data) for item in carried])
+    items = entries_bytes([(item.topic, item.data) for item in carried])
     return len(texts) + items + _OPENING_OVERHEAD

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...log import wire
+from ...log.batches import batches_of
+from ...log.entries import entries_bytes
 from ...log.wire import Entry
 
 # These decide how many records there are, and a replay has to find the same. With other values,
@@ -66,15 +67,15 @@ class OwnWrites:
             self._calls, self._calls_at = 0, length
         self._calls += 1
         if self._calls <= _CALLS_RECORDED_AT_ONCE:
-            return list(wire.batches_of(entries))
+            return list(batches_of(entries))
         self._unrecorded += entries
-        self._unrecorded_bytes += wire.entries_bytes(entries)
+        self._unrecorded_bytes += entries_bytes(entries)
         return self.take_unrecorded() if self._unrecorded_bytes > _STEP_BYTES else []
 
     def take_unrecorded(self) -> list[list[Entry]]:
         """Return the records that are still to be written."""
         entries, self._unrecorded, self._unrecorded_bytes = self._unrecorded, [], 0
-        return list(wire.batches_of(entries))
+        return list(batches_of(entries))
 
     @property
     def entries(self) -> list[Entry]:

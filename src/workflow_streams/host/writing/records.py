@@ -9,6 +9,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from ...log import wire
+from ...log.entries import entries_bytes
+from ...log.records import record_payload
 from ...log.wire import Entry, Opening, Record
 from ..run_sign import RunKind, RunSign
 from . import memo_room
@@ -51,7 +53,7 @@ class Records:
         if self._sign.native:
             self._room.check(entries)
             memo_room.check_items(entries)
-            self._room.take(wire.entries_bytes(entries))
+            self._room.take(entries_bytes(entries))
 
     def open(
         self,
@@ -74,7 +76,7 @@ class Records:
         """
         if not self._sign.native:
             return
-        record = wire.record_payload(Record(opening.base, list(entries), opening, self._ring))
+        record = record_payload(Record(opening.base, list(entries), opening, self._ring))
         self._room.take(_RECORD_OVERHEAD)
         memo_room.check_opening(record.ByteSize())
         self._room.take(take_elsewhere(len(record.data)))
@@ -86,7 +88,7 @@ class Records:
         """Write a record of items, or of a truncation if there are none."""
         if not self._sign.native:
             return
-        record = wire.record_payload(Record(base, list(entries), None, self._ring))
+        record = record_payload(Record(base, list(entries), None, self._ring))
         self._room.take(_RECORD_OVERHEAD)
         self._upsert(record)
         self._count += 1
@@ -95,7 +97,7 @@ class Records:
 
     def _replace(self, base: int) -> None:
         """Write a small record, which takes the place of a large one in the memo."""
-        self._upsert(wire.record_payload(Record(base, ring=self._ring)))
+        self._upsert(record_payload(Record(base, ring=self._ring)))
 
     def _upsert(self, record: Payload) -> None:
         workflow.upsert_memo({wire.MEMO_KEY: RawValue(record)})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from temporalio.exceptions import ApplicationError
 
-from ...log import wire
+from ...log.entries import entries_bytes
 from ...log.wire import Entry
 from ..tasks import TaskCount
 
@@ -30,7 +30,7 @@ class TaskRoom:
         Raises:
             ApplicationError: Type ``TaskFullError``.
         """
-        size = wire.entries_bytes(entries)
+        size = entries_bytes(entries)
         if self._taken.value + size > _TASK_BYTES:
             raise ApplicationError(
                 f"One workflow task can write {_TASK_BYTES:,} bytes to the stream; it has written "

@@ -1,0 +1,113 @@
+"""Publish signals: batches, whole or in fragments, to payloads and back. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+
+from . import wire
+from .entries import entries_in, entry_bytes
+from .payloads import json_payload
+from .strict_json import message_in
+from .wire import Batch, Entry, Fragment
+
+
+def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Cut items into lists of as many as fit into one batch or record; a larger item is alone."""
+    start = size = 0
+    for index, (topic, data) in enumerate(entries):
+        length = entry_bytes(topic, data)
+        if index > start and size + length > wire.MAX_BATCH_BYTES:
+            yield entries[start:index]
+            start, size = index, 0
+        size += length
+    if start < len(entries):
+        yield entries[start:]
+
+
+def batch_payload(
+    entries: Iterable[str],
+    publisher_id: str,
+    sequence: int,
+    *,
+    tag: str = "",
+    close: bool = False,
+    order: str | None = None,
+) -> Payload:
+    """Return the argument of a publish signal; see :class:`Batch`. Entries come as JSON text."""
+    joined = ",".join(entries)
+    more = ""
+    if tag:
+        more += f',"tag":{json.dumps(tag)}'
+    if close:
+        more += ',"close":true'
+    if order is not None:
+        more += f',"order":{json.dumps(order)}'
+    text = (
+        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)}'
+        f',"sequence":{sequence}{more}}}'
+    )
+    return json_payload(text.encode())
+
+
+def fragment_payloads(batch: Payload, tag: str) -> list[Payload]:
+    """Cut a batch that is over the limit of one signal into fragments; see :class:`Fragment`."""
+    text = batch.data.decode()
+    pieces = [
+        text[i : i + wire.FRAGMENT_CHARACTERS]
+        for i in range(0, len(text), wire.FRAGMENT_CHARACTERS)
+    ]
+    return [
+        json_payload(json.dumps({"tag": tag, "part": [index, len(pieces)], "text": piece}).encode())
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def parse_batch(payload: Payload) -> Batch | Fragment | None:
+    """Check a publish signal's argument; None if it is malformed.
+
+    Workflow and readers both call this, so that they ignore the same signals.
+    """
+    message = message_in(payload)
+    if not isinstance(message, dict):
+        return None
+    if "part" in message:
+        return _fragment(message)
+    publisher_id = message.get("publisher_id", "")
+    sequence = message.get("sequence", 0)
+    entries = entries_in(message.get("items", []))
+    tag, order = message.get("tag", ""), message.get("order")
+    if not isinstance(publisher_id, str) or type(sequence) is not int or entries is None:
+        return None
+    if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
+        return None
+    if not (_fits_state(publisher_id) and _fits_state(order or "")):
+        return None
+    return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
+
+
+def _fits_state(text: str) -> bool:
+    """Whether the state of a run can hold this id or key.
+
+    It has to be short, and without lone surrogates, which some converters cannot write as JSON.
+    """
+    if len(text) > wire.MAX_ID_CHARACTERS:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _fragment(message: dict[str, Any]) -> Fragment | None:
+    match message:
+        case {"part": [int(index), int(count)], "tag": str(tag), "text": str(text)} if (
+            0 <= index < count <= wire.MAX_FRAGMENTS
+        ):
+            return Fragment(tag, index, count, text)
+        case _:
+            return None

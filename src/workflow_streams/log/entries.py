@@ -1,0 +1,58 @@
+"""Entries, which are what batches and records are made of: as JSON, and how long that is. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from .wire import Entry
+
+# What an entry takes as JSON beside its topic and data, with the comma after it.
+_ENTRY_BYTES = len('{"topic":,"data":""},')
+
+MOST_TOPICS = 1024
+USUAL_TOPIC = 256
+"""The length in JSON is cached for so many topics, of at most so many characters each."""
+
+
+def entry_json(topic: str, data: str) -> str:
+    """Return one entry as JSON text; base64 needs no escaping."""
+    return f'{{"topic":{json.dumps(topic)},"data":"{data}"}}'
+
+
+def entries_in(items: Any) -> list[Entry] | None:
+    """Return the entries in what stands under "items" in a message; None if it is anything else."""
+    if not isinstance(items, list):
+        return None
+    try:
+        entries = [(item["topic"], item["data"]) for item in items]
+    except (TypeError, KeyError):
+        return None
+    return entries if {type(text) for text in chain.from_iterable(entries)} <= {str} else None
+
+
+def _topic_bytes(topic: str) -> int:
+    # Long topics are not cached, so that the cache is bounded in bytes as well.
+    return _usual_topic_bytes(topic) if len(topic) <= USUAL_TOPIC else len(json.dumps(topic))
+
+
+@lru_cache(maxsize=MOST_TOPICS)
+def _usual_topic_bytes(topic: str) -> int:
+    return len(json.dumps(topic))
+
+
+def entry_bytes(topic: str, data: str) -> int:
+    """Return how many bytes an entry takes as JSON, with the comma after it."""
+    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
+
+
+def entries_bytes(entries: Sequence[Entry]) -> int:
+    """Return the sum of :func:`entry_bytes` over all entries, of which there may be a million."""
+    if not entries:
+        return 0
+    # A list in JSON has two characters for each item beside the item: brackets, comma and space.
+    topics = len(json.dumps([topic for topic, _ in entries]))
+    return topics + sum([len(data) for _, data in entries]) + (_ENTRY_BYTES - 2) * len(entries)
