@@ -17,7 +17,6 @@ from .errors import UsageError
 from .events import LATEST, Event, Last, WorkflowStreamItem
 from .log.publisher_ids import ActivityPublisher
 from .publish.capture import current_capture
-from .publish.delivery import signals_to
 from .publish.failing_host import told_if_failing
 from .publish.publisher import (
     DEFAULT_BATCH_INTERVAL,
@@ -27,6 +26,7 @@ from .publish.publisher import (
     Publisher,
     patience_of,
 )
+from .publish.sink import SignalSink
 from .publish.verdicts import head_past, offset_of, seen_by
 from .read.arrival import wait_for_workflow
 from .read.feeds.feed import Feed
@@ -101,11 +101,8 @@ class WorkflowStreamClient:
         self._publisher_id = (
             _activity.publisher_id(nonce) if _activity is not None else uuid.uuid4().hex[:16]
         )
-        patience = patience_of(max_retry_duration)
         self._publisher = Publisher(
-            signals_to(handle, patience=patience)
-            if self._capture is None
-            else self._capture.deliver,
+            self._capture or SignalSink(handle, patience=patience_of(max_retry_duration)),
             workflow_id=handle.id,
             publisher_id=self._publisher_id,
             converter=self._converter,

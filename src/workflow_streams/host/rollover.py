@@ -33,11 +33,13 @@ _LAST_ROLLOVER_SIGNALS = 9_500
 # publish/pacing.py).
 _LAST_ROLLOVER_BYTES = 32 * 1024 * 1024
 _ROLLOVER_POLLS = 1_500
-# The fragments of a batch are sent one right after the other. When so many events have come since the
-# last one, the rest is not likely to be sent any more.
+# The fragments of a batch are sent one right after the other. When so many events have come since
+# the last one, the rest is not likely to be sent any more.
 _FRAGMENT_EVENTS = 500
-# How long a rollover is held up for subscribers that poll and are behind.
-_CATCH_UP = timedelta(seconds=5)
+# How long a rollover waits for subscribers that poll and are behind: for the next step of any of
+# them, and in all.
+_CATCH_UP = timedelta(seconds=10)
+_LONGEST_CATCH_UP = timedelta(minutes=1)
 
 
 class Rollover:
@@ -177,20 +179,24 @@ class Rollover:
         workflow.continue_as_new(args=build_args(self.state(publisher_ttl)))
 
     async def _let_subscribers_catch_up(self) -> None:
-        """Wait, for a while, until what polling subscribers still need can be carried along."""
-        places = self._polls.places
-        until = workflow.now() + _CATCH_UP
+        """Wait until what polling subscribers still need can be carried along.
+
+        It waits for as long as they go on, up to a bound.
+        """
+        places, began = self._polls.places, workflow.now()
         while self._polls.count:
+            steps = places.steps
             if not self._fits(places.needed_from()):
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
-                        lambda: self._fits(places.needed_from()),
-                        timeout=until - workflow.now(),
+                        lambda: self._fits(places.needed_from()), timeout=_CATCH_UP
                     )
             # What has been answered so far arrives if the run ends in a later task.
             places.next_moment()
             await workflow.sleep(A_MOMENT)
-            if workflow.now() >= until or self._fits(places.needed_after_moment()):
+            if self._fits(places.needed_after_moment()):
+                break
+            if places.steps == steps or workflow.now() - began >= _LONGEST_CATCH_UP:
                 break
 
     def _fits(self, needed_from: int) -> bool:

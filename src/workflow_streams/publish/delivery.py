@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from temporalio.api.common.v1 import Payload
-from temporalio.client import WorkflowHandle
-from temporalio.common import RawValue
 
 from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
-from ..log import wire
 from ..log.batches import batch_payload
 from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
 from .batcher import Outgoing
-from .host_check import HostCheck
-from .pacing import pace_of
+from .sink import Sink
 
 logger = logging.getLogger("workflow_streams")
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 5.0
-
-
-def signals_to(
-    handle: WorkflowHandle[Any, Any], *, patience: float
-) -> Callable[[Payload], Awaitable[None]]:
-    """Return a function that delivers a batch to a workflow, as the argument of a publish signal.
-
-    ``patience`` is how many seconds a batch is tried for.
-    """
-    host = HostCheck(handle)
-
-    async def send(payload: Payload) -> None:
-        await host.before()
-        async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
-            await handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
-
-    return send
 
 
 class Delivery:
@@ -56,7 +31,7 @@ class Delivery:
         self,
         batch: Outgoing,
         *,
-        send: Callable[[Payload], Awaitable[None]],
+        sink: Sink,
         workflow_id: str,
         publisher_id: str,
         patience: float,
@@ -65,8 +40,8 @@ class Delivery:
 
         Args:
             batch: The batch.
-            send: Sends it, as the argument of a publish signal.
-            workflow_id: Where it goes, for messages.
+            sink: Where it goes.
+            workflow_id: Which workflow that is, for messages.
             publisher_id: Whose it is.
             patience: Seconds from the first attempt after which it is given up. An attempt that
                 still runs then is ended, with whatever the SDK retries within it.
@@ -74,7 +49,7 @@ class Delivery:
         self.batch = batch
         self.delay = 0.0
         self.unanswered = False
-        self._send = send
+        self._sink = sink
         self._payload = batch_payload(batch.entries, publisher_id, batch.sequence)
         self._workflow_id = workflow_id
         self._patience = patience
@@ -98,7 +73,7 @@ class Delivery:
         limit = asyncio.timeout_at(self._give_up_at)
         try:
             async with limit:
-                await self._send(self._payload)
+                await self._sink.deliver(self._payload)
         except asyncio.CancelledError:
             self.unanswered = True
             raise

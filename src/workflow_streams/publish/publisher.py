@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from typing import Any
 
-from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
 
 from ..arguments import check_count, seconds_of
@@ -23,6 +21,7 @@ from . import pump, unsent
 from .batcher import Batcher, Outgoing
 from .delivery import Cancelled, Delivery, Undeliverable
 from .receipts import Placed, Receipts
+from .sink import Sink
 
 DEFAULT_BATCH_INTERVAL = timedelta(milliseconds=100)
 DEFAULT_MAX_RETRY_DURATION = timedelta(minutes=10)
@@ -59,7 +58,7 @@ class Publisher:
 
     def __init__(
         self,
-        send: Callable[[Payload], Awaitable[None]],
+        sink: Sink,
         *,
         workflow_id: str,
         publisher_id: str,
@@ -74,7 +73,7 @@ class Publisher:
         """Set up; nothing is sent before ``start`` or ``flush``.
 
         Args:
-            send: Delivers one encoded batch as a publish signal.
+            sink: Where its batches go.
             workflow_id: For error messages.
             publisher_id: Who publishes, for deduplication.
             converter: Turns values into payloads.
@@ -95,7 +94,7 @@ class Publisher:
         self._values = Values(converter)
         self._deliver = partial(
             Delivery,
-            send=send,
+            sink=sink,
             workflow_id=workflow_id,
             publisher_id=publisher_id,
             patience=patience_of(max_retry_duration),

@@ -38,7 +38,11 @@ class _Place:
 
 
 class Places:
-    """The places of subscribers that wait for an answer, and of those that have had one."""
+    """The places of subscribers that wait for an answer, and of those that have had one.
+
+    Attributes:
+        steps: How many polls have come, and how many answers have been given.
+    """
 
     def __init__(self, copy: LogCopy) -> None:
         """Know of none yet. The stream's ends are those of ``copy``."""
@@ -47,6 +51,7 @@ class Places:
         # The oldest answer first.
         self._answered: list[_Place] = []
         self._moment = 0
+        self.steps = 0
 
     def begin(self, offset: int) -> None:
         """Note that a subscriber waits for what comes from this offset on."""
@@ -56,6 +61,7 @@ class Places:
                 del self._answered[index]
                 break
         self._waiting.append(offset)
+        self.steps += 1
 
     def end(self, offset: int) -> None:
         """Note that it does not wait any longer."""
@@ -63,6 +69,7 @@ class Places:
 
     def answer(self, before: int, after: int) -> None:
         """Note that a subscriber has an answer, with which it gets from one offset to another."""
+        self.steps += 1
         length = workflow.info().get_current_history_length()
         self._answered.append(_Place(before, after, workflow.now(), self._moment, length))
         del self._answered[:-_MOST_PLACES]

@@ -1,0 +1,48 @@
+"""Where batches go: to a workflow, as signals, or into memory, for activities under test."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from temporalio.api.common.v1 import Payload
+from temporalio.client import WorkflowHandle
+from temporalio.common import RawValue
+
+from ..log import wire
+from .host_check import HostCheck
+from .pacing import pace_of
+
+
+class Sink(Protocol):
+    """Takes the batches of one stream. A batch that is delivered twice counts once."""
+
+    async def deliver(self, batch: Payload) -> None:
+        """Deliver one batch, encoded as the argument of a publish signal.
+
+        Raises:
+            Exception: It is not certain that the batch was taken.
+        """
+        ...
+
+
+class SignalSink:
+    """Signals batches to a workflow, no faster than its runs can take them."""
+
+    def __init__(self, handle: WorkflowHandle[Any, Any], *, patience: float) -> None:
+        """Prepare; ``patience`` is how many seconds a batch is tried for."""
+        self._handle = handle
+        self._patience = patience
+        self._host = HostCheck(handle)
+
+    async def deliver(self, batch: Payload) -> None:
+        """Deliver one batch.
+
+        Raises:
+            RunFullError: The run takes no more before its workflow has continued as new.
+            RPCError: The server has not taken it, or has not answered.
+            StreamNotFoundError: The workflow hosts no stream.
+        """
+        await self._host.before()
+        pace = pace_of(self._handle)
+        async with pace.sending(self._handle, len(batch.data), patience=self._patience):
+            await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
