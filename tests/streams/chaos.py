@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -41,18 +40,20 @@ class Remembering(WorkflowStream):
     """Keeps what its log in memory took in, also when that has been truncated."""
 
     def __init__(self, *arguments: Any, **how: Any) -> None:
-        self.memory: list[tuple[int, str]] = []
         super().__init__(*arguments, **how)
+        self.memory: list[tuple[int, str]] = []
+        self.append = self._copy.append
+        self._copy.append = self.remember
 
     def remembered(self) -> list[tuple[int, str]]:
         """Offset and value of each item of this run, with those of the current task."""
-        self._settle(now=True)
+        self._order.settle(now=True)
         return self.memory
 
-    def _append(self, entries: Sequence[tuple[str, str]]) -> None:
+    def remember(self, entries: list[tuple[str, str]]) -> None:
         values = [decode_payload(data).data.decode() for _, data in entries]
-        self.memory.extend(enumerate(values, self._fold.head - len(entries)))
-        super()._append(list(entries))
+        self.memory.extend(enumerate(values, self._copy.fold.head - len(entries)))
+        self.append(entries)
 
 
 @activity.defn

@@ -1,6 +1,6 @@
 """The life of a hosted stream, as calls: make it, close it, delete it.
 
-In between, it is written and read by a ``WorkflowStreamClient``.
+In between, a ``WorkflowStreamClient`` writes and reads it.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ async def create_stream(
     """Make a stream that needs no workflow of yours, or see that it is there.
 
     A worker for such streams has to run: that of a gateway, or :func:`run_host_worker`. Another
-    call with the same arguments changes nothing, except that it finishes what an earlier one has
-    begun that broke off.
+    call with the same arguments changes nothing, except that it finishes what an earlier call left
+    unfinished.
 
     Args:
         client: Temporal client.

@@ -49,8 +49,8 @@ _LOOK_AGAIN = timedelta(minutes=5)
 class Doomed:
     """A stream that is to be deleted.
 
-    Its runs are those that continued one another. A run of the same workflow id that continued
-    none of them belongs to another stream, whenever it began.
+    Its runs are those that continued one another. Any other run of the same workflow id belongs to
+    another stream, whenever it began.
 
     Attributes:
         workflow_id: Its workflow.

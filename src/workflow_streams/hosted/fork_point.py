@@ -1,4 +1,4 @@
-"""Where a stream is forked: what a call or a request asks for. Pure."""
+"""Where a stream is forked: what a call or a request asks for."""
 
 from __future__ import annotations
 

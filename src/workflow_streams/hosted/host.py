@@ -88,9 +88,9 @@ class HostSetup:
         fork_sub_offset: How far past that, in messages or bytes.
         inherits: How many items of that stream it begins with.
         deleted: Whether it has been deleted, so that this run only says so.
-        sources: The streams that it descends from by forks, whose positions are valid here, too:
-            the digests of their chains, in hexadecimal, separated by commas. After an ``@`` stands
-            the offset up to which they are, unless they are for all that it began with.
+        sources: The streams that it descends from by forks: the digests of their chains, in
+            hexadecimal, separated by commas. Positions of those streams are valid here, too, for
+            all that this one began with, or up to an offset that follows the digest after an ``@``.
     """
 
     content_type: str

@@ -45,7 +45,7 @@ class Places:
     """
 
     def __init__(self, copy: LogCopy) -> None:
-        """Know of none yet. The stream's ends are those of ``copy``."""
+        """Begin without any, in the stream whose log is ``copy``."""
         self._copy = copy
         self._waiting: list[int] = []
         # The oldest answer first.

@@ -7,7 +7,7 @@ is held until these are in the log.
 
 Each call makes a record in the history at once, since a replay may group differently what comes in
 between, above all local activities. That costs the SDK and the server a third of a millisecond
-each, and a task has 10 s. So what a task publishes is recorded in larger steps after many calls.
+each, and a task has 10 s. So after many calls, what a task publishes is recorded in larger steps.
 """
 
 from __future__ import annotations

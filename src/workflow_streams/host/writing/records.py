@@ -32,7 +32,7 @@ class Records:
     """
 
     def __init__(self, sign: RunSign, *, ring: bool) -> None:
-        """Write none yet.
+        """Begin a run, in which no record has been written yet.
 
         Args:
             sign: How the run began.
