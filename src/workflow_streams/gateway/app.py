@@ -14,7 +14,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from ..errors import WorkflowStreamError
-from .health import healthz, readyz
+from .following import several
 from .layers.access import AccessMiddleware
 from .layers.cors import CorsMiddleware
 from .layers.faults import FaultMiddleware
@@ -25,16 +25,17 @@ from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
 from .openapi import openapi
 from .paths import parse_target
-from .problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
-from .reading import reads, several
+from .reading import reads
+from .refusals.problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway
 from .settings import GatewaySettings
+from .telemetry.health import healthz, readyz
 from .telemetry.logs import mask_server_logs
 from .telemetry.metrics import Metrics, metrics_endpoint
 from .telemetry.rpc_metrics import metered
-from .temporal import Connect, TemporalLink
+from .temporal.link import Connect, TemporalLink
 from .viewer import ViewerPage
 from .writing import deleting, making, writes
 

@@ -17,7 +17,7 @@ from ..hosted.streams import is_gone
 from ..log import wire
 from ..temporal.codec import memo_value
 from .paths import path_of
-from .problems import InvalidRequestError
+from .refusals.problems import InvalidRequestError
 from .requests import parse_integer, single
 from .security import Authority, Grant, authorize
 from .security.patterns import MAX_ID_BYTES

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .reading.places import MOST_STREAMS
+from .following.places import MOST_STREAMS
 from .security.signing import MOST_SECONDS
 
 Json = dict[str, Any]

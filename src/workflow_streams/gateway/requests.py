@@ -13,10 +13,10 @@ from starlette.datastructures import Headers, QueryParams
 from ..events import Last
 from ..log.positions import Position
 from ..log.publisher_ids import Producer
-from .event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
-from .offsets import END_MARK, Place, parse_cursor, parse_offset, parse_place
+from .formats.offsets import END_MARK, Place, parse_cursor, parse_offset, parse_place
 from .paths import STREAM_PATH, parse_path
-from .problems import InvalidRequestError
+from .refusals.event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
+from .refusals.problems import InvalidRequestError
 
 Live = Literal["long-poll", "sse"]
 
@@ -120,7 +120,7 @@ def parse_wait(query: QueryParams) -> float:
 
 
 def check_errors(text: str | None) -> None:
-    """Check the ``errors`` parameter; see :mod:`.event_sources`.
+    """Check the ``errors`` parameter; see :mod:`.refusals.event_sources`.
 
     Raises:
         InvalidRequestError: It is there, and is neither of its values.

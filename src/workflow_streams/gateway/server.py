@@ -12,8 +12,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ..errors import UsageError
+from .connections import server_options
 from .security import check_listening
-from .serving import server_options
 from .sessions import Gateway
 from .settings import GatewaySettings
 

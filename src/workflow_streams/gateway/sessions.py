@@ -11,18 +11,18 @@ from starlette.requests import Request
 
 from ..errors import UsageError
 from ..hosted.streams import Hosting
+from .following.patrol import Patrol
 from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
-from .problems import UnavailableError
-from .readiness import Readiness
-from .reading.patrol import Patrol
 from .reading.rendering import Renderer
 from .reading.shared_frames import SharedFrames
+from .refusals.problems import UnavailableError
 from .settings import GatewaySettings
-from .streams import Stream, found, hosting_of
 from .telemetry.metrics import Metrics
-from .temporal import TemporalLink
-from .uses import Uses
+from .telemetry.readiness import Readiness
+from .temporal.link import TemporalLink
+from .temporal.streams import Stream, found, hosting_of
+from .temporal.uses import Uses
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -158,11 +158,14 @@ class Gateway:
         return self._link.readers()
 
     def found(self, workflow_id: str) -> AbstractAsyncContextManager[Stream]:
-        """Look a stream up for the time of the block; see :func:`.streams.found`."""
+        """Look a stream up for the time of the block; see :func:`.temporal.streams.found`."""
         return found(self.link, self.settings, workflow_id)
 
     async def touch(self, stream: Stream) -> None:
-        """Note that a read of a stream begins, if that keeps it alive; see :class:`.uses.Uses`."""
+        """Note that a read of a stream begins, since reads may keep the stream alive.
+
+        See :class:`.temporal.uses.Uses`.
+        """
         await self._uses.note(stream)
 
 

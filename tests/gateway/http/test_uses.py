@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams.embedded import EmbeddedServer
-from workflow_streams.gateway.uses import pause_of
+from workflow_streams.gateway.temporal.uses import pause_of
 from workflow_streams.hosted.host import TOUCH_SIGNAL
 from workflow_streams.testing.fixtures import StreamServer
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import UsageError
 from ..refusals import CrossOriginError
-from ..responses import refuse
+from ..refusals.responses import refuse
 from ..security.forwarding import is_forwarding
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"

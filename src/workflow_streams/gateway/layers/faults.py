@@ -7,9 +7,9 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..problems import InternalError
 from ..refusals import RefusedError
-from ..responses import Sending, refuse
+from ..refusals.problems import InternalError
+from ..refusals.responses import Sending, refuse
 
 logger = logging.getLogger("workflow_streams.gateway")
 

@@ -24,7 +24,7 @@ class LimitSettings:
             requests are answered; the first 64 KiB of each do not count. Over it, a body that has
             been arriving for more than 5 seconds gives way (408); if there is none: 503.
         head_seconds: Time for a request's line and header fields to arrive, also the first on a
-            new connection. Over it, the connection is closed (see :mod:`..serving`).
+            new connection. Over it, the connection is closed (see :mod:`..connections`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         body_seconds: Time for all of a body to arrive. Over it: 408.
         max_unread_bytes: Answers and events of more than 64 KiB that their clients are still

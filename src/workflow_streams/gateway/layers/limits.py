@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..paths import is_literal
-from ..problems import NoStreamError
 from ..refusals import (
     BodyTooLargeError,
     HeadersTooLargeError,
@@ -20,7 +19,8 @@ from ..refusals import (
     TooManyConnectionsError,
     UrlTooLongError,
 )
-from ..responses import Sending, refuse
+from ..refusals.problems import NoStreamError
+from ..refusals.responses import Sending, refuse
 from .incoming import BodyRoom, IncomingBody, check_body_size
 from .limit_settings import LimitSettings
 

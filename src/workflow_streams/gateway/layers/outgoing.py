@@ -6,7 +6,7 @@ takes one, it waits until those before it have left, for the most part. The requ
 long as its answer does, and counts as a connection so long.
 
 Event streams give their events in pieces by themselves, since they can tell how they end (see
-:mod:`..reading.sse`). What they hold counts here as well.
+:mod:`..following.sse`). What they hold counts here as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..event_sources import SSE_TYPE
+from ..refusals.event_sources import SSE_TYPE
 
 PIECE_BYTES = 64 * 1024
 """As much as uvicorn holds of a connection before it has the application wait."""

@@ -11,7 +11,7 @@ from hashlib import sha256
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..refusals import TooManyRequestsError
-from ..responses import refuse
+from ..refusals.responses import refuse
 from .limit_settings import LimitSettings
 from .limits import client_at, route_path
 

@@ -13,10 +13,10 @@ from ...errors import ServerUnavailableError, StreamNotFoundError
 from ...read.arrival import wait_for_workflow
 from ...read.runs.polled.polling import ended
 from ..layers.limits import ConnectionLimits
-from ..problems import NotStartedError, UnavailableError
+from ..refusals.problems import NotStartedError, UnavailableError
 from ..security import Grant
 from ..sessions import Gateway
-from ..streams import Stream
+from ..temporal.streams import Stream
 from .disconnects import unless_left
 
 
@@ -40,7 +40,7 @@ async def found_in_time(
         NotStartedError: The workflow is not there, at least not in time.
         UnavailableError: The gateway is about to end.
         ClientGoneError: The client has left meanwhile.
-        WorkflowStreamError: As :func:`..streams.found`.
+        WorkflowStreamError: As :func:`..temporal.streams.found`.
     """
     until = time.monotonic() + min(wait_seconds, gateway.settings.wait_seconds)
     waited = False

@@ -10,7 +10,7 @@ from ...events import Gap, Last
 from ...log.positions import Position
 from ...read.runs.lookup import first_run_of
 from ..requests import ReadQuery
-from ..streams import Stream
+from ..temporal.streams import Stream
 from .parts import Part, Reading
 
 

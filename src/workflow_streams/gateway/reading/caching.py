@@ -10,7 +10,7 @@ import zlib
 from ...events import Last
 from ..requests import ReadQuery
 from ..security import Grant
-from ..streams import Stream
+from ..temporal.streams import Stream
 
 # Durable Streams 10.1
 _CACHEABLE = "max-age=60, stale-while-revalidate=300"

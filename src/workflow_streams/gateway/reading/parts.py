@@ -16,7 +16,7 @@ from ...log.wire import Entry
 from ...read.feeds.feed import Feed
 from ...read.runs.polled.polling import ended
 from ...read.walk import Slice, Step, Walk
-from ..frames import STRETCH
+from ..formats.frames import STRETCH
 
 # They go into header fields, where a part is an answer.
 _MOST_NOTICES = 20

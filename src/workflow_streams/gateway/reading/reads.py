@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events import End, Gap, Last, Rewind
-from ..event_sources import is_event_source
-from ..frames import gap_fields, passes, rewind_fields
+from ..following import sse
+from ..formats.frames import gap_fields, passes, rewind_fields
+from ..formats.offsets import next_cursor, token_of
 from ..layers.limits import ConnectionLimits
-from ..offsets import next_cursor, token_of
-from ..problems import GoneError, NoStreamError, NotStartedError
+from ..refusals.event_sources import is_event_source
+from ..refusals.problems import GoneError, NoStreamError, NotStartedError
 from ..requests import ReadQuery, parse_read, parse_wait
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
-from ..streams import Stream
 from ..telemetry.metrics import Metrics
-from . import sse
+from ..temporal.streams import Stream
 from .arriving import found_in_time
 from .beginning import Beginning, begin, place_before_opening
 from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches, still_true

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ...log.wire import Entry
 from ...read.walk import Slice
-from ..frames import STRETCH, Shape
+from ..formats.frames import STRETCH, Shape
 from .shared_frames import Frame, SharedFrames
 
 # Some milliseconds' work.

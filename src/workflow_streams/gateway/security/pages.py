@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..problems import InvalidRequestError
+from ..refusals.problems import InvalidRequestError
 from .secrets import Secret
 from .settings import MIN_SECRET_BYTES, SecuritySettings
 

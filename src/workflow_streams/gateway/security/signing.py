@@ -9,9 +9,9 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..offsets import parse_place
-from ..problems import InvalidRequestError
+from ..formats.offsets import parse_place
 from ..refusals import BodyTooLargeError
+from ..refusals.problems import InvalidRequestError
 from ..sessions import gateway_of
 from .authority import Authority
 

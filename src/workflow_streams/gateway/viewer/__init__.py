@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..problems import NoStreamError
+from ..refusals.problems import NoStreamError
 
 _PAGE = "index.html"
 # Not the system's table of types, which may say anything of .js, and browsers insist on it.

@@ -18,9 +18,9 @@ from temporalio.api.common.v1 import Payload
 
 from ...hosted.appends import content_payload, in_bounds
 from ...log import wire
-from ..frames import Shape
-from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
-from ..problems import InvalidRequestError
+from ..formats.frames import Shape
+from ..formats.json_text import MOST_NESTING, TEXT, is_json, is_shallow
+from ..refusals.problems import InvalidRequestError
 
 _SPACE = b" \t\n\r"
 _LARGE_BYTES = 64 * 1024

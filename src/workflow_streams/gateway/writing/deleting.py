@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ...errors import StreamNotHostedError
 from ...hosted import deleting
-from ..problems import NotOfferedError
+from ..refusals.problems import NotOfferedError
 from ..security import authorize
 from ..sessions import gateway_of
 

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from ...errors import StreamNotHostedError
 from ...hosted import forks
 from ...hosted.forks import Fork, Source
-from ..problems import ConflictError
 from ..refusals import ForbiddenError
+from ..refusals.problems import ConflictError
 from ..requests import ForkQuery
 from ..security import authorize
 from ..sessions import Gateway

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from ...hosted.forks import Source
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
-from ..frames import shape_of
+from ..formats.frames import shape_of
 from ..paths import raw_path
-from ..problems import InvalidRequestError
+from ..refusals.problems import InvalidRequestError
 from ..requests import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
 from ..security import authorize
 from ..sessions import gateway_of

@@ -9,8 +9,9 @@ from ...errors import StreamClosedError
 from ...hosted.appends import Append, Appended, append, publish
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ...log.media_types import media_type
-from ..frames import Shape
-from ..problems import (
+from ..formats.frames import Shape
+from ..refusals import Headers
+from ..refusals.problems import (
     ConflictError,
     InternalError,
     InvalidRequestError,
@@ -18,7 +19,6 @@ from ..problems import (
     StaleProducerError,
     UnsupportedError,
 )
-from ..refusals import Headers
 from ..requests import (
     DEFAULT_TOPIC,
     ProducerBatch,
@@ -29,8 +29,8 @@ from ..requests import (
 )
 from ..security import authorize
 from ..sessions import gateway_of
-from ..streams import Stream
 from ..telemetry.metrics import Metrics
+from ..temporal.streams import Stream
 from .bodies import read_entries
 
 _CLOSED: Headers = (("stream-closed", "true"),)

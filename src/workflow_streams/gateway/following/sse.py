@@ -18,23 +18,23 @@ from starlette.types import Receive, Scope, Send
 from ...errors import WorkflowStreamError
 from ...events import End
 from ...read.walk import Slice
-from ..event_sources import SSE_TYPE, is_event_source
-from ..frames import opening, passes
+from ..formats.frames import opening, passes
 from ..layers.limits import ConnectionLimits
 from ..layers.outgoing import PIECE_BYTES, Share, in_pieces
-from ..problems import refusal_of
+from ..reading.beginning import Beginning
+from ..reading.caching import event_cache_headers
+from ..reading.disconnects import gone
+from ..reading.parts import Part
 from ..refusals import RefusedError
+from ..refusals.event_sources import SSE_TYPE, is_event_source
+from ..refusals.problems import refusal_of
+from ..refusals.responses import request_id_of
 from ..requests import ReadQuery
-from ..responses import request_id_of
 from ..security import Grant
 from ..sessions import Gateway
-from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
-from .beginning import Beginning
-from .caching import event_cache_headers
-from .disconnects import gone
+from ..temporal.streams import Stream
 from .one_stream import OneStream
-from .parts import Part
 from .patrol import Watch
 
 logger = logging.getLogger("workflow_streams.gateway")

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from ..errors import StreamGoneError
-from ..hosted import streams
-from ..hosted.streams import Hosting
-from ..publish.failing_host import failing_attempt
-from .frames import ENVELOPES, Shape, shape_of
-from .problems import refusal_of
-from .settings import GatewaySettings
-from .temporal import TemporalLink
+from ...errors import StreamGoneError
+from ...hosted import streams
+from ...hosted.streams import Hosting
+from ...publish.failing_host import failing_attempt
+from ..formats.frames import ENVELOPES, Shape, shape_of
+from ..refusals.problems import refusal_of
+from ..settings import GatewaySettings
+from .link import TemporalLink
 
 
 @dataclass(frozen=True, slots=True)

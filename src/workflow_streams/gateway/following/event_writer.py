@@ -10,13 +10,21 @@ from typing import Any
 
 from ...events import Gap, Rewind
 from ...read.walk import Slice
-from ..frames import KEEP_ALIVE, Shape, Topics, control_event, data_event, gap_fields, rewind_fields
-from ..offsets import next_cursor, token_of
+from ..formats.frames import (
+    KEEP_ALIVE,
+    Shape,
+    Topics,
+    control_event,
+    data_event,
+    gap_fields,
+    rewind_fields,
+)
+from ..formats.offsets import next_cursor, token_of
+from ..reading.parts import Part
+from ..reading.rendering import Renderer
+from ..reading.shared_frames import Frame, SharedFrames
 from ..telemetry.metrics import Metrics
-from .parts import Part
-from .rendering import Renderer
 from .runs import RunNews
-from .shared_frames import Frame, SharedFrames
 
 
 @dataclass(frozen=True, slots=True)

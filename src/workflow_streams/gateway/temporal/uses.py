@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
-from ..hosted.host import TOUCH_SIGNAL
-from ..read.feeds.feed import Feed
+from ...errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
+from ...hosted.host import TOUCH_SIGNAL
+from ...read.feeds.feed import Feed
+from .link import TemporalLink
 from .streams import Stream
-from .temporal import TemporalLink
 
 logger = logging.getLogger("workflow_streams.gateway")
 

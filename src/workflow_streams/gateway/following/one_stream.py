@@ -6,20 +6,20 @@ import asyncio
 from typing import Any
 
 from ...read.runs.polled.polling import ended
-from ..event_sources import placed_event
-from ..frames import KEEP_ALIVE
-from ..problems import NotOpenedError
+from ..formats.frames import KEEP_ALIVE
+from ..reading.beginning import Beginning, place_before_opening
+from ..reading.parts import Part, Reading
+from ..reading.rendering import is_large
 from ..refusals import RefusedError
+from ..refusals.event_sources import placed_event
+from ..refusals.problems import NotOpenedError
+from ..refusals.responses import problem_fields
 from ..requests import ReadQuery
-from ..responses import problem_fields
 from ..security import Grant
 from ..sessions import Gateway
-from ..streams import Stream
 from ..telemetry.metrics import LeaveReason, Metrics
-from .beginning import Beginning, place_before_opening
+from ..temporal.streams import Stream
 from .event_writer import EventWriter, Prepared
-from .parts import Part, Reading
-from .rendering import is_large
 from .runs import RunNews
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 
-from ..log import wire
-from ..temporal.values import json_in
+from ...log import wire
+from ...temporal.values import json_in
 from .json_text import is_json_value
 
 _JSON_ENCODINGS = frozenset({b"json/plain", b"json/protobuf"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...read.feeds.feed import Feed
-from ..offsets import token_of
+from ..formats.offsets import token_of
 
 _MOST = 100
 

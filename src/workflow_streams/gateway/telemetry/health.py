@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .sessions import gateway_of
+from ..sessions import gateway_of
 
 _NO_STORE = {"cache-control": "no-store"}
 

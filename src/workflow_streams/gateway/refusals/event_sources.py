@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from .refusals import RefusedError
+from .refused import RefusedError
 
 SSE_TYPE = "text/event-stream"
 ERRORS_PARAMETER = "errors"

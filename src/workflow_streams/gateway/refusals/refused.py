@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..errors import WorkflowStreamError
+from ...errors import WorkflowStreamError
 
 Headers = tuple[tuple[str, str], ...]
 

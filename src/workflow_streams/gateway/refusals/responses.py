@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from starlette.types import Message, Scope, Send
 
 from .event_sources import EVENT_HEADERS, told_by_events
-from .refusals import RefusedError
+from .refused import RefusedError
 
 
 class Sending:

@@ -15,10 +15,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from ..events import Gap, Rewind
-from ..log import wire
-from ..log.media_types import JSON_TYPE, media_type
-from ..read.walk import Slice
+from ...events import Gap, Rewind
+from ...log import wire
+from ...log.media_types import JSON_TYPE, media_type
+from ...read.walk import Slice
 from .item_values import JsonValues, content
 from .offsets import END_MARK, token_of
 

@@ -12,11 +12,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from ..errors import ServerUnavailableError
-from ..hosted.host import host_worker
-from ..read.feeds.lookup import feeds_reading
-from ..temporal.backoff import Backoff
-from ..temporal.link import bounded
+from ...errors import ServerUnavailableError
+from ...hosted.host import host_worker
+from ...read.feeds.lookup import feeds_reading
+from ...temporal.backoff import Backoff
+from ...temporal.link import bounded
 from .left_behind import leave_behind
 
 T = TypeVar("T")

@@ -10,10 +10,10 @@ import random
 import re
 from typing import Literal
 
-from ..errors import InvalidOffsetError
-from ..events import Last
-from ..log.positions import Position, parse_position, position_at
-from .problems import InvalidRequestError
+from ...errors import InvalidOffsetError
+from ...events import Last
+from ...log.positions import Position, parse_position, position_at
+from ..refusals.problems import InvalidRequestError
 
 Place = int | Position | Last | Literal["start", "now"]
 """Where a read begins: an offset, where another read left off, some offsets before the head, the

@@ -20,9 +20,9 @@ from typing import Any
 
 from starlette.datastructures import Headers, QueryParams
 
-from ..frames import STRETCH, Shape
-from ..offsets import parse_place
-from ..problems import InvalidRequestError
+from ..formats.frames import STRETCH, Shape
+from ..formats.offsets import parse_place
+from ..refusals.problems import InvalidRequestError
 
 MOST_STREAMS = 50
 """So many streams share one connection at most."""

@@ -1,6 +1,6 @@
 """What goes wrong with a request, as the protocol's status and a problem document (RFC 9457).
 
-Beside the refusals of :mod:`.refusals`:
+In addition to the refusals of :mod:`.refused`:
 
     RefusedError
     ├── InvalidRequestError           400  malformed parameter, header or body
@@ -28,9 +28,9 @@ import logging
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .. import errors
+from ... import errors
 from .event_sources import EVENT_HEADERS
-from .refusals import BodyTimeoutError, BodyTooLargeError, Headers, NoRoomForBodyError, RefusedError
+from .refused import BodyTimeoutError, BodyTooLargeError, Headers, NoRoomForBodyError, RefusedError
 from .responses import note_refusal, problem_body, refusal_events, request_id_of
 
 logger = logging.getLogger("workflow_streams.gateway")
