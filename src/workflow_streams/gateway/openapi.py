@@ -140,6 +140,15 @@ def _query(name: str, text: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": text, "schema": schema}
 
 
+def _errors() -> Json:
+    return _query(
+        "errors",
+        "How to report refusals that pass: `events` (200 with an event stream that says when to "
+        "come back) or `status`. Without it, browsers' `EventSource` gets events.",
+        {"enum": ["events", "status"]},
+    )
+
+
 def _header(name: str, text: str, schema: Json | None = None) -> Json:
     return {
         "name": name,
@@ -180,12 +189,7 @@ def _read() -> Json:
             _query("wait", _WAIT, _SECONDS),
             _query("cursor", "The last `Stream-Cursor`.", {"type": "string"}),
             _query("topic", "Only these topics.", {"type": "array", "items": {"type": "string"}}),
-            _query(
-                "errors",
-                "How to tell of refusals that pass: `events` (200 with an event stream that says "
-                "when to come back) or `status`. Without it, browsers' `EventSource` gets events.",
-                {"enum": ["events", "status"]},
-            ),
+            _errors(),
             _header("If-None-Match", "The last `ETag`."),
             _header("Last-Event-ID", "Resumes an event stream; wins over `offset`."),
         ],
@@ -325,6 +329,7 @@ def _several() -> Json:
             {**_query("id", "Workflow ids, one parameter each.", ids), "required": True},
             _query("offset", f"{_OFFSET} One for all, or one for each `id` in order.", texts),
             _query("topic", "Only these topics, of all streams.", texts),
+            _errors(),
             _header("Last-Event-ID", "Resumes all of them; wins over `offset`."),
         ],
         "responses": _answers(

@@ -1,12 +1,10 @@
 /** One live read of a stream that outlasts its connections. */
 
 import { Backoff } from "./backoff.js";
+import { eventsIn, Watch } from "./event_stream.js";
 import { Decoder } from "./events.js";
 import { offsetOf, tokenAt } from "./place.js";
-import { SseParser } from "./sse.js";
 
-// The gateway breaks a silence after 15 s.
-const SILENCE_MS = 40_000;
 // A connection that ends sooner than this without news has not worked.
 const WORKED_MS = 1000;
 const SLICE_MS = 12;
@@ -108,16 +106,12 @@ export class Connection {
       contentType: this._contentType,
       base64: response.headers.get("stream-sse-data-encoding") === "base64",
     });
-    const parser = new SseParser();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const began = Date.now();
     let rested = performance.now();
     this._tell("open");
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || this._stop.signal.aborted) return null;
-      watch.heard();
-      for (const event of parser.feed(value)) {
+    for await (const events of eventsIn(response, watch)) {
+      if (this._stop.signal.aborted) return null;
+      for (const event of events) {
         this._deliver(decoder.decode(event));
         // Whoever takes the events may have had enough after each of them.
         if (this._over || this._stop.signal.aborted) return null;
@@ -132,6 +126,7 @@ export class Connection {
         rested = performance.now();
       }
     }
+    return null;
   }
 
   _deliver(notices) {
@@ -197,23 +192,6 @@ export class Connection {
   }
 }
 
-/** Calls `silent` when nothing has been heard for too long. */
-class Watch {
-  constructor(silent) {
-    this._silent = silent;
-    this.heard();
-  }
-
-  heard() {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(this._silent, SILENCE_MS);
-  }
-
-  stop() {
-    clearTimeout(this._timer);
-  }
-}
-
 /** Read the items and markers between two offsets, once; for what has been scrolled back to. */
 export async function readRange({ api, id, topics, contentType, from, to, signal }) {
   const taken = [];
@@ -224,21 +202,17 @@ export async function readRange({ api, id, topics, contentType, from, to, signal
   const response = await api.follow(id, { token, topics, signal: stop });
   const base64 = response.headers.get("stream-sse-data-encoding") === "base64";
   const decoder = new Decoder({ position, contentType, base64 });
-  const parser = new SseParser();
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const watch = new Watch(() => done.abort());
   try {
-    while (position < to) {
-      const { done: over, value } = await reader.read();
-      if (over) break;
-      watch.heard();
-      for (const event of parser.feed(value)) {
+    for await (const events of eventsIn(response, watch)) {
+      for (const event of events) {
         for (const notice of decoder.decode(event)) {
           taken.push(notice);
           position = notice.next ?? notice.end ?? position;
           if (notice.kind === "end" || notice.upToDate) position = to;
         }
       }
+      if (position >= to) break;
     }
   } finally {
     watch.stop();

@@ -11,14 +11,12 @@
  */
 
 import { Api } from "./api.js";
+import { eventsIn, Watch } from "./event_stream.js";
 import { MOST_STREAMS, unwrap } from "./several.js";
-import { SseParser } from "./sse.js";
 
 const BEAT_MS = 4000;
 // A tab answers each beat, even in the background, unless the browser has put it to sleep.
 const TAB_SILENCE_MS = 60_000;
-// The gateway breaks a silence after 15 s.
-const SILENCE_MS = 40_000;
 // Joins that come together cost one connection.
 const GATHER_MS = 20;
 // Of what a tab has been sent and has not taken in yet, in characters.
@@ -89,22 +87,18 @@ class Login {
   async _read(places, outer) {
     const silent = new AbortController();
     const signal = AbortSignal.any([outer, silent.signal]);
-    let watch = setTimeout(() => silent.abort(), SILENCE_MS);
+    const watch = new Watch(() => silent.abort());
     try {
       const wanted = places.map(([{ id, token }]) => ({ id, token }));
       const response = await this._api.followSeveral(wanted, signal);
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      const parser = new SseParser();
       let closing = "";
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done || signal.aborted) return closing;
-        clearTimeout(watch);
-        watch = setTimeout(() => silent.abort(), SILENCE_MS);
-        closing = this._hand(parser.feed(value), places) || closing;
+      for await (const events of eventsIn(response, watch)) {
+        if (signal.aborted) break;
+        closing = this._hand(events, places) || closing;
       }
+      return closing;
     } finally {
-      clearTimeout(watch);
+      watch.stop();
       silent.abort();
     }
   }
