@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the layers around them, and what lives as long as it does."""
+"""The ASGI application: its routes, the layers around them, and its state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _STREAM_METHODS = {
 def create_app(client: Client | Connect, settings: GatewaySettings | None = None) -> Starlette:
     """Return the gateway as an ASGI application, to be served or to be mounted.
 
-    Mounted into another application, its lifespan has to be run by that one::
+    If it is mounted into another application, that one has to run its lifespan::
 
         gateway = create_app(connect)
         app = FastAPI(lifespan=lambda _: gateway.router.lifespan_context(gateway))
@@ -59,8 +59,8 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
 
     Args:
         client: A Temporal client, or a function that connects one. With a function, the
-            gateway is up at once, and ready when it is connected.
-        settings: See :class:`GatewaySettings`.
+            gateway starts at once, and is ready as soon as it is connected.
+        settings: See :class:`GatewaySettings`; its defaults if None.
     """
     settings = settings or GatewaySettings()
     metrics = Metrics(readers=lambda: gateway.readers())
@@ -113,7 +113,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
 
 
 async def stream_endpoint(request: Request) -> Response:
-    """Pass a request for a stream on to what its method and path mean."""
+    """Pass a request for a stream to the handler for its method and path."""
     target = parse_target(request.scope)
     if target.reserved:
         raise NoStreamError("Paths below __ds are reserved, and nothing is offered there.")

@@ -1,9 +1,10 @@
-"""What uvicorn is to do before a request reaches the application.
+"""uvicorn's HTTP protocol with limits on clients that send too slowly or read too slowly.
 
-uvicorn waits for a request's head without a limit on time, and with httptools on size: clients
-that open connections and send nothing, or a byte a minute, hold them for ever. Its protocol
-classes are made to be replaced (``http=`` takes a class); these add the two limits. And they cut
-connections whose clients do not take in what is left to be written, also of answers that are over.
+uvicorn sets no limit on how long a request's head may take, and with httptools none on its size.
+Clients that open connections and send nothing, or a byte a minute, could hold them for ever. Its
+protocol classes are made to be replaced (``http=`` takes a class), so the classes here add the two
+limits. They also cut connections whose clients do not read what is left to be written, even after
+the application has finished its answer.
 
 uvicorn has no public interface for this, and does not document the members of these classes that
 are used here. So its version has an upper bound; see tests/gateway/http/test_uvicorn.py.
@@ -22,14 +23,15 @@ _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"connection: close\r\ncontent-length: 0\r\n\r\n"
 )
-# Bytes around a chunk of one byte: its size, two line ends, and room for leading zeros.
+# What a chunk of one byte takes besides that byte: its size, two line ends, and room for leading
+# zeros.
 _FRAMING = 16
 
 
 def server_options(limits: LimitSettings, write_seconds: float = 30.0) -> dict[str, Any]:
-    """Return arguments of ``uvicorn.Config`` for a server that holds nothing but the gateway.
+    """Return arguments of ``uvicorn.Config`` for a server that serves nothing but the gateway.
 
-    They leave logs to the gateway (see :func:`.telemetry.logs.configure_logging`).
+    They leave logging to the gateway (see :func:`.telemetry.logs.configure_logging`).
     """
     mask_server_logs()
     accept_unfinished_answers()
@@ -44,9 +46,9 @@ def server_options(limits: LimitSettings, write_seconds: float = 30.0) -> dict[s
 
 
 def bounded_protocol(limits: LimitSettings, write_seconds: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's HTTP protocol, the faster one installed, with the limits on heads.
+    """Return the faster of uvicorn's HTTP protocols that is installed, with limits on heads.
 
-    It also cuts connections whose clients take nothing in, after twice ``write_seconds``.
+    It also cuts connections whose clients read nothing for twice ``write_seconds``.
     """
     made = _httptools if importlib.util.find_spec("httptools") else _h11
     bounded = made(limits)
@@ -61,7 +63,7 @@ else:
 
 
 class _Timed(_Uvicorn):
-    """Closes a connection whose next head takes too long, or whose client takes nothing in."""
+    """Closes a connection if its next head takes too long, or if its client reads nothing."""
 
     head_seconds: float
     write_seconds: float
@@ -69,7 +71,7 @@ class _Timed(_Uvicorn):
     _unwritten: asyncio.TimerHandle | None = None
 
     def reading_head(self) -> bool:
-        """Whether the connection is for the client to use."""
+        """Whether the next head is the client's to send: no request is being answered."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -98,13 +100,15 @@ class _Timed(_Uvicorn):
 
     def _look_later(self) -> None:
         size = self.transport.get_write_buffer_size()
-        # The application lets go first, after half of that, and tells why.
+        # The application gives up on the client after half of that, and says why. So this comes
+        # second.
         self._unwritten = self.loop.call_later(2 * self.write_seconds, self._look, size)
 
     def _look(self, size: int) -> None:
-        """Cut the connection if its client takes nothing in.
+        """Cut the connection if its client has read nothing since the last look.
 
-        One that is being closed has had its time before, and nobody else looks after it.
+        A connection that is being closed is cut at once: its client has had its time, and
+        nothing else would end it.
         """
         if self.transport.is_closing() or self.transport.get_write_buffer_size() >= size:
             self.transport.abort()
@@ -149,7 +153,7 @@ def _httptools(limits: LimitSettings) -> type[_Timed]:
         head_seconds = limits.head_seconds
         _in_head = False
         _in_message = False
-        _beside = 0  # bytes of the head, or of what comes with the body and is no content
+        _beside = 0  # bytes of the head, or of a body's framing: all that is no content
 
         def reading_head(self) -> bool:
             return self._in_head or self.cycle is None or self.cycle.response_complete
@@ -170,17 +174,17 @@ def _httptools(limits: LimitSettings) -> type[_Timed]:
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
-            # A complete head is the application's to judge.
+            # The application checks complete heads itself.
             self._in_head = False
             self._beside = 0
             super().on_headers_complete()
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            if self._in_head:  # else it is a trailer, which nobody reads
+            if self._in_head:  # otherwise it is a trailer, which nobody reads
                 super().on_header(name, value)
 
         def on_body(self, body: bytes) -> None:
-            # Sizes of chunks may be longer than the chunks are.
+            # The line with a chunk's size may be longer than the chunk.
             self._beside = max(0, self._beside - (1 + _FRAMING) * len(body))
             super().on_body(body)
 

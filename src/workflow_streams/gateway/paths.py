@@ -1,4 +1,4 @@
-"""What a request is about: the workflow id in its path, and what is to be done there. Pure."""
+"""Reads from a request's path which workflow it is about, and whether to cancel it. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Target:
     """What a path under ``/v1/stream/`` names.
 
     Attributes:
-        workflow_id: Decoded.
-        cancel: Whether the path ends with ``/cancel``. An id that does so itself has its
-            slash as ``%2F``.
-        reserved: Whether the path is set aside for the protocol's own use.
+        workflow_id: The workflow id, decoded.
+        cancel: Whether the path ends with ``/cancel``. In an id that ends so itself, the slash
+            is written as ``%2F``.
+        reserved: Whether the path is reserved for the protocol's own use.
     """
 
     workflow_id: str
@@ -32,10 +32,10 @@ class Target:
 
 
 def parse_target(scope: Scope) -> Target:
-    """Read the path as it was sent, since only there ``/`` and ``%2F`` differ.
+    """Read the path as it was sent, since decoding makes ``/`` and ``%2F`` the same.
 
     Raises:
-        NoStreamError: It does not begin with ``/v1/stream/`` as it was sent.
+        NoStreamError: The path, as it was sent, does not begin with ``/v1/stream/``.
     """
     path = _below_mount(scope)
     if not path.startswith(STREAM_PATH):
@@ -44,10 +44,10 @@ def parse_target(scope: Scope) -> Target:
 
 
 def is_literal(scope: Scope) -> bool:
-    """Whether a path is written as it is meant, workflow ids aside.
+    """Whether a path is written without percent encoding, except in workflow ids.
 
-    Anything else, such as ``/v1/stream%2Fpublic/v1/stream/secret`` or ``/%6Detrics``, is nothing
-    that a client needs, and a proxy in front that lets some paths pass may read it another way.
+    No client needs encoded paths such as ``/v1/stream%2Fpublic/v1/stream/secret`` or
+    ``/%6Detrics``, and a proxy that lets only some paths pass may read them differently.
     """
     path = _below_mount(scope)
     return path.startswith(STREAM_PATH) or "%" not in path
@@ -59,7 +59,7 @@ def _below_mount(scope: Scope) -> str:
     whole: str = scope["path"]
     if not mount or (whole != mount and not whole.startswith(mount + "/")):
         return raw
-    # What stands before it may be written in several ways, too.
+    # The mount point may be percent encoded in several ways, too.
     ends = (found.start() for found in re.finditer("/|$", raw))
     return next((raw[end:] for end in ends if unquote(raw[:end]) == mount), raw)
 
@@ -81,7 +81,7 @@ def parse_path(path: str) -> Target:
 
 
 def path_of(workflow_id: str) -> str:
-    """Return the path of a stream; slashes stay where they mean the same."""
+    """Return the path of a stream; slashes are encoded only where they would be misread."""
     path = quote(workflow_id, safe="/")
     if parse_path(path) != Target(workflow_id):
         path = quote(workflow_id, safe="").replace("__ds", "%5F%5Fds")

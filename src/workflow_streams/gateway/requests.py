@@ -1,4 +1,4 @@
-"""What a request asks for by query parameters and header fields, checked. Pure."""
+"""Reads and checks the query parameters and header fields of requests. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .refusals.problems import InvalidRequestError
 Live = Literal["long-poll", "sse"]
 
 DEFAULT_TOPIC = "default"
-"""Topic of what is appended without naming one."""
+"""The topic of appends that name none."""
 
-# Of what a writer may choose, and what is then handed on from run to run.
+# The limit of what a writer may choose and what is then handed from run to run.
 _MOST_CHARACTERS = 256
 # Integers that JavaScript can hold (Durable Streams 5.2.1).
 _LARGEST_INTEGER = 2**53 - 1
@@ -40,12 +40,12 @@ class ReadQuery:
 
     Attributes:
         place: Where to begin.
-        live: How to wait for more; None for a read of what is there.
+        live: How to wait for more; None to read only what is there.
         cursor: The client's cursor.
         topics: Topics asked for; empty for all.
         resumes: Whether the place comes from ``Last-Event-ID``.
-        knows_end: Whether that says that the client has been told the end.
-        asked: The place as the text of an ``offset``.
+        knows_end: Whether ``Last-Event-ID`` says that the client has been told the end.
+        asked: The place, written as the value of ``offset``.
         wait_seconds: How long to wait for the workflow to be started.
     """
 
@@ -60,7 +60,7 @@ class ReadQuery:
 
     @property
     def start(self) -> int | Position:
-        """Where to begin; 0 if no offset is named."""
+        """Where to begin; 0 if the request names no offset."""
         return self.place if isinstance(self.place, int | Position) else 0
 
     @property
@@ -73,7 +73,7 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
     """Read the parameters of a GET; unknown ones are ignored.
 
     Raises:
-        InvalidRequestError: One of them is malformed, or is there more than once.
+        InvalidRequestError: A parameter is malformed, or is given more than once.
     """
     live = parse_live(single(query, "live"))
     offset, last = single(query, "offset"), single(query, "last")
@@ -101,15 +101,18 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
 
 
 def _back(count: int) -> str:
-    """Return the offset that begins so many back, or further: -1 is the start."""
+    """Return the ``offset`` that begins so many items back.
+
+    For one item that is -1, which means the start and so lies further back.
+    """
     return f"-{count}" if count else "now"
 
 
 def parse_wait(query: QueryParams) -> float:
-    """Read the ``wait`` parameter: seconds; 0 without it.
+    """Read the ``wait`` parameter, in seconds; 0 without it.
 
     Raises:
-        InvalidRequestError: It is no number of seconds.
+        InvalidRequestError: It is not a number of seconds.
     """
     text = single(query, "wait")
     if text is None:
@@ -123,7 +126,7 @@ def check_errors(text: str | None) -> None:
     """Check the ``errors`` parameter; see :mod:`.refusals.event_sources`.
 
     Raises:
-        InvalidRequestError: It is there, and is neither of its values.
+        InvalidRequestError: It has another value than the two that are allowed.
     """
     if text not in (None, AS_EVENTS, AS_STATUS):
         raise InvalidRequestError(f"{ERRORS_PARAMETER} is {AS_EVENTS} or {AS_STATUS}.")
@@ -133,7 +136,7 @@ def parse_live(text: str | None) -> Live | None:
     """Read the ``live`` parameter.
 
     Raises:
-        InvalidRequestError: It names no known mode.
+        InvalidRequestError: It is not a known mode.
     """
     match text:
         case None:
@@ -145,7 +148,7 @@ def parse_live(text: str | None) -> Live | None:
 
 
 def parse_topic(query: QueryParams) -> str | None:
-    """Read the topic that a write names.
+    """Read the topic that a write names; None if it names none.
 
     Raises:
         InvalidRequestError: It names more than one.
@@ -154,21 +157,22 @@ def parse_topic(query: QueryParams) -> str | None:
 
 
 def is_closing(headers: Headers) -> bool:
-    """Whether ``Stream-Closed`` is true; other values count as absent (Durable Streams 4.1)."""
+    """Whether ``Stream-Closed`` is true; any other value counts as absent (Durable Streams 4.1)."""
     return headers.get("stream-closed", "").lower() == "true"
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerBatch:
-    """The producer's headers: who writes, and the batch's number in its session, from 0."""
+    """The producer's headers: who writes, and the batch's number in the session, from 0."""
 
     producer: Producer
     sequence: int
 
     def of_topic(self, topic: str) -> ProducerBatch:
-        """Return it as that of a producer of this topic alone.
+        """Return the same batch, as that of a producer that writes to this topic alone.
 
-        Its id has a line break, which no header field can hold: so it is no other producer's.
+        The id of that producer contains a line break, which no header field can hold. So no client
+        can claim to be it.
         """
         digest = sha256(topic.encode(errors="surrogatepass")).hexdigest()[:32]
         name = f"{digest}\n{self.producer.producer_id}"
@@ -176,10 +180,10 @@ class ProducerBatch:
 
 
 def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
-    """Read the headers of an idempotent producer; None if there are none.
+    """Read the headers of an idempotent producer; None if the request has none of them.
 
     Raises:
-        InvalidRequestError: Only some of them are there, or one is malformed.
+        InvalidRequestError: Some of them are missing, or one is malformed.
     """
     given = [headers.get(f"producer-{name}") for name in ("id", "epoch", "seq")]
     match given:
@@ -201,7 +205,7 @@ def parse_producer_headers(headers: Headers) -> ProducerBatch | None:
 
 
 def parse_order(headers: Headers) -> str | None:
-    """Read ``Stream-Seq``, the writer's ordering key; None if there is none.
+    """Read ``Stream-Seq``, the writer's ordering key; None without it.
 
     Raises:
         InvalidRequestError: It is too long.
@@ -216,7 +220,7 @@ def parse_integer(text: str, name: str) -> int:
     """Read a number from 0 to 2^53-1, in plain digits.
 
     Raises:
-        InvalidRequestError: It is something else.
+        InvalidRequestError: The text is anything else.
     """
     if _INTEGER.fullmatch(text) is None or int(text) > _LARGEST_INTEGER:
         raise InvalidRequestError(f"{name} is not a whole number from 0 to 2^53-1.")
@@ -225,7 +229,7 @@ def parse_integer(text: str, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """When a stream is to expire; at most one of both is set."""
+    """When a stream is to expire; at most one of the two is set."""
 
     ttl_seconds: int | None = None
     expires_at: str | None = None
@@ -235,7 +239,7 @@ def parse_lifetime(headers: Headers) -> Lifetime:
     """Read ``Stream-TTL`` or ``Stream-Expires-At``.
 
     Raises:
-        InvalidRequestError: One is malformed, or both are there.
+        InvalidRequestError: One of them is malformed, or both are given.
     """
     ttl, expires_at = headers.get("stream-ttl"), headers.get("stream-expires-at")
     if ttl is not None and expires_at is not None:
@@ -253,9 +257,10 @@ class ForkQuery:
 
     Attributes:
         source: Workflow id of the stream to fork.
-        offset: Where; None for its head.
-        position: The same, if it also says which stream was read.
-        sub_offset: How far past that: messages of a JSON stream, else bytes.
+        offset: Where to fork it; None for its head.
+        position: The same as a position, if the client gave one, which also says which stream it
+            has read.
+        sub_offset: How far past the offset: in messages of a JSON stream, otherwise in bytes.
     """
 
     source: str
@@ -265,10 +270,10 @@ class ForkQuery:
 
 
 def parse_fork(headers: Headers) -> ForkQuery | None:
-    """Read ``Stream-Forked-From`` and what goes with it; None if it is not there.
+    """Read ``Stream-Forked-From`` and the headers that belong to it; None without it.
 
     Raises:
-        InvalidRequestError: One is malformed, or needs another that is not there.
+        InvalidRequestError: A header is malformed, or lacks another one that it needs.
     """
     source = headers.get("stream-forked-from")
     offset, sub_offset = headers.get("stream-fork-offset"), headers.get("stream-fork-sub-offset")
@@ -292,7 +297,7 @@ def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time.
 
     Raises:
-        InvalidRequestError: It is none.
+        InvalidRequestError: The text is not such a time.
     """
     try:
         if _RFC_3339.fullmatch(text) is None:
@@ -306,7 +311,7 @@ def single(query: QueryParams, name: str) -> str | None:
     """Return the value of a parameter; None without it.
 
     Raises:
-        InvalidRequestError: It is there more than once.
+        InvalidRequestError: The parameter is given more than once.
     """
     values = query.getlist(name)
     if len(values) > 1:

@@ -29,12 +29,12 @@ from .runs import RunNews
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is large of a part, rendered.
+    """A large part, rendered as far as that takes long.
 
     Attributes:
-        shares: Whether the part is to look the same to everybody.
-        frames: If it is, the events of each slice; else the data lines of the slices before each
-            gap or rewind, and after the last.
+        shares: Whether the part looks the same to everybody.
+        frames: If so, the events of each slice. Otherwise data lines: those of the slices before
+            each gap or rewind, and of the slices after the last one.
     """
 
     shares: bool
@@ -42,7 +42,7 @@ class Prepared:
 
 
 class EventWriter:
-    """Writes one client's events; what others are to get as well is encoded once for all."""
+    """Writes one client's events. What other clients get as well is encoded once for all."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class EventWriter:
         *,
         cursor: int | None,
     ) -> None:
-        """Begin with a client that knows nothing.
+        """Begin with a client that has not been told anything.
 
         Args:
             shape: How the items look.
             topics: Which of them the client gets; None for all.
             frames: Events that all viewers of the process share.
-            renderer: Renders what is large.
+            renderer: Renders large parts.
             metrics: Counts what is sent.
             runs: Where the workflow's runs began.
             cursor: The client's cursor.
@@ -79,9 +79,9 @@ class EventWriter:
         self._told: tuple[str, bool] | None = None
 
     async def prepare(self, part: Part) -> Prepared:
-        """Render a large part for :meth:`events`.
+        """Render a large part, to be passed to :meth:`events`.
 
-        Nothing that the client is told changes by this, so it may be cancelled.
+        This does not change what the client has been told, so it may be cancelled.
         """
         shares = self._may_share(part)
         async with self._renderer.turn:
@@ -91,7 +91,7 @@ class EventWriter:
             return Prepared(shares, [await self._frame_later(part, step) for step in part.slices])
 
     async def _frame_later(self, part: Part, step: Slice) -> Frame:
-        """Return the frame of a step; made within the turn, it is there for whoever is next."""
+        """Return the frame of a step, and keep it for the next client that gets the turn."""
         last, kind = step is part.steps[-1], self._kind(part, step)
         known = self._frames.find(step.entries, kind)
         if known is None:
@@ -106,8 +106,8 @@ class EventWriter:
         """Return the events of a part; empty if it changes nothing for the client.
 
         Args:
-            part: What there is to tell.
-            prepared: What :meth:`prepare` has returned; the rest is rendered here.
+            part: The part.
+            prepared: What :meth:`prepare` has returned for it. Everything else is rendered here.
         """
         if prepared.shares if prepared is not None else self._may_share(part):
             frames = prepared.frames if prepared is not None else self._shared_frames(part)
@@ -116,18 +116,18 @@ class EventWriter:
         return b"".join(self._own(part, iter(lines)))
 
     def told(self, fields: dict[str, Any]) -> bytes:
-        """Return an event with what there is to tell beside the items, and a place to resume at."""
+        """Return an event with these fields and the place to resume at."""
         return self._control(fields)
 
     def still_there(self) -> bytes:
-        """Return what breaks the silence: news besides items, or the place to resume at."""
+        """Return what to send after a silence: news other than items, or the place to resume at."""
         is_old = self._told is not None and self._told[0] != self._token
         if self._told is None or not (is_old or self._runs.pending()):
             return KEEP_ALIVE
         return self._control({"upToDate": True} if self._told[1] else {})
 
     def _may_share(self, part: Part) -> bool:
-        """Whether the part looks the same to everybody: live items, and no news beside them."""
+        """Whether the part looks the same to everybody: live items, and no other news."""
         return (
             self._told is not None
             and self._told[1]
@@ -139,8 +139,8 @@ class EventWriter:
         )
 
     def _kind(self, part: Part, step: Slice) -> Hashable:
-        """Return all but the entries that the frame of a step depends on."""
-        # The slice of a viewer that came in between begins later in the same list.
+        """Return what the frame of a step depends on, besides its entries."""
+        # The slice of a viewer that began amid the entries begins at a later offset.
         return self.shape, self._topics, step is part.steps[-1], step.offset, _interval()
 
     def _shared_frames(self, part: Part) -> Iterator[Frame]:
@@ -198,7 +198,7 @@ class EventWriter:
         return events
 
     def _is_news(self, part: Part) -> bool:
-        """Whether a part of which the client gets nothing changes what it knows."""
+        """Whether a part without items for the client still tells it something new."""
         return self._told is None or self._told[1] != part.up_to_date
 
     def _notice(self, step: Gap | Rewind) -> bytes:
@@ -226,7 +226,7 @@ class EventWriter:
 
 
 def _groups(part: Part) -> list[list[Slice]]:
-    """Return the slices of a part: those before each gap or rewind, and those after the last."""
+    """Return the slices of a part, grouped: before each gap or rewind, and after the last one."""
     groups: list[list[Slice]] = [[]]
     for step in part.steps:
         if isinstance(step, Slice):
@@ -241,5 +241,5 @@ def _token_after(step: Slice) -> str:
 
 
 def _interval() -> str:
-    """Return what the shared cursor is now, so that no frame outlives it."""
+    """Return the present shared cursor, so that a frame is not used beyond it."""
     return next_cursor(None, time.time())

@@ -1,4 +1,4 @@
-"""What is sent over a connection that follows one stream."""
+"""The events of one stream, for the connection that sends them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .runs import RunNews
 
 
 class OneStream:
-    """The events of one stream, from when it is open."""
+    """The events of one stream, whether it is open already or will be opened later."""
 
     def __init__(
         self,
@@ -40,12 +40,12 @@ class OneStream:
 
         Args:
             stream: The stream.
-            beginning: Where the events come from; closed in the end.
+            beginning: Where the events come from; :meth:`aclose` closes it.
             query: What the client asks for.
-            grant: What it may see.
-            gateway: Whose it is.
+            grant: What the client may see.
+            gateway: The gateway that serves it.
             metrics: Counts what is sent.
-            request_id: Of the client's request.
+            request_id: The id of the client's request.
         """
         self._request_id = request_id
         self._shape = stream.shape
@@ -64,14 +64,17 @@ class OneStream:
         self.lag = beginning.lag
 
     async def next_events(self) -> tuple[bytes, bool]:
-        """Wait for the next part, and return its events; tell first if no worker is there."""
+        """Wait for the next part, and return its events.
+
+        If no worker has opened the stream yet, the first events say so.
+        """
         await self.arrive()
         return await self.take()
 
     async def arrive(self) -> Part | None:
-        """Wait until there is something to :meth:`take`; return the part, if it is one.
+        """Wait until there is something to :meth:`take`; return it if it is a part.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
         """
         if self._part is not None:
             return self._part
@@ -90,7 +93,7 @@ class OneStream:
     async def take(self) -> tuple[bytes, bool]:
         """Return the events of what has arrived, and whether they are the last.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
         """
         if self._part is None or self._writer is None:
             self._told_problem = True
@@ -98,7 +101,7 @@ class OneStream:
         prepared = None
         if is_large(self._part.slices):
             if self._preparing is None:
-                # A task of its own, so that a call to break the silence does not undo its work.
+                # In a task of its own, so that a call to break the silence does not cancel it.
                 preparing = self._writer.prepare(self._part)
                 self._preparing = asyncio.create_task(preparing, name="render events")
             await asyncio.wait({self._preparing})
@@ -107,7 +110,7 @@ class OneStream:
         return self._writer.events(part, prepared), part.end is not None
 
     def still_there(self) -> bytes:
-        """Return what breaks the silence."""
+        """Return what to send after a silence."""
         if self._writer is None or self._part is not None:
             return KEEP_ALIVE
         return self._writer.still_there()

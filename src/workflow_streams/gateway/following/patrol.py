@@ -1,7 +1,7 @@
-"""Looks after the live connections: silence, life time, clients that take nothing, shutdown.
+"""Looks after live connections: silences, their life time, clients that read nothing, shutdown.
 
-One task looks at all of them a few times a second. A timer for each event of each viewer would
-cost more than the event.
+One task looks at all connections a few times a second. A timer for each event of each viewer would
+cost more than sending the event.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from ..telemetry.metrics import LeaveReason
 
 Call = LeaveReason | Literal["keep-alive"]
-"""What a connection is called upon to do: to leave, for a reason, or to break the silence."""
+"""What a connection is told to do: to end, for a reason, or to break the silence."""
 
 _PERIOD_SECONDS = 0.25
 
@@ -23,13 +23,13 @@ class Watch:
     """A live connection, as the patrol sees it. Times are those of the event loop.
 
     Attributes:
-        task: Sends to the client; cancelled to call upon it.
-        until: When the connection is to end.
+        task: The task that sends to the client. It is cancelled to make it look at ``call``.
+        until: When the connection has to end.
         reason: Why it ends then.
-        busy_since: Since when a write has been waiting for the client; None if none is.
-        quiet_since: When something was sent last.
-        call: What it is called upon to do; see :meth:`take`.
-        over: Whether it has ended, so that nobody is to call any more.
+        busy_since: Since when a write has been waiting for the client; None if none is waiting.
+        quiet_since: When something was last sent.
+        call: What the connection is told to do; see :meth:`take`.
+        over: Whether the connection has ended, so that it must not be called any more.
     """
 
     task: asyncio.Task[object]
@@ -41,10 +41,10 @@ class Watch:
     over: bool = False
 
     def take(self) -> Call:
-        """Take the call because of which the task was cancelled.
+        """Return the call for which the task was cancelled, and undo the cancellation.
 
         Raises:
-            CancelledError: There is none: somebody else cancelled it.
+            CancelledError: There is no call, so the task was cancelled for another reason.
         """
         call, self.call = self.call, None
         if call is None:
@@ -54,14 +54,14 @@ class Watch:
 
 
 class Patrol:
-    """Calls upon connections when it is time to."""
+    """Tells connections what to do when the time has come."""
 
     def __init__(self, *, keep_alive_seconds: float, write_seconds: float) -> None:
         """Set the times.
 
         Args:
-            keep_alive_seconds: Longest silence.
-            write_seconds: Longest time that one write may take.
+            keep_alive_seconds: The longest silence.
+            write_seconds: The longest time that one write may take.
         """
         self._keep_alive_seconds = keep_alive_seconds
         self._write_seconds = write_seconds
@@ -69,7 +69,7 @@ class Patrol:
         self._closing = False
 
     def add(self, watch: Watch) -> None:
-        """Begin to look after a connection."""
+        """Start to look after a connection."""
         self._watched.add(watch)
         if self._closing:
             _call(watch, "shutdown")
@@ -79,17 +79,17 @@ class Patrol:
         self._watched.discard(watch)
 
     def call(self, watch: Watch, call: Call) -> None:
-        """Call upon one connection now."""
+        """Tell one connection what to do, now."""
         _call(watch, call)
 
     def close(self) -> None:
-        """Send everybody away."""
+        """End all connections."""
         self._closing = True
         for watch in list(self._watched):
             _call(watch, "shutdown")
 
     async def run(self) -> None:
-        """Walk the rounds until cancelled."""
+        """Look at all connections again and again, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
@@ -110,7 +110,7 @@ class Patrol:
 
 
 def _call(watch: Watch, call: Call) -> None:
-    # A call that has not been taken yet stands; to leave is more than to break the silence.
+    # A call to end that has not been taken yet stays. One to break the silence is replaced.
     if not watch.over and watch.call in (None, "keep-alive"):
         already = watch.call is not None
         watch.call = call

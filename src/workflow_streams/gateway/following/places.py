@@ -1,13 +1,13 @@
-"""Several streams in one event stream: what a request names, and where each of them stands. Pure.
+"""Several streams in one event stream: the request's parameters, and the place in each. Pure.
 
-An event stream has one id at a time, which a client sends back when it resumes. Here it holds the
+A client that resumes an event stream sends back the id of the last event. Here this id holds the
 place in each stream, in the order of the request::
 
     1f2e3d4c,17,-1,x
 
-First a checksum of the streams' ids, so that the places of others are not taken for theirs; then
-a place each: a token without its leading zeros, ``-1`` or ``now`` where nothing has been read yet,
-and ``x`` where the end has been told.
+First comes a checksum of the streams' ids, so that the places in other streams are not mistaken
+for places in these. Then comes a place for each stream: a token without leading zeros, ``-1`` or
+``now`` if nothing has been read yet, and ``x`` if the end has been told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..formats.offsets import parse_place
 from ..refusals.problems import InvalidRequestError
 
 MOST_STREAMS = 50
-"""So many streams share one connection at most."""
+"""How many streams may share one connection."""
 
 OVER = "x"
 """The place in a stream whose end has been told."""
@@ -40,9 +40,9 @@ class SeveralQuery:
     """What is asked for.
 
     Attributes:
-        ids: Workflow ids. One may be there more than once.
-        places: Where to begin in each of them, as the text of an ``offset`` or :data:`OVER`.
-        topics: Topics asked for, of all streams; empty for all.
+        ids: Workflow ids. An id may occur more than once.
+        places: Where to begin in each of them, as the value of an ``offset`` or :data:`OVER`.
+        topics: Topics asked for, in all streams; empty for all.
         resumes: Whether the places come from ``Last-Event-ID``.
     """
 
@@ -56,7 +56,7 @@ def parse_several(query: QueryParams, headers: Headers) -> SeveralQuery:
     """Read the parameters of a request; unknown ones are ignored.
 
     Raises:
-        InvalidRequestError: There are too many streams or none, or the places do not fit them.
+        InvalidRequestError: There are no streams or too many, or the places do not fit them.
     """
     ids = tuple(query.getlist("id"))
     if not 1 <= len(ids) <= MOST_STREAMS:
@@ -95,13 +95,13 @@ def _short(token: str) -> str:
 
 
 def _full(place: str) -> str:
-    """Invert :func:`_short`."""
+    """Return a place with the leading zeros of its token; the inverse of :func:`_short`."""
     digits, mark, tag = place.partition("_")
     return (digits.zfill(_DIGITS) if digits.isdigit() else digits) + mark + tag
 
 
 class Places:
-    """Where a client stands in its streams, and what tells it so."""
+    """Where a client stands in its streams, and the events that tell it so."""
 
     def __init__(self, query: SeveralQuery) -> None:
         """Begin where the client asks to."""
@@ -110,11 +110,11 @@ class Places:
         self._places = list(query.places)
 
     def __getitem__(self, index: int) -> str:
-        """Return where the client is to go on in a stream, as the text of an ``offset``."""
+        """Return where the client has to resume in a stream, as the value of an ``offset``."""
         return self._places[index]
 
     def __setitem__(self, index: int, place: str) -> None:
-        """Note where the client is to go on in a stream."""
+        """Set where the client has to resume in a stream."""
         self._places[index] = place
 
     @property
@@ -128,22 +128,22 @@ class Places:
         return ",".join([self._checksum, *map(_short, self._places)])
 
     def told(self, events: bytes, index: int, shape: Shape, *, over: bool = False) -> bytes:
-        """Return the events of one stream as events that name it, and move on in it.
+        """Rewrite the events of one stream so that they name it, and move on in that stream.
 
         Args:
-            events: As they are for those who read this stream alone.
+            events: The events as they would be sent to a client that reads this stream alone.
             index: Which stream it is.
             shape: How its items look.
             over: Whether the last of the events tells the end.
         """
         told: list[_Bytes] = []
-        # They may be large, and are copied once only.
+        # The events may be large, so copy them only once.
         view = memoryview(events)
         at = 0
         while at < len(events):
             end = events.index(b"\n\n", at)
             if not events.startswith(b":", at):
-                # Without an id, a stream that cannot be read yet leaves its place as it is.
+                # An event without an id, of a stream that cannot be read yet, does not move on.
                 token = self[index]
                 if events.startswith(b"id: ", at):
                     token, at = _line(events, at)
@@ -157,26 +157,26 @@ class Places:
     def _told(
         self, kind: str, data: memoryview, index: int, token: str, shape: Shape
     ) -> list[_Bytes]:
-        """Return an event in pieces; ``data`` begins after the name of its first line."""
+        """Return an event in pieces; ``data`` begins after the first "data:"."""
         opened = b"id: %b\n%b\ndata:{%b," % (
             self.event_id.encode(), kind.encode(), self._names(index),
         )  # fmt: skip
         if kind == "event: control":
-            # The object goes on after what it begins with here.
+            # The members of the original object follow after those that were put first.
             return [opened, data[1:], b"\n\n"]
         content = _content(data, shape)
         return [opened, b'"streamNextOffset":"%b",' % token.encode(), *content, b"}\n\n"]
 
     def notice(self, fields: dict[str, Any], index: int | None = None) -> bytes:
-        """Return a control event of the gateway's own: about one stream, or about all."""
+        """Return a control event that the gateway adds: about one stream, or about all."""
         data = _json(fields)
         if index is not None:
             data = b"{%s,%s" % (self._names(index), data.removeprefix(b"{"))
         return self._event(b"event: control", data)
 
     def _names(self, index: int) -> bytes:
-        # Members of an object that go before all others, so that a client finds out whose an
-        # event is without parsing it.
+        # These members come before all others, so that a client can tell which stream an event
+        # belongs to without parsing it.
         return b'"index":%d,"stream":%s' % (index, json.dumps(self._ids[index]).encode())
 
     def _event(self, kind: bytes, data: bytes) -> bytes:
@@ -192,7 +192,7 @@ def _line(events: bytes, at: int) -> tuple[str, int]:
 def _content(data: memoryview, shape: Shape) -> list[_Bytes]:
     """Return the data of an event as a member of an object, in pieces."""
     if shape.json:
-        # An array may go over several lines; so may the object around it.
+        # An array may span several lines, and so may the object around it.
         return [b'"items":', data]
     if shape.base64_events:
         return [b'"base64":"', data, b'"']

@@ -1,4 +1,4 @@
-"""Where the runs of a stream's workflow began, for clients that show it."""
+"""Tells clients where the runs of a stream's workflow began, so that they can show it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _MOST = 100
 
 
 class RunNews:
-    """What one client has not been told of the runs."""
+    """Knows which runs one client has not been told of yet."""
 
     def __init__(self, feed: Feed, start: int) -> None:
-        """Tell of the runs of ``feed`` that began at ``start`` or after it."""
+        """Tell of the runs of ``feed`` that began at ``start`` or later."""
         self._feed = feed
         self._start = start
         self._told: set[str] = set()
@@ -26,7 +26,7 @@ class RunNews:
         return not view.polled and view.run_id not in ("", self._newest)
 
     def fields(self) -> dict[str, Any]:
-        """Return the field for a control event; nothing if there is no news."""
+        """Return the field for a control event; no field if there is no news."""
         view = self._feed.view
         if not self.pending() or not view.opened:
             return {}
@@ -36,5 +36,6 @@ class RunNews:
         self._told = {run.run_id for run in runs}
         if not news:
             return {}
-        # Pairs: clients find the first control event's end by its first closing brace.
+        # Pairs, not objects: some clients take the first closing brace of the first control event
+        # for its end.
         return {"runs": [[r.run_id, token_of(r.first_offset)] for r in news]}

@@ -28,11 +28,11 @@ from .sse import EventStream, Life
 
 
 async def events(request: Request) -> Response:
-    """Answer with the events of several streams; each is a stream that the client may read."""
+    """Answer with the events of several streams, if the client may read all of them."""
     if request.method != "GET":
         raise NotOfferedError("There is nothing but events here.", allowed="GET")
     query = parse_several(request.query_params, request.headers)
-    # All of them before anything is looked up: a refusal tells nothing of what there is.
+    # Check all of them before anything is looked up, so that a refusal does not reveal which exist.
     grants = {name: await authorize(request, "read", name, query.topics)
               for name in dict.fromkeys(query.ids)}  # fmt: skip
     gateway = gateway_of(request)
@@ -60,10 +60,10 @@ def _ends(grant: Grant) -> float:
 
 @contextmanager
 def _counted(request: Request, subject: str, streams: int) -> Iterator[None]:
-    """Count each stream as a connection of its own would be, for the subject and the address.
+    """Count each stream as if it had a connection of its own, for the subject and the address.
 
     Raises:
-        TooManyConnectionsError: These are more than the client may have.
+        TooManyConnectionsError: The client would have too many connections.
     """
     connections: ConnectionLimits = request.app.state.connections
     address = client_at(None if request.client is None else request.client.host)
@@ -76,7 +76,7 @@ def _counted(request: Request, subject: str, streams: int) -> Iterator[None]:
 
 
 class Several:
-    """What one client gets of several streams: part by part, each stream in its turn.
+    """The events of several streams for one client: part by part, the streams in turn.
 
     Attributes:
         places: Where the client stands in each of them.
@@ -94,12 +94,12 @@ class Several:
         """Prepare; nothing is looked up before :meth:`next_events`.
 
         Args:
-            gateway: Whose streams these are.
+            gateway: The gateway that serves them.
             metrics: Counts what is sent.
             query: What the client asks for.
-            grants: What it may see of each stream.
-            share: What is held for the client.
-            request_id: Of its request.
+            grants: What the client may see of each stream.
+            share: Counts what is held for the client.
+            request_id: The id of the client's request.
         """
         self.headers: dict[str, str] = {}
         self.places = Places(query)
@@ -119,7 +119,7 @@ class Several:
     async def next_events(self) -> tuple[bytes, bool]:
         """Wait for the next events of any stream; return them, and whether they are the last.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
         """
         if not self._tasks:
             self._tasks = [
@@ -127,7 +127,7 @@ class Several:
                 for follower in self._followers
                 if self.places[follower.index] != OVER
             ]
-        # What waits is rendered in its turn only, so that one connection holds one large event.
+        # Render what waits only in its turn, so that one connection holds one large event at most.
         if self._turn is None:
             self._turn = await self._ready.get()
         told = await self._turn.take()
@@ -137,7 +137,7 @@ class Several:
         return told, False
 
     def still_there(self) -> bytes:
-        """Return what breaks the silence: news besides items, or places to resume at."""
+        """Return what to send after a silence: news other than items, or places to resume at."""
         return b"".join(f.still_there() for f in self._followers) or KEEP_ALIVE
 
     def closing(self, reason: LeaveReason) -> bytes:
@@ -145,11 +145,11 @@ class Several:
         return self.places.notice({"closing": reason})
 
     def failing(self, refusal: RefusedError) -> bytes:
-        """Return the event that tells why nothing more can be read of any stream."""
+        """Return the event that tells why none of the streams can be read any more."""
         return self.places.notice({"problem": problem_fields(refusal, self._request_id)})
 
     def lag(self) -> int:
-        """How far behind the heads this is, of all streams together."""
+        """How many items the client is behind the heads, in all streams together."""
         return sum(follower.lag() for follower in self._followers)
 
     async def aclose(self) -> None:

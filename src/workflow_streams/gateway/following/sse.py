@@ -1,4 +1,4 @@
-"""GET with ``live=sse``: items as server-sent events (Durable Streams 5.8)."""
+"""GET with ``live=sse``: answers with an event stream, and sends it (Durable Streams 5.8)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from .patrol import Watch
 logger = logging.getLogger("workflow_streams.gateway")
 
 _RETRY_MILLISECONDS = 500
-# Connections made at once should not all come back at once.
+# Connections that were made at the same time should not all come back at the same time.
 _SPREAD = 0.1
 
 
@@ -51,7 +51,7 @@ async def respond(
     query: ReadQuery,
     grant: Grant,
 ) -> Response:
-    """Answer with an event stream; what is wrong before its first event is a plain error."""
+    """Answer with an event stream; errors before its first event are answered as usual."""
     settings = gateway.settings
     beginning = Beginning(stream, query)
     try:
@@ -88,7 +88,7 @@ async def respond(
 
 
 def _is_over(request: Request, query: ReadQuery, grant: Grant, first: Part) -> bool:
-    """Whether an ``EventSource`` asks again for a stream of which it knows all, and the end.
+    """Whether an ``EventSource`` reconnects although it has been told everything and the end.
 
     Only 204 makes it stop.
     """
@@ -103,22 +103,22 @@ def _is_over(request: Request, query: ReadQuery, grant: Grant, first: Part) -> b
 
 
 class Source(Protocol):
-    """What is sent over one connection, and whence it comes."""
+    """Where the events of one connection come from."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """Header fields of the answer that tell of it."""
+        """Header fields that the answer needs for these events."""
         ...
 
     async def next_events(self) -> tuple[bytes, bool]:
         """Wait for the next events; return them, and whether they are the last.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
         """
         ...
 
     def still_there(self) -> bytes:
-        """Return what breaks the silence."""
+        """Return what to send after a silence."""
         ...
 
     def closing(self, reason: LeaveReason) -> bytes:
@@ -130,7 +130,7 @@ class Source(Protocol):
         ...
 
     def lag(self) -> int:
-        """How many items it is behind the head."""
+        """How many items the client is behind the head."""
         ...
 
     async def aclose(self) -> None:
@@ -147,7 +147,7 @@ class Life:
 
     @classmethod
     def of(cls, seconds: float, permitted_seconds: float | None) -> Life:
-        """Return a life of about ``seconds``, or as long as it is permitted."""
+        """Return a life of about ``seconds``, or less if permission ends before that."""
         now = asyncio.get_running_loop().time()
         usual = seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD)
         if permitted_seconds is not None and permitted_seconds < usual:
@@ -156,7 +156,7 @@ class Life:
 
 
 class EventStream(Response):
-    """Sends events until the stream, the connection's life or the client ends."""
+    """Sends events until the stream or the connection's life ends, or the client leaves."""
 
     def __init__(
         self,
@@ -172,12 +172,12 @@ class EventStream(Response):
         """Prepare to send.
 
         Args:
-            source: Where the events come from; closed in the end.
-            life: How long this lasts.
-            place: The connection's among those of its client.
-            gateway: Whose it is.
-            share: What it holds for its client, among all that the process does.
-            metrics: Counts it.
+            source: Where the events come from; it is closed in the end.
+            life: How long the connection lasts.
+            place: Counts the connection among those of its client.
+            gateway: The gateway that serves it.
+            share: Counts what the connection holds for its client.
+            metrics: Count the connection.
             caching: Header fields for caches.
         """
         headers = {"content-type": SSE_TYPE, "x-accel-buffering": "no", **caching}
@@ -199,7 +199,7 @@ class EventStream(Response):
         receive: Receive,
         send: Send,
     ) -> None:
-        """Send; returns without having completed the response to a client that is too slow."""
+        """Send the events. If the client is too slow, return without completing the response."""
         reason: LeaveReason = "error"
         try:
             with self._place, self._metrics.viewer("sse", self._source.lag):
@@ -227,7 +227,7 @@ class EventStream(Response):
             try:
                 await asyncio.wait({leaving})
             except asyncio.CancelledError:
-                watch.take()  # a call that came too late
+                watch.take()  # the patrol has called at the very end, which changes nothing
                 await asyncio.wait({leaving})
             if not leaving.cancelled():
                 leaving.exception()
@@ -242,7 +242,7 @@ class EventStream(Response):
                 await self._write(send, watch, _body(b"", more=False))
         except asyncio.CancelledError:
             call = watch.take()
-            assert call != "keep-alive", "it is for those that do not write"
+            assert call != "keep-alive", "only connections that are not writing are called for that"
             return call
         return reason
 
@@ -256,7 +256,7 @@ class EventStream(Response):
                 events, last = await self._source.next_events()
                 if events:
                     await self._write_events(send, watch, events)
-                # They may be large, and the next ones far away.
+                # Free the events: they may be large, and the next ones may take long to come.
                 del events
                 if last:
                     return "end"
@@ -265,18 +265,18 @@ class EventStream(Response):
                 if call == "keep-alive":
                     silent = True
                     continue
-                # A client that was being written to resumes at what it has got.
+                # If a write was cut off, the client resumes after the last event that it has got.
                 if watch.busy_since is None and call not in ("client", "slow"):
                     await self._write(send, watch, _body(self._source.closing(call)))
                 return call
             except WorkflowStreamError as err:
-                # If the client asks again, it gets the error as an answer of its own.
+                # A client that reconnects gets the error as an ordinary answer.
                 logger.info("An event stream breaks off: %s: %s", type(err).__name__, err)
                 await self._write(send, watch, _body(self._source.failing(refusal_of(err))))
                 return "error"
 
     async def _write_events(self, send: Send, watch: Watch, events: bytes) -> None:
-        """Send events in pieces if they are large; they count as held until the last has left."""
+        """Send events, in pieces if they are large. These count as held until the last is sent."""
         if len(events) <= PIECE_BYTES:
             await self._write(send, watch, _body(events))
             return
@@ -285,7 +285,7 @@ class EventStream(Response):
                 await self._write(send, watch, _body(piece))
 
     async def _write(self, send: Send, watch: Watch, message: dict[str, Any]) -> None:
-        """Send; each write waits until those before it are taken in, more or less."""
+        """Send one message. The server waits until most of what was sent before has been read."""
         loop = asyncio.get_running_loop()
         watch.busy_since = self._share.since = loop.time()
         await send(message)

@@ -1,7 +1,7 @@
-"""Items as bytes: bodies of answers and server-sent events. Pure.
+"""Turns items into bytes: bodies of answers, and server-sent events. Pure.
 
-The bytes of JSON values and of contents pass through as they were published. What says it is JSON
-and is not goes as base64, as all else does.
+The bytes of JSON values and of other content go out as they were published. A payload that says it
+is JSON but is not goes out as base64, like payloads of any other encoding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
 _values = JsonValues()
 
 STRETCH = 3 * 64 * 1024
-"""So many bytes are encoded at once; base64 takes three at a time."""
+"""How many bytes are encoded at a time; a multiple of three, as base64 needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,11 @@ class Shape:
     """How a stream's items look to a client.
 
     Attributes:
-        content_type: Of bodies; what the stream was made with, parameters included.
-        json: Whether it holds JSON values: a body is an array of them. Otherwise bytes.
-        envelopes: Whether each value stands in an object with its offset, topic and time.
+        content_type: The content type of bodies: the one that the stream was made with, with its
+            parameters.
+        json: Whether it holds JSON values, so that a body is an array of them. Otherwise it holds
+            bytes.
+        envelopes: Whether each value is wrapped in an object with its offset, topic and time.
     """
 
     content_type: str
@@ -50,7 +52,7 @@ class Shape:
 
     @property
     def base64_events(self) -> bool:
-        """Whether events carry base64: the content is not known to be text."""
+        """Whether events carry base64, since the content may not be text."""
         return not self.json and not media_type(self.content_type).startswith("text/")
 
     def pieces(self, part: Slice, topics: Topics) -> list[bytes]:
@@ -63,7 +65,7 @@ class Shape:
         return [value for value, _ in _values.of(chosen)]
 
     def joined(self, pieces: Iterable[bytes]) -> bytes:
-        """Return pieces as one that stands for all of them."""
+        """Return pieces joined into one."""
         return (b"," if self.json else b"").join(pieces)
 
     def body(self, pieces: Iterable[bytes]) -> bytes:
@@ -71,11 +73,11 @@ class Shape:
         return b"[%b]" % self.joined(pieces) if self.json else self.joined(pieces)
 
     def event(self, pieces: Iterable[bytes], token: str) -> bytes:
-        """Return the data event that holds these pieces; its id is the token to go on at."""
+        """Return the data event that holds these pieces. Its id is the token to resume at."""
         return data_event(b"".join(self.data_lines(self.body(pieces))), token)
 
     def data_lines(self, body: bytes) -> Iterator[bytes]:
-        """Yield a body as the data lines of an event, a stretch at a time."""
+        """Yield a body as the data lines of an event, :data:`STRETCH` bytes at a time."""
         if not self.base64_events:
             yield from _lines(body)
             return
@@ -85,7 +87,7 @@ class Shape:
 
 
 ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
-"""Of a stream that a workflow of the user's hosts."""
+"""The shape of a stream that is hosted by a user's workflow."""
 
 
 def passes(part: Slice, topics: Topics) -> bool:
@@ -96,8 +98,8 @@ def passes(part: Slice, topics: Topics) -> bool:
 def shape_of(content_type: str) -> Shape:
     """Return the shape of a stream that was made with this content type.
 
-    It may come from a history that no gateway has written, and becomes a header field: what would
-    not fit into one is bytes of any type.
+    The content type becomes a header field, but may come from a history that no gateway has
+    written. One that does not fit into a header field is replaced by that of arbitrary bytes.
     """
     if _HEADER_VALUE.fullmatch(content_type) is None:
         content_type = _ANY_TYPE
@@ -105,14 +107,14 @@ def shape_of(content_type: str) -> Shape:
 
 
 def data_event(lines: bytes, token: str) -> bytes:
-    """Return the data event with these data lines; its id is the token to go on at."""
+    """Return the data event with these data lines. Its id is the token to resume at."""
     return b"id: %b\nevent: data\n%b\n\n" % (token.encode(), lines)
 
 
 def control_event(fields: dict[str, Any], token: str) -> bytes:
-    """Return a control event; ``fields`` beside the token to go on at, which is its id, too.
+    """Return a control event with these fields and the token to resume at, which is also its id.
 
-    The id of the last event of a stream that has ended also says that the end has been told.
+    If the event tells the end of the stream, its id says so as well.
     """
     message = {"streamNextOffset": token, **fields}
     mark = END_MARK if "streamClosed" in fields else ""
@@ -124,10 +126,10 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 
 def opening(retry_milliseconds: int) -> bytes:
-    """Return what an event stream begins with: how soon ``EventSource`` is to reconnect.
+    """Return the beginning of an event stream: how soon ``EventSource`` has to reconnect.
 
-    The first event follows in the same block, since httpx-sse makes an event of each block that
-    has such a line.
+    No empty line follows, so that the line is part of the first event's block. From a block of its
+    own, httpx-sse would make an event.
     """
     return b"retry: %d\n" % retry_milliseconds
 
@@ -150,7 +152,7 @@ def rewind_fields(rewind: Rewind) -> dict[str, Any]:
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
-    """Yield ``data`` as data fields; whatever stands in it, it cannot begin another field."""
+    """Yield ``data`` as data fields. Nothing in it can begin a field of another kind."""
     yield b"data:"
     begins_line, at = True, 0
     while at < len(data):
@@ -159,7 +161,8 @@ def _lines(data: bytes) -> Iterator[bytes]:
         if stretch.endswith(b"\r") and data.startswith(b"\n", at):
             at += 1
         text = stretch.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        # As a whole, since there may be many lines. A reader takes one space after the colon away.
+        # One replacement for all lines, since there may be many. A reader drops one space after the
+        # colon, so a line that begins with a space gets another one.
         lines = text.replace(b"\n", b"\ndata:").replace(b"\ndata: ", b"\ndata:  ")
         yield b" " + lines if begins_line and lines.startswith(b" ") else lines
         begins_line = text.endswith(b"\n")

@@ -1,4 +1,4 @@
-"""An item's value, out of its payload: as JSON, to be spliced into an answer, or as bytes."""
+"""Gets an item's value from its payload: as JSON, to be spliced into an answer, or as bytes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from .json_text import is_json_value
 
 _JSON_ENCODINGS = frozenset({b"json/plain", b"json/protobuf"})
 _MAX_BYTES = 16 * 1024 * 1024
-# What Python takes for an entry, besides the bytes in it.
+# The memory that Python needs for an entry, besides the bytes in it.
 _ENTRY_BYTES = 300
 
 
 JsonValue = tuple[bytes, bytes]
-"""An item's value as JSON (of what is no JSON, its bytes as base64), and further members of the
-object that it stands in, which explain a value that is no JSON."""
+"""An item's value as JSON, and further members for the object that holds it.
+
+A value that is not JSON is given as base64, and the further members say how it is encoded.
+"""
 
 
 class JsonValues:
-    """Values of items, the newest of them, bounded in bytes.
+    """Keeps the values of items, the newest ones, bounded in bytes.
 
-    Clients that read the same stretch of a stream get the same items, and to see whether one is
-    JSON takes longer than all else that is done with it. So it is done once.
+    Clients that read the same part of a stream get the same items, and checking whether a value is
+    JSON takes longer than everything else that is done with it. So each is checked once.
     """
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
-        """Keep up to ``max_bytes``."""
+        """Keep values of up to ``max_bytes``."""
         self._max_bytes = max_bytes
-        # A plain dict goes over all that it has dropped whenever it is asked for its oldest key.
+        # Not a plain dict: to find its oldest key, that goes over all keys that were dropped.
         self._known: OrderedDict[str, JsonValue] = OrderedDict()
         self.bytes = 0
 
@@ -43,8 +45,8 @@ class JsonValues:
         """Return the values of items.
 
         Args:
-            items: As the feed has them. Python hashes a string once only, so one that the feed
-                keeps is found at once, however large it is.
+            items: The very strings that the feed holds. Python computes a string's hash only
+                once, so such a string is found at once, however large it is.
         """
         known = self._known
         values: list[JsonValue] = []
@@ -67,7 +69,7 @@ class JsonValues:
 
 
 def json_value(data: str) -> JsonValue:
-    """Return an item's value as JSON: that of a JSON payload as its bytes are, if they are JSON."""
+    """Return an item's value as JSON. A JSON payload's bytes are kept, if they really are JSON."""
     try:
         raw = wire.decode_serialised(data)
         plain = json_in(raw)
@@ -86,7 +88,7 @@ def json_value(data: str) -> JsonValue:
 
 
 def content(data: str) -> bytes:
-    """Return an item's value as its payload's bytes; none of what is no payload."""
+    """Return an item's value as the bytes of its payload; empty if it is not a payload."""
     try:
         return wire.decode_payload(data).data
     except ValueError:

@@ -1,7 +1,7 @@
-"""Offset tokens and cursors as they stand in URLs and headers. Pure.
+"""Offset tokens and cursors, as written in URLs and headers. Pure.
 
-A token is a position of the library: the offset in decimal, padded with zeros, so that tokens sort
-as strings, and a tag that tells streams and their restarts apart. A number alone works, too.
+A token is a position of the library: the offset in decimal, padded with zeros so that tokens sort
+as strings, and a tag that distinguishes streams and their restarts. A plain number works as well.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ...log.positions import Position, parse_position, position_at
 from ..refusals.problems import InvalidRequestError
 
 Place = int | Position | Last | Literal["start", "now"]
-"""Where a read begins: an offset, where another read left off, some offsets before the head, the
-earliest retained item, or the head."""
+"""Where a read begins: an offset, the place where another read stopped, some offsets before the
+head, the earliest retained item, or the head."""
 
 END_MARK = ".end"
-"""Stands after the token in the id of an event that tells the end of a stream, so that a client
-that sends the id back is known to have been told."""
+"""Follows the token in the id of an event that tells the end of a stream. A client that sends this
+id back has been told the end."""
 
-# Other servers of the protocol write two numbers. Where the second is nothing, the first says
-# it all; so the one token that clients know by heart, the zero, works here, too.
+# Other servers of the protocol write two numbers. If the second is zero, the first says it all. So
+# the one token that clients hard-code, the zero, works here as well.
 _TWO_NUMBERS = re.compile(r"([0-9]{1,20})_0{1,20}", re.ASCII)
-# The protocol has -1 mean the start; it is taken before this.
+# In the protocol, -1 means the start. It is handled before this pattern is used.
 _BACK = re.compile(r"-[1-9][0-9]{0,18}", re.ASCII)
 
 # Durable Streams 10.1: intervals since 2024-10-09 00:00 UTC.
@@ -42,10 +42,10 @@ def token_of(offset: int, tag: str = "") -> str:
 
 
 def parse_offset(text: str) -> int | Position:
-    """Invert :func:`token_of`; leading zeros may be left out.
+    """Read what :func:`token_of` has written; leading zeros may be left out.
 
     Raises:
-        InvalidRequestError: It is no token.
+        InvalidRequestError: The text is not a token.
     """
     two_numbers = _TWO_NUMBERS.fullmatch(text)
     try:
@@ -55,10 +55,10 @@ def parse_offset(text: str) -> int | Position:
 
 
 def parse_place(text: str | None) -> Place:
-    """Read the ``offset`` parameter; None (there is none) means the start.
+    """Read the ``offset`` parameter; None, for no parameter, means the start.
 
     Raises:
-        InvalidRequestError: It is neither a token nor ``now``, nor a negative number.
+        InvalidRequestError: It is not a token, ``now`` or a negative number.
     """
     if text is None or text == "-1":
         return "start"
@@ -86,8 +86,8 @@ def next_cursor(given: int | None, now: float) -> str:
     """Return the cursor of a live answer: the current interval, or one past ``given``.
 
     Args:
-        given: The client's cursor. The answer's is always greater, or caches could serve the
-            same empty answer for ever (Durable Streams 10.1).
+        given: The client's cursor. The new one is always greater; otherwise caches could serve
+            the same empty answer for ever (Durable Streams 10.1).
         now: Unix time.
     """
     current = int((now - _CURSOR_EPOCH) // _CURSOR_SECONDS)

@@ -1,9 +1,9 @@
-"""What ``EventSource`` needs to be told of a refusal: 200 and an event, if it is to come back.
+"""Answers refused requests of ``EventSource`` with 200 and an event, if it should come back.
 
-``EventSource`` gives up for good on any answer that is not 200 with an event stream, and the page
-learns nothing but that. So where coming back helps (503, 502, 429, a workflow that has not been
-started), it gets a short event stream: when to come back, what is the matter, and the end. Other
-clients get the status, which they know how to deal with.
+``EventSource`` gives up for good on any answer that is not 200 with an event stream, and its page
+does not learn why. So where coming back helps (503, 502, 429, a workflow that has not been
+started), it gets a short event stream that says when to come back and what the problem is, and then
+ends. Other clients get the status, which they can deal with.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from .refused import RefusedError
 
 SSE_TYPE = "text/event-stream"
 ERRORS_PARAMETER = "errors"
-"""Says how a client wants to be told of refusals, whatever its header fields look like."""
+"""The query parameter by which a client chooses how to be told of refusals.
+
+It takes precedence over the client's header fields.
+"""
 AS_EVENTS, AS_STATUS = "events", "status"
 
 EVENT_HEADERS = (
@@ -28,18 +31,18 @@ EVENT_HEADERS = (
     ("x-accel-buffering", "no"),
 )
 
-# Clients that are sent away at once should not all come back at once.
+# Clients that are sent away at the same time should not all come back at the same time.
 _SPREAD = 0.5
 
 
 def is_event_source(scope: Scope) -> bool:
-    """Whether the request comes from an ``EventSource``, as far as it says.
+    """Whether the request seems to come from an ``EventSource``.
 
-    The parameter ``errors`` says it outright. Else it shows by the header fields that the
-    standards have ``EventSource`` send: ``Accept: text/event-stream`` (HTML, 9.2.2), and
-    ``Cache-Control: no-cache`` or ``Pragma: no-cache``, which its cache mode, "no-store", comes to
-    (Fetch, 4.6). The clients of Durable Streams send the first at most, and httpx-sse
-    ``Cache-Control: no-store``.
+    The parameter ``errors`` decides if it is there. Otherwise the request is recognised by the
+    header fields that the standards require of ``EventSource``: ``Accept: text/event-stream``
+    (HTML, 9.2.2), and ``Cache-Control: no-cache`` or ``Pragma: no-cache``, which follow from its
+    cache mode, "no-store" (Fetch, 4.6). The clients of Durable Streams send no more than the first
+    of these, and httpx-sse sends ``Cache-Control: no-store``.
     """
     if scope["method"] != "GET":
         return False
@@ -53,7 +56,7 @@ def is_event_source(scope: Scope) -> bool:
 
 
 def told_by_events(refusal: RefusedError, scope: Scope, problem: dict[str, Any]) -> bytes | None:
-    """Return an event stream that tells of a refusal; None if its status is to tell.
+    """Return an event stream that reports a refusal; None to answer with its status instead.
 
     Args:
         refusal: The refusal.
@@ -72,9 +75,9 @@ def placed_event(fields: dict[str, Any], place: str) -> bytes:
     """Return a control event of a stream that cannot be read yet.
 
     Args:
-        fields: What there is to tell.
-        place: Where the client is to go on, as the text of an ``offset``. Without it, or if that
-            is "now", the event has no id, so that ``EventSource`` resumes where it was.
+        fields: The fields of the event.
+        place: Where the client has to resume, as the value of an ``offset``. If this is empty or
+            "now", the event has no id, so that ``EventSource`` resumes where it was.
     """
     event_id = f"id: {place}\n" if place not in ("", "now") else ""
     data = json.dumps({"streamNextOffset": place, **fields} if place else fields,

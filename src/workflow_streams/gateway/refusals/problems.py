@@ -1,4 +1,4 @@
-"""What goes wrong with a request, as the protocol's status and a problem document (RFC 9457).
+"""Turns errors into answers: the protocol's status and a problem document (RFC 9457).
 
 In addition to the refusals of :mod:`.refused`:
 
@@ -6,15 +6,15 @@ In addition to the refusals of :mod:`.refused`:
     ├── InvalidRequestError           400  malformed parameter, header or body
     ├── NoStreamError                 404  no such stream, or not a stream
     │   └── NotStartedError                its workflow has not been started yet
-    ├── StaleProducerError            403  a newer session of the producer writes
-    ├── NotOfferedError               405  this stream does not take that
+    ├── StaleProducerError            403  a newer session of the producer has written
+    ├── NotOfferedError               405  this stream does not support the request
     ├── ConflictError                 409  closed, other type, or out of order
-    ├── GoneError                     410  the offset is not one of this stream any more, or the
-    │                                      stream is deleted and has forks
+    ├── GoneError                     410  the offset is no longer one of this stream, or the
+    │                                      stream was deleted and has forks
     ├── TooLargeError                 413  more than one batch can hold
-    ├── InternalError                 500  a fault of the gateway's own
+    ├── InternalError                 500  a fault of the gateway itself
     ├── UnsupportedError              501  not with streams hosted by the contrib
-    ├── BrokenStreamError             502  what Temporal holds is not a stream that can be read
+    ├── BrokenStreamError             502  what Temporal holds cannot be read as a stream
     └── UnavailableError              503  not now; try again
         └── NotOpenedError                 no worker has run its workflow yet
 
@@ -63,31 +63,32 @@ class NotStartedError(NoStreamError):
     """There is no workflow of this name, at least not yet."""
 
     passes = True
-    resume_at = "-1"  # all that it will ever hold is new to whoever asked for its head
+    # A client that asked for the head of a stream that does not exist yet wants all of its items.
+    resume_at = "-1"
 
 
 class NotOfferedError(RefusedError):
-    """The stream does not take this request; ``allowed`` says which it takes."""
+    """The stream does not support this method; ``allowed`` names those that it does."""
 
     status = 405
     slug = "not-offered"
     title = "This stream does not take that"
 
     def __init__(self, detail: str, *, allowed: str = "GET, HEAD, POST") -> None:
-        """Record what to answer, and the methods that the stream takes."""
+        """Record what to answer, and the methods that the stream supports."""
         super().__init__(detail)
         self.headers: Headers = (("allow", allowed),)
 
 
 class ConflictError(RefusedError):
-    """The stream as it is does not go with this request."""
+    """The request does not suit the stream's present state."""
 
     status = 409
     slug = "conflict"
     title = "The stream does not take this as it is now"
 
     def __init__(self, detail: str, *, headers: Headers = ()) -> None:
-        """Record what to answer; ``headers`` tell a client what it can act on."""
+        """Record what to answer; ``headers`` hold facts that a client can act on."""
         super().__init__(detail)
         self.headers = headers
 
@@ -119,7 +120,7 @@ class GoneError(RefusedError):
 
 
 class TooLargeError(RefusedError):
-    """What is to be written is more than one batch can hold."""
+    """The request writes more than one batch can hold."""
 
     status = 413
     slug = "too-large"
@@ -134,7 +135,7 @@ class InternalError(RefusedError):
     title = "The gateway has failed"
 
     def __init__(self, *, cause_for_log: str = "") -> None:
-        """Record what to log; there is nothing to tell."""
+        """Record what to log; the client is told no more than this sentence."""
         super().__init__(
             "Something went wrong; the gateway's log has more under this request's id.",
             cause_for_log=cause_for_log,
@@ -150,7 +151,7 @@ class UnsupportedError(RefusedError):
 
 
 class BrokenStreamError(RefusedError):
-    """What stands in Temporal cannot be read as a stream."""
+    """What Temporal holds cannot be read as a stream."""
 
     status = 502
     slug = "broken-stream"
@@ -159,12 +160,12 @@ class BrokenStreamError(RefusedError):
 
     @property
     def retry_seconds(self) -> float:
-        """A while: it takes an operator to mend this."""
+        """Longer than usual, since an operator has to repair this."""
         return _MENDED_SECONDS
 
 
 class UnavailableError(RefusedError):
-    """It does not work now; it may a little later."""
+    """It does not work now, but may work a little later."""
 
     status = 503
     slug = "unavailable"
@@ -174,7 +175,7 @@ class UnavailableError(RefusedError):
 
 
 class NotOpenedError(UnavailableError):
-    """The workflow runs, and no worker has opened its stream yet."""
+    """The workflow is running, but no worker has opened its stream yet."""
 
     def __init__(self) -> None:
         """There is nothing more to tell."""
@@ -232,7 +233,7 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
 def _refusal_of_life(error: errors.WorkflowStreamError) -> RefusedError | None:
     """Return the answer if the error is about the life of a stream: made, opened, forked, gone.
 
-    Such an error says by itself what is the matter, in words fit for anybody.
+    The words of such an error may be shown to anybody.
     """
     match error:
         case errors.StreamGoneError(has_forks=True):
@@ -277,7 +278,7 @@ async def on_error(request: Request, error: Exception) -> Response:
     """Answer a request that failed with one of this package's errors."""
     assert isinstance(error, errors.WorkflowStreamError)
     if isinstance(error, BodyTooLargeError | BodyTimeoutError | NoRoomForBodyError):
-        raise error  # the limits answer, once they have dealt with the rest of the body
+        raise error  # LimitMiddleware answers this after it has dealt with the rest of the body
     refusal = refusal_of(error)
     if refusal.cause_for_log:
         level = logging.ERROR if isinstance(refusal, InternalError) else logging.INFO

@@ -1,8 +1,8 @@
-"""Requests that the gateway does not take, each with its status and words fit for anybody.
+"""Requests that the gateway refuses: each with its status, and with words that anybody may read.
 
     RefusedError
     ├── AuthenticationRequiredError   401  no credentials
-    │   └── InvalidCredentialsError   401  a token or signed URL that does not hold
+    │   └── InvalidCredentialsError   401  a token or signed URL that is not valid
     │       └── ExpiredCredentialsError
     ├── AmbiguousCredentialsError     400  more than one set of credentials
     ├── InvalidWorkflowIdError        400  an id that no workflow can have
@@ -15,10 +15,10 @@
     ├── TooManyConnectionsError       429  of one client
     ├── TooManyRequestsError          429  of one client, too fast
     ├── HeadersTooLargeError          431
-    └── OverloadedError               503  too many connections in all
-        └── NoRoomForBodyError             too many bytes of bodies in all
+    └── OverloadedError               503  too many connections overall
+        └── NoRoomForBodyError             too many bytes of bodies overall
 
-What went wrong inside (which check of a token failed, say) is in ``cause_for_log`` and nowhere
+Internal reasons (which check of a token failed, for example) are in ``cause_for_log`` and nowhere
 else.
 """
 
@@ -36,17 +36,17 @@ _REALM = 'Bearer realm="workflow-streams"'
 
 
 class RefusedError(WorkflowStreamError):
-    """Base: a request is refused, and its answer says no more than this.
+    """Base class: a request is refused, and the answer says no more than what is here.
 
     Attributes:
         status: HTTP status.
-        slug: Short name of the kind, for the problem's type and as a metric's label.
-        title: Short sentence, the same for all refusals of the kind.
-        passes: Whether the same request may succeed later, so that it pays to come back.
-        resume_at: Where a client that did not ask for a certain offset goes on then, if what it
-            asked for would mean something else by that time.
-        detail: A sentence for this case.
-        headers: Response headers that belong to the answer.
+        slug: Short name of this kind of refusal, for the problem's type and as a metric's label.
+        title: Short sentence, the same for all refusals of this kind.
+        passes: Whether the same request may succeed later, so that coming back is worthwhile.
+        resume_at: Where a client has to begin when it comes back, if it did not ask for a certain
+            offset and what it asked for would mean something else by then.
+        detail: A sentence about this case.
+        headers: Header fields of the answer.
         cause_for_log: What only the operator may know.
     """
 
@@ -65,7 +65,7 @@ class RefusedError(WorkflowStreamError):
 
     @property
     def retry_seconds(self) -> float:
-        """After how long a client does well to come back, if that helps at all."""
+        """After how many seconds a client should come back, if coming back helps at all."""
         told = dict(self.headers).get("retry-after")
         return _USUAL_RETRY_SECONDS if told is None else float(told)
 
@@ -103,7 +103,7 @@ class InvalidCredentialsError(AuthenticationRequiredError):
 
 
 class ExpiredCredentialsError(InvalidCredentialsError):
-    """A token or signed URL whose time is over; a fresh one may do."""
+    """A token or signed URL that has expired; a fresh one may be accepted."""
 
     slug = "expired-credentials"
     title = "The credentials have expired"
@@ -122,7 +122,7 @@ class AmbiguousCredentialsError(RefusedError):
 
 
 class InvalidWorkflowIdError(RefusedError):
-    """An id that no workflow can have, or that intermediaries may read as another path."""
+    """An id that no workflow can have, or that proxies may read as another path."""
 
     status = 400
     slug = "invalid-workflow-id"
@@ -145,7 +145,7 @@ class ForbiddenError(RefusedError):
 
 
 class LocalOnlyError(ForbiddenError):
-    """There is no login, and the request is not from this machine, or by a proxy or other name."""
+    """There is no login, and the request is not local: another machine, a proxy or another name."""
 
     slug = "local-only"
     title = "This gateway serves its own machine only"

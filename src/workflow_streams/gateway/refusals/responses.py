@@ -1,4 +1,4 @@
-"""The answer to a refused request, sent from middleware, where there is no handler."""
+"""Answers refused requests from within middleware, where there is no handler to return them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .refused import RefusedError
 
 
 class Sending:
-    """Passes an answer on, and knows whether it has begun: then there is no other any more."""
+    """Passes an answer on, and records whether it has begun: then no other can be sent."""
 
     def __init__(self, send: Send) -> None:
         """Pass messages on to ``send``."""
@@ -38,8 +38,8 @@ async def refuse(
         refusal: What to answer.
         scope: The request.
         send: Where to send it.
-        before_end: Awaited when the answer is out but not yet over; what comes next on this
-            connection waits for it.
+        before_end: Awaited after the answer's body has been sent, before the answer is completed.
+            The next request on this connection has to wait for it.
     """
     note_refusal(scope, refusal)
     if (events := refusal_events(refusal, scope)) is not None:
@@ -68,12 +68,12 @@ async def _send_events(events: bytes, send: Send) -> None:
 
 
 def refusal_events(refusal: RefusedError, scope: Scope) -> bytes | None:
-    """Return the event stream that tells ``EventSource`` to come back; None for all else."""
+    """Return an event stream that tells ``EventSource`` to come back; None for other clients."""
     return told_by_events(refusal, scope, problem_fields(refusal, request_id_of(scope)))
 
 
 def note_refusal(scope: Scope, refusal: RefusedError) -> None:
-    """Let the log and the metrics know how the request was refused."""
+    """Record for the log and the metrics how the request was refused."""
     scope.setdefault("state", {})["refused"] = refusal.slug
 
 
@@ -96,6 +96,6 @@ def problem_body(refusal: RefusedError, request_id: str) -> bytes:
 
 
 def request_id_of(scope: Scope) -> str:
-    """Return the request's id; empty if nobody has given it one."""
+    """Return the request's id; empty if it has none."""
     request_id: str = scope.get("state", {}).get("request_id", "")
     return request_id

@@ -1,4 +1,4 @@
-"""Keys that verify tokens. Each is bound to one algorithm, whatever a token's header says."""
+"""Keys that verify tokens. Each is for one algorithm only, whatever a token's header says."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class VerificationKey:
     """A key and the one algorithm that it is for.
 
     Attributes:
-        algorithm: Tokens of any other algorithm are not checked against this key.
+        algorithm: Tokens with another algorithm are not checked against this key.
         key: The public key, or the shared secret.
-        key_id: The ``kid`` that a token must name, if it names one; None for a key without.
+        key_id: The ``kid`` that a token must have, if it has one; None for a key without an id.
     """
 
     algorithm: Algorithm
@@ -40,7 +40,7 @@ class VerificationKey:
     key_id: str | None = None
 
     def material(self) -> RSAPublicKey | EllipticCurvePublicKey | bytes:
-        """Return what PyJWT takes."""
+        """Return the key as PyJWT takes it."""
         return self.key.reveal() if isinstance(self.key, Secret) else self.key
 
     def fits(self, algorithm: object, key_id: object) -> bool:
@@ -50,10 +50,10 @@ class VerificationKey:
 
 
 def shared_secret(secret: Secret) -> VerificationKey:
-    """Make the key of HS256.
+    """Make a key for HS256.
 
     Raises:
-        UsageError: The secret is a public key: anybody could sign with it.
+        UsageError: The secret is a public key, with which anybody could sign.
     """
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret.reveal())
@@ -63,10 +63,10 @@ def shared_secret(secret: Secret) -> VerificationKey:
 
 
 def public_key(pem: str) -> VerificationKey:
-    """Read a public key in PEM; RSA keys are for RS256, those on P-256 for ES256.
+    """Read a public key in PEM: RSA keys are for RS256, keys on P-256 for ES256.
 
     Raises:
-        UsageError: It is none of them, or too weak.
+        UsageError: It is neither kind of key, or too weak.
     """
     try:
         key = load_pem_public_key(pem.encode())
@@ -76,10 +76,10 @@ def public_key(pem: str) -> VerificationKey:
 
 
 def jwks(text: str) -> tuple[VerificationKey, ...]:
-    """Read a JWK set. Keys of other kinds or for other uses are passed over, as RFC 7517 says.
+    """Read a JWK set. Keys of other kinds or for other uses are ignored, as RFC 7517 says.
 
     Raises:
-        UsageError: It is no JWK set, or has no key for RS256 or ES256.
+        UsageError: It is not a JWK set, or has no key for RS256 or ES256.
     """
     try:
         document = json.loads(text)
@@ -95,7 +95,7 @@ def jwks(text: str) -> tuple[VerificationKey, ...]:
 
 
 def _from_jwk(entry: object) -> VerificationKey | None:
-    """Return the key; None for one that is not for us. Shared secrets do not belong here."""
+    """Return the key; None for one that is not used here. Shared secrets do not belong here."""
     if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
     kind = (entry.get("kty"), entry.get("crv"))
@@ -126,10 +126,10 @@ def _bound(key: object, key_id: str | None) -> VerificationKey:
 
 
 class JwksFile:
-    """A JWK set in a file that somebody else renews."""
+    """A JWK set in a file that others update."""
 
     def __init__(self, path: Path) -> None:
-        """Read it a first time.
+        """Read the file for the first time.
 
         Raises:
             UsageError: It cannot be read, or has no key that can be used.
@@ -142,9 +142,9 @@ class JwksFile:
             raise UsageError(f"jwks_file: {err}") from err
 
     def keys(self) -> tuple[VerificationKey, ...]:
-        """Return the keys, read anew if the file has changed.
+        """Return the keys; read them again if the file has changed.
 
-        While the file is missing or broken the keys stay as they were; the log tells it once.
+        While the file is missing or broken, the keys stay as they were, and the log says so once.
         """
         stamp = self._look()
         if stamp != self._stamp:
@@ -159,7 +159,7 @@ class JwksFile:
         try:
             status = self._path.stat()
         except OSError:
-            return None  # reading it tells why
+            return None  # reading the file will say why
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     def _read(self) -> str:

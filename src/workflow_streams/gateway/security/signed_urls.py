@@ -1,10 +1,10 @@
 """Signed URLs: short-lived permission to read one stream, for ``EventSource`` and links.
 
 A signed URL carries one more query parameter, ``access``: a token (HMAC-SHA256, see
-:mod:`.tokens`) over the workflow id, the topics, the expiry and whose permission it is. These
-are all that path and query mean; the rest of the query (offset, cursor, live) is the reader's
-place, which changes as it reads on. So the signature holds under any mount point, proxy prefix
-and spelling of the same id, and with no other id, no further topic, and nothing but reading.
+:mod:`.tokens`) over the workflow id, the topics, the expiry and the subject. The rest of the query
+(offset, cursor, live) is not signed: it is the reader's place, which changes as it reads on. So the
+signature stays valid under any mount point, proxy prefix and spelling of the same id. It is not
+valid for another id, for further topics, or for anything but reading.
 """
 
 from __future__ import annotations
@@ -43,11 +43,10 @@ def sign_url(
     Args:
         workflow_id: The stream.
         key: The first of ``url_signing_keys``.
-        expires_at: Unix time in seconds. A connection that is live then ends.
+        expires_at: Unix time in seconds. A connection that is live at that time ends.
         topics: The only topics that may be read; None for all.
-        subject: Whose permission it is, for the logs and the limits.
-        base: What to put before ``/v1/stream/...``: a mount point, or scheme, host and mount
-            point.
+        subject: To whom the permission belongs, for the logs and the limits.
+        base: What comes before ``/v1/stream/...``: a mount point, or scheme, host and mount point.
         query: Further parameters, such as ``("live", "sse")``; the reader may change them.
     """
     rule: dict[str, object] = {"ids": [exactly(workflow_id).text], "actions": ["read"]}
@@ -65,7 +64,7 @@ class UrlVerifier:
     """Verifies the ``access`` parameter of signed URLs."""
 
     def __init__(self, keys: tuple[Secret, ...]) -> None:
-        """Take all keys that URLs may have been signed with.
+        """Set all keys with which URLs may have been signed.
 
         Raises:
             UsageError: One of them is a public key.
@@ -82,7 +81,7 @@ class UrlVerifier:
         """Return what the URL allows.
 
         Raises:
-            ExpiredCredentialsError: Its time is over.
-            InvalidCredentialsError: It was not signed here, or was changed since.
+            ExpiredCredentialsError: The URL has expired.
+            InvalidCredentialsError: It was not signed with one of the keys, or was changed since.
         """
         return self._tokens.verify(access)

@@ -1,4 +1,4 @@
-"""Bearer tokens: found in a request, verified, and read."""
+"""Bearer tokens: finds them in requests, verifies them, and reads their claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BEARER_SCHEME = re.compile(r"bearer( |$)", re.IGNORECASE)
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 SIGNED_URL_TYPE = "workflow-streams-url+jwt"
-"""The ``typ`` of signed URLs' tokens, which are no bearer tokens (RFC 8725, section 3.11)."""
+"""The ``typ`` of signed URLs' tokens, which are not bearer tokens (RFC 8725, section 3.11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Claims:
 
     Attributes:
         subject: Its ``sub``, or an empty string.
-        expires_at: Unix time in seconds after which it is refused; the leeway is in it.
+        expires_at: Unix time in seconds after which it is refused, including the leeway.
         rules: What it allows.
     """
 
@@ -41,11 +41,11 @@ class Claims:
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the token of the ``Authorization`` header; None if there is no such header.
+    """Return the token of the ``Authorization`` header; None without this header.
 
     Raises:
         AmbiguousCredentialsError: There are several such headers.
-        InvalidCredentialsError: It is not ``Bearer`` and a JWT.
+        InvalidCredentialsError: The header is not ``Bearer`` and a JWT.
     """
     values = [value for name, value in headers if name == b"authorization"]
     if not values:
@@ -61,10 +61,10 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 class TokenVerifier:
-    """Verifies tokens by fixed keys, each for one algorithm.
+    """Verifies tokens with the keys that were set up, each for one algorithm.
 
-    The algorithm in a token's header only chooses among the keys that were set up for it, so
-    it cannot turn a public key into a shared secret, and ``none`` chooses nothing.
+    The algorithm in a token's header only selects among the keys for that algorithm. So a token
+    cannot have a public key used as a shared secret, and ``none`` selects no key.
     """
 
     def __init__(
@@ -79,9 +79,10 @@ class TokenVerifier:
         max_bytes: int = 8192,
         token_type: str | None = None,
     ) -> None:
-        """Take the keys and what a token must say; see :class:`SecuritySettings`.
+        """Set the keys, and what a token must say; see :class:`SecuritySettings`.
 
-        ``token_type`` is the ``typ`` of the tokens; None for any but that of signed URLs.
+        ``token_type`` is the ``typ`` that tokens must have. None accepts any except that of signed
+        URLs.
         """
         self._fixed = keys
         self._jwks_file = jwks_file
@@ -115,16 +116,16 @@ class TokenVerifier:
         )
 
     def verify(self, token: str) -> Claims:
-        """Return what the token says, if all of it holds.
+        """Return what the token says, if it is valid in every respect.
 
         Raises:
-            ExpiredCredentialsError: It is ours, but its time is over.
+            ExpiredCredentialsError: The token was valid, but has expired.
             InvalidCredentialsError: Anything else is wrong with it.
         """
         if len(token) > self._max_bytes:
             raise InvalidCredentialsError(cause_for_log="over the limit of a token's length")
-        # A token is JSON of anybody's making until its signature has been checked; what reading
-        # it raises differs between versions of the library.
+        # Until its signature has been checked, a token is JSON that anybody may have made. What
+        # errors reading it raises differs between versions of the library.
         try:
             payload = self._decode(token)
             return Claims(
@@ -162,7 +163,7 @@ class TokenVerifier:
 
 
 def _expiry(value: object) -> float:
-    """Return ``exp``; PyJWT also takes strings, which are no NumericDate (RFC 7519)."""
+    """Return ``exp``. PyJWT also accepts strings, which are not a NumericDate (RFC 7519)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("exp is not a number")
     return float(value)

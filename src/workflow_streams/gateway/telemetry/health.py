@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""GET /healthz and /readyz: whether the process is alive, and whether it can serve requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _NO_STORE = {"cache-control": "no-store"}
 
 
 async def healthz(_request: Request) -> Response:
-    """The process answers."""
+    """Answer that the process is alive."""
     return JSONResponse({"status": "ok"}, headers=_NO_STORE)
 
 
 async def readyz(request: Request) -> Response:
-    """Temporal answers, and the gateway is not about to end."""
+    """Answer whether Temporal can be reached and the gateway is not about to end."""
     gateway = gateway_of(request)
     ready = not gateway.is_leaving and await gateway.readiness.is_ready()
     return JSONResponse(

@@ -1,4 +1,4 @@
-"""Whether Temporal answers, asked no more often than is worth knowing."""
+"""Whether Temporal answers; asked at most once a second, however many want to know."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _HOLDS_SECONDS = 1.0
 
 
 class Readiness:
-    """Shares one answer among all who ask within a second, and one call among all who wait.
+    """Answers all requests within a second from one call to Temporal.
 
-    Whoever can reach the gateway may ask, without a login and beyond the limits; what they cause
-    must not grow with them.
+    Anybody who can reach the gateway may ask, without a login and without being counted by the
+    limits. So the number of calls to Temporal must not grow with the number of requests.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class Readiness:
         """Prepare; nothing is asked before somebody wants to know.
 
         Args:
-            ask: Asks, within a time that has an end.
-            clock: Seconds that only grow.
+            ask: Asks Temporal; returns within a bounded time.
+            clock: A monotonic clock, in seconds.
         """
         self._ask = ask
         self._clock = clock
@@ -38,13 +38,13 @@ class Readiness:
         self._until: float | None = None
 
     async def is_ready(self) -> bool:
-        """Return what Temporal has said, no more than a second ago."""
+        """Return whether Temporal answers; the result is at most a second old."""
         if self._asking is None:
             if self._until is not None and self._clock() < self._until:
                 return self._answer
             self._asking = asyncio.create_task(self._ask_once(), name="readiness")
         asking = self._asking
-        # Whoever leaves while it waits does not take the others' answer along.
+        # Not awaited directly: cancelling one caller must not cancel the call for the others.
         await asyncio.wait({asking})
         return not asking.cancelled() and asking.result()
 
@@ -60,7 +60,7 @@ class Readiness:
         return self._answer
 
     async def aclose(self) -> None:
-        """End a call that is under way, and forget what was said."""
+        """End a call that is in progress, and forget the last answer."""
         self._until = None
         if (asking := self._asking) is not None:
             asking.cancel()

@@ -1,4 +1,4 @@
-"""The gateway's way to Temporal: connected in the background, with calls bounded in time."""
+"""The gateway's connection to Temporal: made in the background, with calls bounded in time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_RETRY_SECONDS = 5.0
 
 
 class TemporalLink:
-    """Connects, tries again until it is connected, and runs the worker for hosted streams."""
+    """Connects, retrying until it succeeds, and runs the worker for hosted streams."""
 
     def __init__(
         self,
@@ -42,10 +42,11 @@ class TemporalLink:
         """Prepare.
 
         Args:
-            client: A client, or what makes one.
-            task_queue: Task queue of hosted streams to run a worker on; None for no worker.
+            client: A client, or a function that connects one.
+            task_queue: The task queue on which to run a worker for hosted streams; None to run
+                no worker.
             call_seconds: How long a call may take.
-            prepare: Makes the client that is used of the one that was given.
+            prepare: Called with the client that was given; returns the one that is used.
         """
         self._client = prepare(client) if isinstance(client, Client) else None
         self._prepare = prepare
@@ -66,7 +67,7 @@ class TemporalLink:
         return self._client
 
     def readers(self) -> int:
-        """How many histories are followed by way of this client."""
+        """How many histories are followed over this client."""
         return 0 if self._client is None else feeds_reading(self._client.service_client)
 
     async def run(self) -> None:
@@ -86,20 +87,20 @@ class TemporalLink:
             await backoff.pause()
 
     def leave_behind(self, task: asyncio.Task[None]) -> None:
-        """Wait no more for the task that :meth:`run` runs in, which does not end."""
+        """Stop waiting for the task that :meth:`run` runs in, since it does not end."""
         if self._worker is not None:
             leave_behind(self._worker, task)
 
     def disconnect(self) -> None:
-        """Forget a client that was made here; the next one may be made on another event loop."""
+        """Forget a client that was connected here; the next run may use another event loop."""
         if self._connect is not None:
             self._client = None
 
     async def call(self, call: Awaitable[T], workflow_id: str = "") -> T:
-        """Await a call to Temporal, within the time that a call may take.
+        """Await a call to Temporal, for as long as a call may take.
 
         Raises:
-            WorkflowStreamError: What went wrong, in this package's terms.
+            WorkflowStreamError: The call failed; this is the package's own error for it.
         """
         return await bounded(call, self._call_seconds, workflow_id)
 

@@ -21,14 +21,14 @@ class Stream(streams.Stream):
     """A stream, as the server described it when the request came.
 
     Attributes:
-        settings: Those of the gateway.
+        settings: The gateway's settings.
     """
 
     settings: GatewaySettings
 
     @property
     def task_headers(self) -> dict[str, str]:
-        """What tells of a workflow whose task fails, so that it does nothing."""
+        """A header field for a workflow that makes no progress because its task keeps failing."""
         attempt = failing_attempt(self.described)
         return {"stream-task-attempt": str(attempt)} if attempt else {}
 
@@ -42,7 +42,7 @@ class Stream(streams.Stream):
 
 
 def hosting_of(link: TemporalLink, settings: GatewaySettings) -> Hosting:
-    """Return where a gateway hosts streams, and how long it waits for them."""
+    """Return where the gateway hosts streams, and how long it waits for them."""
     return Hosting(
         link,
         task_queue=settings.host_task_queue,
@@ -60,7 +60,7 @@ async def found(
     Raises:
         StreamNotFoundError: There is no workflow of this name.
         RefusedError: The stream has been deleted or has expired.
-        CodecError: It is encoded, and the gateway's client cannot decode it.
+        CodecError: The stream is encoded, and the gateway's client cannot decode it.
         ServerUnavailableError: Temporal does not answer.
     """
     async with AsyncExitStack() as stack:
@@ -68,6 +68,6 @@ async def found(
             look_up = streams.found(hosting_of(link, settings), workflow_id)
             stream = await stack.enter_async_context(look_up)
         except StreamGoneError as err:
-            # Unlike a stream that has not been started yet, it is not waited for.
+            # Raised as a refusal, so that nobody waits for it as for a stream not started yet.
             raise refusal_of(err) from None
         yield Stream(stream.feed, stream.setup, stream.described, stream.hosting, settings)

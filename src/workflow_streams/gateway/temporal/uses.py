@@ -1,4 +1,4 @@
-"""Tells streams with a time to live that they are read, so that they do not expire."""
+"""Tells streams with a time to live that they are being read, so that they do not expire."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from .streams import Stream
 
 logger = logging.getLogger("workflow_streams.gateway")
 
-# A stream is told of reads once in this part of its time to live, and no more often than once a
-# second if that is often enough.
+# A stream is told of reads each time a tenth of its time to live has passed, but at most once a
+# second, unless a third of its time to live is even shorter.
 _PART = 0.1
 _SECONDS = 1.0
 _LARGEST_PART = 1 / 3
 _LOOK_SECONDS = 0.25
 _AT_ONCE = 20
-# Of so many streams that nobody reads at the moment it is known when they were told.
+# How many streams are remembered with the time when they were told, including those that nobody
+# reads at the moment.
 _MOST_KNOWN = 10_000
 
 
 def pause_of(ttl_seconds: float) -> float:
-    """Return after how many seconds a stream is told again that it is read."""
+    """Return after how many seconds a stream is told again that it is being read."""
     return max(ttl_seconds * _PART, min(_SECONDS, ttl_seconds * _LARGEST_PART))
 
 
 @dataclass(slots=True)
 class _Use:
-    """A stream that is read, or was not long ago; ``told`` is when it was told so."""
+    """A stream that is being read or was recently; ``told`` is when it was last told so."""
 
     feed: Feed
     pause: float
@@ -42,10 +43,10 @@ class _Use:
 
 
 class Uses:
-    """The streams with a time to live that are read by way of one gateway.
+    """The streams with a time to live that are read over one gateway.
 
-    All reads of a stream share what it is told. It is told when a read begins, and again and again
-    while somebody follows it.
+    A stream is told once for all of its readers: when a read begins, and repeatedly while somebody
+    follows it.
     """
 
     def __init__(self, link: TemporalLink, failed: Callable[[], None]) -> None:
@@ -56,7 +57,7 @@ class Uses:
         self._any = asyncio.Event()
 
     async def note(self, stream: Stream) -> None:
-        """Note that a read of a stream begins; the read goes on if that does not succeed."""
+        """Note that a read of a stream begins. If telling the stream fails, the read goes on."""
         ttl = None if stream.setup is None else stream.setup.ttl_seconds
         if ttl is None or not stream.running:
             return
@@ -66,13 +67,13 @@ class Uses:
                 self._uses = {k: use for k, use in self._uses.items() if use.feed.is_retained}
             use = self._uses[stream.workflow_id] = _Use(stream.feed, pause_of(ttl), float("-inf"))
             self._any.set()
-        # Another stream may have this name by now, with another time to live.
+        # A new stream may have taken this name since, with another time to live.
         use.feed, use.pause = stream.feed, pause_of(ttl)
         if _is_due(use, time.monotonic()):
             await self._tell(use)
 
     async def run(self) -> None:
-        """Keep those alive that are followed, until cancelled."""
+        """Keep streams alive while they are followed, until cancelled."""
         slots = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as telling:
             while True:
@@ -95,14 +96,14 @@ class Uses:
             await self._tell(use)
 
     async def _tell(self, use: _Use) -> None:
-        # Before the call, so that other reads leave it at that.
+        # Set this before the call, so that other reads do not tell the stream as well.
         use.told = time.monotonic()
         workflow_id = use.feed.workflow_id
         try:
             handle = self._link.client.get_workflow_handle(workflow_id)
             await self._link.call(handle.signal(TOUCH_SIGNAL), workflow_id)
         except (StreamClosedError, StreamNotFoundError):
-            pass  # it has ended meanwhile; who reads it sees how
+            pass  # the stream has ended meanwhile, which its readers are told anyway
         except WorkflowStreamError as err:
             self._failed()
             logger.warning("Stream %r could not be told that it is read: %s", workflow_id, err)
