@@ -108,9 +108,9 @@ _ANY: Json = {"schema": {}}
 _REFUSALS = {
     "400": "A parameter, a header or the body is malformed.",
     "401": "Credentials are missing, or do not hold.",
-    "403": "The credentials do not allow this, or a newer session of the producer writes.",
+    "403": "The credentials do not allow this, or a newer session of the producer has written.",
     "404": "There is no such stream.",
-    "405": "This stream does not take that.",
+    "405": "This stream does not support that.",
     "408": "The body did not arrive in time.",
     "409": "The stream is closed, of another type, or the request is out of order.",
     "410": "The offset lies before what is retained, or is of another stream that had this name: "

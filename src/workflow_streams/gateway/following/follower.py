@@ -54,7 +54,7 @@ class Follower:
         """Prepare; nothing is looked up before :meth:`run`.
 
         Args:
-            gateway: Whose stream it is.
+            gateway: The gateway that serves it.
             metrics: Counts what is sent.
             workflow_id: The stream.
             grant: What the client may see of it.

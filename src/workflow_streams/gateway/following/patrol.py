@@ -1,4 +1,4 @@
-"""Looks after live connections: silences, their life time, clients that read nothing, shutdown.
+"""Looks after live connections: silences, lifetimes, clients that read nothing, shutdown.
 
 One task looks at all connections a few times a second. A timer for each event of each viewer would
 cost more than sending the event.

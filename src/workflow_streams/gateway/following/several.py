@@ -30,7 +30,7 @@ from .sse import EventStream, Life
 async def events(request: Request) -> Response:
     """Answer with the events of several streams, if the client may read all of them."""
     if request.method != "GET":
-        raise NotOfferedError("There is nothing but events here.", allowed="GET")
+        raise NotOfferedError("This path offers events only.", allowed="GET")
     query = parse_several(request.query_params, request.headers)
     # Check all of them before anything is looked up, so that a refusal does not reveal which exist.
     grants = {name: await authorize(request, "read", name, query.topics)

@@ -177,7 +177,7 @@ class EventStream(Response):
             place: Counts the connection among those of its client.
             gateway: The gateway that serves it.
             share: Counts what the connection holds for its client.
-            metrics: Count the connection.
+            metrics: Counts the connection.
             caching: Header fields for caches.
         """
         headers = {"content-type": SSE_TYPE, "x-accel-buffering": "no", **caching}

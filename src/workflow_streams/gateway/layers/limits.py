@@ -51,7 +51,7 @@ class ConnectionLimits:
             TooManyConnectionsError: There are too many from this address.
         """
         if self.open >= self._settings.max_connections:
-            raise OverloadedError("The gateway has as many connections as it takes; try later.")
+            raise OverloadedError("The gateway has as many connections as it accepts; try later.")
         with self.of_client(client_at(address)):
             self.open += 1
             try:

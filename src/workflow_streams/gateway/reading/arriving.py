@@ -77,7 +77,7 @@ async def _arrive(gateway: Gateway, workflow_id: str, grant: Grant, seconds: flo
             arriving.result()
             return
         if gateway.closing.done():
-            raise UnavailableError("The gateway is about to end; another one goes on.")
+            raise UnavailableError("The gateway is about to end; ask another one.")
         raise ServerUnavailableError("Temporal did not answer in time")
     finally:
         await ended(arriving)

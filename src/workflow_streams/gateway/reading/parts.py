@@ -101,7 +101,7 @@ class Reading:
     async def next_part(self) -> Part:
         """Wait until something comes, and return it with everything else that is there.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
 
         Raises:
             StreamNotFoundError: The stream was deleted meanwhile.

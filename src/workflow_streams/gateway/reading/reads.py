@@ -223,13 +223,13 @@ class _Answer:
         if isinstance(first, Rewind) and first.reason == "replaced":
             # A client of the protocol would append the new stream's items to the old one's.
             raise GoneError(
-                "That is an offset of another stream that had this name. This one begins at "
+                "The offset belongs to another stream that had this name. This one begins at "
                 f"{first.position}.",
                 headers=(("stream-base-offset", first.position),),
             )
         if isinstance(first, Gap) and first.start == self._reading.start and self._reading.start:
             raise GoneError(
-                f"What stood there is {first.reason}; the stream goes on at {token_of(first.end)}.",
+                f"What was there is {first.reason}; the stream goes on at {token_of(first.end)}.",
                 headers=(("stream-base-offset", token_of(first.end)),),
             )
 

@@ -1,7 +1,7 @@
 """Errors as answers: each with its status, and with words that anybody may read.
 
-A check of your own raises :class:`AuthenticationRequiredError` or :class:`ForbiddenError`. What the
-gateway itself refuses stands in :mod:`.refused` and :mod:`.problems`.
+A check of your own may raise :class:`AuthenticationRequiredError` or :class:`ForbiddenError`. The
+trees of all errors are drawn in :mod:`.refused` and :mod:`.problems`.
 """
 
 from .refused import (

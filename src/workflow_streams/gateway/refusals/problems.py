@@ -48,7 +48,7 @@ class InvalidRequestError(RefusedError):
 
 
 class NoStreamError(RefusedError):
-    """There is no such stream; a workflow that hosts none counts as none."""
+    """There is no such stream, or the workflow hosts none."""
 
     status = 404
     slug = "stream-not-found"
@@ -72,7 +72,7 @@ class NotOfferedError(RefusedError):
 
     status = 405
     slug = "not-offered"
-    title = "This stream does not take that"
+    title = "This stream does not support that"
 
     def __init__(self, detail: str, *, allowed: str = "GET, HEAD, POST") -> None:
         """Record what to answer, and the methods that the stream supports."""
@@ -85,7 +85,7 @@ class ConflictError(RefusedError):
 
     status = 409
     slug = "conflict"
-    title = "The stream does not take this as it is now"
+    title = "The state of the stream does not allow this"
 
     def __init__(self, detail: str, *, headers: Headers = ()) -> None:
         """Record what to answer; ``headers`` hold facts that a client can act on."""
@@ -98,11 +98,11 @@ class StaleProducerError(RefusedError):
 
     status = 403
     slug = "stale-producer"
-    title = "A newer session of this producer writes"
+    title = "A newer session of this producer has written"
 
     def __init__(self, epoch: int) -> None:
         """Record the newer session's epoch."""
-        super().__init__(f"The producer's epoch is {epoch} by now.")
+        super().__init__(f"The producer's epoch is now {epoch}.")
         self.headers: Headers = (("producer-epoch", str(epoch)),)
 
 
@@ -111,7 +111,7 @@ class GoneError(RefusedError):
 
     status = 410
     slug = "gone"
-    title = "It is not there any more"
+    title = "It is no longer there"
 
     def __init__(self, detail: str, *, headers: Headers = ()) -> None:
         """Record what to answer; ``headers`` say where a reader can go on."""
@@ -178,7 +178,7 @@ class NotOpenedError(UnavailableError):
     """The workflow is running, but no worker has opened its stream yet."""
 
     def __init__(self) -> None:
-        """There is nothing more to tell."""
+        """Say the same for every such workflow."""
         super().__init__(
             "The stream has not been opened yet; a worker has to run its workflow first."
         )
@@ -199,7 +199,7 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
         case errors.ItemTooLargeError():
             return TooLargeError("An item is too large.", cause_for_log=cause)
         case errors.StreamClosedError() | errors.FencedError():
-            return ConflictError("The stream takes no more items.")
+            return ConflictError("The stream accepts no more items.")
         case errors.CodecError():
             return BrokenStreamError(
                 "This gateway cannot decode the stream: its payload codec or key is missing, "
@@ -216,7 +216,7 @@ def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
             return BrokenStreamError("Temporal refused the gateway's call.", cause_for_log=cause)
         case errors.RunFullError():
             return UnavailableError(
-                "The stream takes more when its workflow has rolled over.", cause_for_log=cause
+                "The stream accepts more when its workflow has rolled over.", cause_for_log=cause
             )
         case (
             errors.ServerUnavailableError()
@@ -243,7 +243,7 @@ def _refusal_of_life(error: errors.WorkflowStreamError) -> RefusedError | None:
         case errors.StreamExistsError():
             return ConflictError(error.why)
         case errors.StreamNotHostedError():
-            return NotOfferedError("A workflow's stream goes with its workflow.")
+            return NotOfferedError("This stream belongs to a workflow, and ends with it.")
         case errors.StreamNotOpenedError():
             return NotOpenedError()
         case errors.StreamNotReadyError():

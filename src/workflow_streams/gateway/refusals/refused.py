@@ -109,7 +109,7 @@ class ExpiredCredentialsError(InvalidCredentialsError):
     title = "The credentials have expired"
 
     def __init__(self) -> None:
-        """There is nothing more to tell."""
+        """Say the same in every case."""
         super().__init__("The credentials have expired; get fresh ones and resume.")
 
 
@@ -219,7 +219,7 @@ class HeadersTooLargeError(RefusedError):
 
 
 class OverloadedError(RefusedError):
-    """The gateway has as many connections as it takes."""
+    """The gateway has as many connections as it accepts."""
 
     status = 503
     slug = "overloaded"
@@ -229,11 +229,11 @@ class OverloadedError(RefusedError):
 
 
 class NoRoomForBodyError(OverloadedError):
-    """The gateway holds as many bytes of bodies as it takes."""
+    """The gateway holds as many bytes of bodies as it accepts."""
 
     title = "The gateway takes no more bodies now"
     headers: Headers = (("retry-after", "1"), ("connection", "close"))
 
     def __init__(self) -> None:
-        """There is nothing more to tell."""
-        super().__init__("The gateway has as many bodies in work as it takes; try again.")
+        """Say the same in every case."""
+        super().__init__("The gateway is handling as many bodies as it accepts; try again.")

@@ -23,8 +23,8 @@ _SECONDS = 1.0
 _LARGEST_PART = 1 / 3
 _LOOK_SECONDS = 0.25
 _AT_ONCE = 20
-# How many streams are remembered with the time when they were told, including those that nobody
-# reads at the moment.
+# How many streams are remembered with the time when they were told. Beyond that, those that nobody
+# reads at the moment are forgotten.
 _MOST_KNOWN = 10_000
 
 

@@ -38,7 +38,7 @@ _MISSING = "Batches of this producer that come before this one are missing."
 _FORGOTTEN = (
     "The stream knows no batch of this producer in this epoch: batches that come before this one "
     "are missing, or the stream has forgotten the producer, since many others have written after "
-    "it. What it wrote stands. A new epoch goes on, with Producer-Seq 0."
+    "it. What it wrote is still there. Go on with a new epoch and Producer-Seq 0."
 )
 
 
