@@ -23,10 +23,10 @@ from .layers.limits import ConnectionLimits, LimitMiddleware
 from .layers.outgoing import AnswerMiddleware
 from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
-from .openapi import openapi
-from .paths import parse_target
+from .openapi.description import openapi
 from .reading import reads
 from .refusals.problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
+from .requests.paths import parse_target
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway

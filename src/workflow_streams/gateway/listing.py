@@ -16,9 +16,9 @@ from ..hosted.host import SETUP_MEMO_KEY, HostSetup
 from ..hosted.streams import is_gone
 from ..log import wire
 from ..temporal.codec import memo_value
-from .paths import path_of
 from .refusals.problems import InvalidRequestError
-from .requests import parse_integer, single
+from .requests.paths import path_of
+from .requests.values import parse_integer, single
 from .security import Authority, Grant, authorize
 from .security.patterns import MAX_ID_BYTES
 from .sessions import Gateway, gateway_of

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_streams.gateway.paths import Target, parse_path
 from workflow_streams.gateway.refusals import (
     AmbiguousCredentialsError,
     ExpiredCredentialsError,
@@ -22,6 +21,7 @@ from workflow_streams.gateway.refusals import (
     InvalidCredentialsError,
     RefusedError,
 )
+from workflow_streams.gateway.requests.paths import Target, parse_path
 from workflow_streams.gateway.security import Authority, Secret, sign_url
 from workflow_streams.gateway.security.claims import Action
 from workflow_streams.gateway.security.signed_urls import UrlVerifier

@@ -15,7 +15,7 @@ from ..reading.beginning import Beginning
 from ..refusals import RefusedError
 from ..refusals.problems import NotStartedError, refusal_of
 from ..refusals.responses import problem_fields
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..security import Grant
 from ..sessions import Gateway
 from ..settings import GatewaySettings

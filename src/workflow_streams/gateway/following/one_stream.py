@@ -14,7 +14,7 @@ from ..refusals import RefusedError
 from ..refusals.event_sources import placed_event
 from ..refusals.problems import NotOpenedError
 from ..refusals.responses import problem_fields
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..security import Grant
 from ..sessions import Gateway
 from ..telemetry.metrics import LeaveReason, Metrics

@@ -29,7 +29,7 @@ from ..refusals import RefusedError
 from ..refusals.event_sources import SSE_TYPE, is_event_source
 from ..refusals.problems import refusal_of
 from ..refusals.responses import request_id_of
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..security import Grant
 from ..sessions import Gateway
 from ..telemetry.metrics import LeaveReason, Metrics

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..paths import is_literal
 from ..refusals import (
     BodyTooLargeError,
     HeadersTooLargeError,
@@ -21,6 +20,7 @@ from ..refusals import (
 )
 from ..refusals.problems import NoStreamError
 from ..refusals.responses import Sending, refuse
+from ..requests.paths import is_literal
 from .incoming import BodyRoom, IncomingBody, check_body_size
 from .limit_settings import LimitSettings
 

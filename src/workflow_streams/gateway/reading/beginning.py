@@ -9,7 +9,7 @@ from ...errors import StreamNotOpenedError
 from ...events import Gap, Last
 from ...log.positions import Position
 from ...read.runs.lookup import first_run_of
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..temporal.streams import Stream
 from .parts import Part, Reading
 

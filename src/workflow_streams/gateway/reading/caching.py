@@ -8,7 +8,7 @@ import re
 import zlib
 
 from ...events import Last
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..security import Grant
 from ..temporal.streams import Stream
 

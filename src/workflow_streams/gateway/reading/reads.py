@@ -19,7 +19,7 @@ from ..formats.offsets import next_cursor, token_of
 from ..layers.limits import ConnectionLimits
 from ..refusals.event_sources import is_event_source
 from ..refusals.problems import GoneError, NoStreamError, NotStartedError
-from ..requests import ReadQuery, parse_read, parse_wait
+from ..requests.reads import ReadQuery, parse_read, parse_wait
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
 from ..telemetry.metrics import Metrics

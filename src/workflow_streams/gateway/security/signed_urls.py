@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-from ..paths import path_of
+from ..requests.paths import path_of
 from .keys import shared_secret
 from .patterns import exactly
 from .secrets import Secret

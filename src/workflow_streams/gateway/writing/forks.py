@@ -12,7 +12,7 @@ from ...hosted import forks
 from ...hosted.forks import Fork, Source
 from ..refusals import ForbiddenError
 from ..refusals.problems import ConflictError
-from ..requests import ForkQuery
+from ..requests.writes import ForkQuery
 from ..security import authorize
 from ..sessions import Gateway
 

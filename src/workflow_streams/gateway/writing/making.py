@@ -11,9 +11,9 @@ from ...hosted.forks import Source
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
 from ..formats.frames import shape_of
-from ..paths import raw_path
 from ..refusals.problems import InvalidRequestError
-from ..requests import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
+from ..requests.paths import raw_path
+from ..requests.writes import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
 from ..security import authorize
 from ..sessions import gateway_of
 from .bodies import read_entries

@@ -19,7 +19,7 @@ from ..refusals.problems import (
     StaleProducerError,
     UnsupportedError,
 )
-from ..requests import (
+from ..requests.writes import (
     DEFAULT_TOPIC,
     ProducerBatch,
     is_closing,

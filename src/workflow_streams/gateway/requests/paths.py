@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
-from .refusals.problems import NoStreamError
+from ..refusals.problems import NoStreamError
 
 STREAM_PATH = "/v1/stream/"
 _CANCEL = "cancel"
