@@ -137,7 +137,7 @@ class Gateway:
     def _check_runs(self) -> asyncio.Future[None]:
         if self._closing is None:
             raise UnavailableError(
-                "The gateway does not run. An application that it is mounted in has to run its "
+                "The gateway is not running. An application in which it is mounted has to run its "
                 "lifespan: gateway.router.lifespan_context(gateway)."
             )
         return self._closing

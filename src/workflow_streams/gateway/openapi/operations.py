@@ -20,7 +20,7 @@ def read() -> Json:
             query("live", "How to wait for more.", {"enum": ["long-poll", "sse"]}),
             query(
                 "last",
-                "Begin so many items before the head; in place of `offset`.",
+                "Begin that many items before the head; in place of `offset`.",
                 {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
             ),
             query("wait", WAIT, SECONDS),
@@ -28,7 +28,7 @@ def read() -> Json:
             query("topic", "Only these topics.", {"type": "array", "items": {"type": "string"}}),
             errors(),
             header("If-None-Match", "The last `ETag`."),
-            header("Last-Event-ID", "Resumes an event stream; wins over `offset`."),
+            header("Last-Event-ID", "Resumes an event stream; overrides `offset`."),
         ],
         "responses": answers(
             {
@@ -66,19 +66,19 @@ def append() -> Json:
     return {
         "summary": "Append, close, or both.",
         "parameters": [
-            query("topic", "Topic of the items; `default` without.", {"type": "string"}),
+            query("topic", "Topic of the items; `default` if none is given.", {"type": "string"}),
             header("Stream-Closed", "`true` closes the stream."),
-            header("Stream-Seq", "Has to rise from append to append, as text."),
-            header("Producer-Id", "An idempotent producer; with the two below."),
+            header("Stream-Seq", "Has to rise from append to append, compared as text."),
+            header("Producer-Id", "Id of an idempotent producer; needs the two below."),
             header("Producer-Epoch", "Its session, from 0."),
             header("Producer-Seq", "Number of the append in the session, from 0."),
         ],
         "requestBody": {"content": {"*/*": ANY}},
         "responses": answers(
             {
-                "200": {"description": "A producer's append was taken.", "headers": sent},
+                "200": {"description": "A producer's append was accepted.", "headers": sent},
                 "202": {"description": "Sent to a stream that the contrib hosts."},
-                "204": {"description": "Taken, taken before, or closed.", "headers": sent},
+                "204": {"description": "Accepted, accepted before, or closed.", "headers": sent},
             },
             "404", "405", "408", "409", "413", "501",
         ),
@@ -89,19 +89,19 @@ def make() -> Json:
     """Describe PUT of a stream."""
     sent = given("Stream-Next-Offset", "Stream-Closed", "Location")
     return {
-        "summary": "Make a stream that needs no workflow of one's own, or see that it is there.",
+        "summary": "Make a stream that needs no workflow of yours, or find that it exists.",
         "parameters": [
             header("Stream-TTL", "Seconds without a read or write after which it expires."),
             header("Stream-Expires-At", "When it expires, RFC 3339."),
             header("Stream-Closed", "`true` makes it closed."),
             header("Stream-Forked-From", "Path of the stream that it is a fork of."),
-            header("Stream-Fork-Offset", "Where it forks; the head without."),
+            header("Stream-Fork-Offset", "Where it forks; the head if not given."),
             header("Stream-Fork-Sub-Offset", "How far past that, in messages or bytes."),
         ],
         "requestBody": {"content": {"*/*": ANY}},
         "responses": answers(
             {
-                "200": {"description": "It is there.", "headers": sent},
+                "200": {"description": "It exists already.", "headers": sent},
                 "201": {"description": "Made.", "headers": sent},
             },
             "404", "408", "409", "413",
@@ -146,10 +146,10 @@ def list_streams() -> Json:
             ),
             query(
                 "prefix",
-                "Only those whose ids begin like this.",
+                "Only those whose ids begin with this.",
                 {"type": "string", "maxLength": 1000},
             ),
-            query("limit", "At most so many.", {"type": "integer", "minimum": 1, "maximum": 1000}),
+            query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 1000}),
             query("page", "`next_page` of the page before.", {"type": "string"}),
         ],
         "responses": answers(
@@ -174,12 +174,12 @@ def several() -> Json:
             query("offset", f"{OFFSET} One for all, or one for each `id` in order.", texts),
             query("topic", "Only these topics, of all streams.", texts),
             errors(),
-            header("Last-Event-ID", "Resumes all of them; wins over `offset`."),
+            header("Last-Event-ID", "Resumes all of them; overrides `offset`."),
         ],
         "responses": answers(
             {
                 "200": {"description": "Events; each names its stream.", "content": {"*/*": ANY}},
-                "204": {"description": "By `Last-Event-ID`, the end of all has been told."},
+                "204": {"description": "The client knows the end of all, by `Last-Event-ID`."},
             }
         ),
     }
@@ -214,8 +214,8 @@ def sign() -> Json:
 
 def metrics() -> Json:
     """Describe the metrics."""
-    good = {"200": {"description": "Numbers for Prometheus.", "content": {"*/*": ANY}}}
-    return {"summary": "Numbers for Prometheus.", "responses": answers(good)}
+    good = {"200": {"description": "Metrics for Prometheus.", "content": {"*/*": ANY}}}
+    return {"summary": "Metrics for Prometheus.", "responses": answers(good)}
 
 
 def plain(summary: str, *statuses: str) -> Json:

@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 OFFSET = (
     "A token from `Stream-Next-Offset`; `-1` for the start; `now` for the head; `-2` or less for "
-    "so many items before the head."
+    "that many items before the head."
 )
 SECONDS: Json = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
 WAIT = "Seconds to wait for the workflow to be started, instead of answering 404 at once."
@@ -31,8 +31,11 @@ ITEM: Json = {
         "offset": {"type": "integer"},
         "topic": {"type": "string"},
         "time": {"type": "string", "format": "date-time"},
-        "data": {"description": "As published; base64 if `encoding` is there."},
-        "encoding": {"type": "string", "description": "Payload encoding of what is not JSON."},
+        "data": {"description": "As published; base64 if there is an `encoding`."},
+        "encoding": {
+            "type": "string",
+            "description": "Payload encoding, if not JSON.",
+        },
     },
 }
 STREAM: Json = {
@@ -54,7 +57,7 @@ ANY: Json = {"schema": {}}
 # Which statuses refusals have, and what they mean.
 _REFUSALS = {
     "400": "A parameter, a header or the body is malformed.",
-    "401": "Credentials are missing, or do not hold.",
+    "401": "Credentials are missing or not valid.",
     "403": "The credentials do not allow this, or a newer session of the producer has written.",
     "404": "There is no such stream.",
     "405": "This stream does not support that.",
