@@ -24,7 +24,7 @@ from workflow_streams.gateway.refusals import (
 from workflow_streams.gateway.requests.paths import Target, parse_path
 from workflow_streams.gateway.security import Authority, Secret, sign_url
 from workflow_streams.gateway.security.claims import Action
-from workflow_streams.gateway.security.signed_urls import UrlVerifier
+from workflow_streams.gateway.security.credentials.signed_urls import UrlVerifier
 
 from . import issuing
 from .asking import authority, request

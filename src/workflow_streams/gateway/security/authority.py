@@ -19,14 +19,14 @@ from ..refusals import (
     RefusedError,
 )
 from .claims import EVERYTHING, WHOLE_STREAM, Action, decide, is_limited
+from .credentials.signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
+from .credentials.tokens import Claims, TokenVerifier, bearer_token
 from .grants import Access, Grant, Source
 from .local import check_local
 from .pages import PageTokens
 from .patterns import check_workflow_id
 from .secrets import Secret
 from .settings import MIN_SECRET_BYTES, SecuritySettings
-from .signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
-from .tokens import Claims, TokenVerifier, bearer_token
 
 logger = logging.getLogger("workflow_streams.gateway")
 

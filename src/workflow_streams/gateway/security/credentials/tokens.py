@@ -10,10 +10,10 @@ from typing import Any
 
 import jwt
 
-from ..refusals import AmbiguousCredentialsError, ExpiredCredentialsError, InvalidCredentialsError
-from .claims import Rule, parse_rules
+from ...refusals import AmbiguousCredentialsError, ExpiredCredentialsError, InvalidCredentialsError
+from ..claims import Rule, parse_rules
+from ..settings import SecuritySettings
 from .keys import JwksFile, VerificationKey, public_key, shared_secret
-from .settings import SecuritySettings
 
 # RFC 6750, section 2.1; a JWT has three parts of base64url.
 _BEARER = re.compile(r"bearer +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+) *", re.IGNORECASE)

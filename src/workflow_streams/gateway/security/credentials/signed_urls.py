@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 
 import jwt
 
-from ..requests.paths import path_of
+from ...requests.paths import path_of
+from ..patterns import exactly
+from ..secrets import Secret
 from .keys import shared_secret
-from .patterns import exactly
-from .secrets import Secret
 from .tokens import SIGNED_URL_TYPE, Claims, TokenVerifier
 
 ACCESS_PARAMETER = "access"

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import PyJWK, PyJWTError
 from jwt.algorithms import HMACAlgorithm
 
-from ...errors import UsageError
-from .secrets import Secret
+from ....errors import UsageError
+from ..secrets import Secret
 
 logger = logging.getLogger("workflow_streams.gateway")
 
