@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter
 
 from workflow_streams.errors import TopicTypeError
-from workflow_streams.gateway import frames
+from workflow_streams.gateway.formats import frames
 from workflow_streams.gateway.layers.rates import LONGEST_CLIENT, RequestRates
 from workflow_streams.gateway.refusals import TooManyRequestsError
 from workflow_streams.host import hand_over

@@ -145,7 +145,7 @@ async def test_what_was_not_delivered_is_counted(cli: Cli, streams: Streams) -> 
     assert (old.status, old.err) == (0, "")
     assert wrong_old.status == 2
     assert wrong_old.err == (
-        "workflow-streams: the offset is told only by streams that workflow_streams hosts; "
+        "workflow-streams: only streams that workflow_streams hosts tell the offset; "
         "leave out --offset\n"
     )
     shown = await cli("tail", contrib.id, "--no-follow")

@@ -29,8 +29,8 @@ LIMIT = re.compile(r"_?(DEFAULT_)?(MAX|MOST)(_\w+)?|_?\w*_BYTES")
 # Sizes that something is reckoned with, or from which on something else is done: no limits.
 OTHERS = {
     "cli.actions.payloads._EXCERPT_BYTES",
-    "gateway.item_values._ENTRY_BYTES",
-    "gateway.json_text._SHALLOW_BYTES",
+    "gateway.formats.item_values._ENTRY_BYTES",
+    "gateway.formats.json_text._SHALLOW_BYTES",
     "gateway.layers.cors._MAX_AGE_SECONDS",
     "gateway.reading.shared_frames._FRAME_BYTES",
     "gateway.security.settings.MIN_SECRET_BYTES",

@@ -16,8 +16,8 @@ from temporalio.client import Client
 
 from workflow_streams import Last, WorkflowStreamClient
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.streams import found
-from workflow_streams.gateway.temporal import TemporalLink
+from workflow_streams.gateway.temporal.link import TemporalLink
+from workflow_streams.gateway.temporal.streams import found
 from workflow_streams.hosted.appends import Append, append
 from workflow_streams.log.entries import entry_json
 from workflow_streams.log.fold import Accepted

@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""The command line, made of its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .help import Command
 
 EPILOG = epilog(
     """\
-workflow-streams dev                     # in one terminal: all that is needed
+workflow-streams dev                     # in one terminal: all you need
 export TEMPORAL_ADDRESS=127.0.0.1:7233   # in another
 workflow-streams demo order
 workflow-streams ls
@@ -56,7 +56,7 @@ def options(
 ) -> None:
     """Durable event streams for Temporal workflows.
 
-    The server is that of Temporal's own settings: TEMPORAL_ADDRESS,
+    The server is found by Temporal's own settings: TEMPORAL_ADDRESS,
     TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, profiles and so on; commands that
     connect have options for them. Output is plain text or, with --json,
     JSON; colours are for terminals only, and NO_COLOR turns them off.

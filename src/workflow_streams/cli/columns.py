@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 class Columns:
     """Lays rows out in columns, the last one without padding.
 
-    Widths grow with the rows, so that a table that comes page by page needs no second look.
+    Widths grow with the rows, so that a table can be written page by page.
     """
 
     def __init__(self, *titles: str, right: Sequence[str] = ()) -> None:
@@ -28,8 +28,8 @@ class Columns:
 
         Args:
             rows: The rows.
-            head: Whether the line of titles comes first.
-            style: Sets the titles off.
+            head: Whether to begin with a line of titles.
+            style: Styles the titles.
         """
         for row in rows:
             self._widths = [

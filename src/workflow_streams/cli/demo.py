@@ -1,4 +1,4 @@
-"""``workflow-streams demo``: see the five scenarios run."""
+"""``workflow-streams demo``: runs the five scenarios."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class Scenario(StrEnum):
 @connecting
 def demo(
     scenario: Annotated[
-        list[Scenario] | None, typer.Argument(metavar="SCENARIO", help="Which; default: all.")
+        list[Scenario] | None, typer.Argument(metavar="SCENARIO", help="Which ones; default: all.")
     ] = None,
 ) -> None:
-    r"""Run the sample scenarios, one after the other, and check each.
+    """Run the sample scenarios, one after the other, and check each.
 
     \b
     order     two typed topics, fed by a workflow and its activity
     pipeline  a reader leaves, comes back and resumes where it was
-    hub       a service publishes into a workflow that only hosts
+    hub       a service publishes to a workflow that only hosts a stream
     ticker    a ring buffer; a slow reader is told what it missed
-    llm       tokens as they come; a killed worker's half answer is
-              taken back
+    llm       tokens as they come; when a worker is killed, its half
+              answer is taken back
 
     A Temporal server is started for them, unless --address or the
-    environment names one. The last one asks the provider of
-    OPENAI_API_KEY; without a key, a small model on this machine.
-    """
+    environment names one. The last scenario asks the provider of
+    OPENAI_API_KEY or, without a key, a small model on this machine.
+    """  # noqa: D301 (the backspace itself tells click to keep these lines)
 
     async def work() -> int:
         names = [one.value for one in scenario or Scenario]
@@ -62,7 +62,7 @@ def demo(
                 f"The scenario llm needs {', '.join(missing)}: "
                 "pip install 'workflow-streams[samples]'"
             )
-        # In place of this process: Ctrl-C and the exit status are the demo's own.
+        # The demo replaces this process, so that it handles Ctrl-C and sets the exit status.
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, str(script), *names])  # noqa: S606 (own script)
 

@@ -1,4 +1,4 @@
-"""``workflow-streams dev``: everything on one's own machine."""
+"""``workflow-streams dev``: runs everything on this machine."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ workflow-streams dev --port 0 --gateway-port 0 --headless --no-workers"""
 def dev(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of the server; 0 for a free one.")
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Port of the server; 0 for a free one."
+        ),
     ] = 7233,
     ui_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of Temporal's own web page.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port of Temporal's web page.")
     ] = 8233,
     headless: Annotated[
         bool, typer.Option("--headless", help="Without Temporal's web page.")
     ] = False,
     gateway_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of the gateway and its viewer.")
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Port of the gateway and its viewer."),
     ] = 8080,
     gateway: Annotated[
         bool, typer.Option("--gateway/--no-gateway", help="Whether to run the gateway.")
@@ -46,12 +50,12 @@ def dev(
         "default"
     ),
 ) -> None:
-    """Run all that streams need on this machine, until Ctrl-C.
+    """Run everything that streams need on this machine, until Ctrl-C.
 
     A Temporal server with its web page, the gateway with the page that
     shows streams, and the workers of the samples: start their runners
     (samples/run_*.py) and watch. A worker that is killed is started
-    again, so that one can see what readers are told of it.
+    again, so that you can see what readers are told then.
 
     If TEMPORAL_ADDRESS names a server already, that one is used.
     """

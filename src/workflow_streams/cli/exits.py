@@ -1,4 +1,4 @@
-"""Exit statuses: one number per kind of ending, the same in every command."""
+"""Exit statuses: one number for each way to end, the same in every command."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MEANINGS = {
 
 
 def epilog(examples: str, *codes: Exit) -> str:
-    r"""Return the end of a help page: examples, and what the exit statuses mean.
+    r"""Return the end of a help page: examples, and the meanings of exit statuses.
 
     ``\b`` keeps the line breaks of the paragraph that it begins.
     """

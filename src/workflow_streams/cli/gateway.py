@@ -1,4 +1,4 @@
-"""``workflow-streams gateway``: streams over HTTP."""
+"""``workflow-streams gateway``: serves streams over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ curl -N 'http://127.0.0.1:8080/v1/stream/order-1?offset=-1&live=sse'""",
 def gateway(
     *,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; beyond loopback with a login.")
+        str, typer.Option(metavar="ADDRESS", help="Address; beyond loopback only with a login.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 for a free one.")
@@ -53,10 +53,10 @@ def gateway(
 
     One URL per stream, /v1/stream/ID, speaks the Durable Streams
     protocol: catch-up, long poll and server-sent events, for browsers and
-    any language. Ctrl-C ends it; each reader gets a place to go on at.
+    any language. Ctrl-C ends it; each reader is told where to resume.
 
     Without a login it listens on loopback addresses only. While Temporal
-    is not reachable it is up, and not ready (/readyz).
+    cannot be reached, it runs but is not ready (/readyz).
     """
 
     async def work() -> int:
@@ -71,5 +71,5 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         from ..gateway.server import fast_loop
     except ModuleNotFoundError:
-        return None  # the action is about to say what is not installed
+        return None  # the action will say what is not installed
     return fast_loop()

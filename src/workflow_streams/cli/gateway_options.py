@@ -1,7 +1,7 @@
-"""Options of ``workflow-streams gateway`` that stand for variables: all that a gateway can be told.
+"""Options of ``workflow-streams gateway`` that set the gateway's environment variables.
 
-They are listed here, and not taken from the settings, so that a help page loads no web server. A
-test compares both.
+There is one for each setting. They are listed here, and not read from the settings classes, so that
+a help page does not have to load a web server. A test compares the two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _variable(option: str) -> str:
 
 
 class _Own(Environment):
-    """Options whose variables have the same names."""
+    """Options that set variables of the same names."""
 
     def names(self, option: str, metavar: str, help: str) -> None:
         """Add an option for a text."""
@@ -43,22 +43,22 @@ class _Own(Environment):
         self.number(option, _variable(option), "SECONDS", help)
 
 
-# Secrets come by files or variables alone: options are visible to everybody on the machine.
+# Secrets are given by files or variables only: options are visible to everybody on the machine.
 securing = _Own("Security options")
 securing.path("--jwt-secret-file", "Secret of bearer tokens.")
-securing.path("--jwt-public-key-file", "Their public key.")
-securing.path("--jwks-file", "Their public keys, as JWKS.")
+securing.path("--jwt-public-key-file", "Public key of bearer tokens.")
+securing.path("--jwks-file", "Public keys of bearer tokens (JWKS).")
 securing.names("--jwt-audience", "NAME", "What aud must name.")
 securing.names("--jwt-issuer", "NAME", "What iss must be.")
 securing.names("--jwt-claim", "NAME", "Claim that holds the rules.")
 securing.time("--leeway-seconds", "By how much clocks may differ; default 10.")
 securing.size("--max-token-bytes", "Longest token; default 8,192.")
 securing.path("--url-signing-key-file", "Key of signed URLs.")
-securing.time("--signed-url-seconds", "How long one holds, if not said; default 300.")
-securing.time("--max-signed-url-seconds", "Longest that one may hold; default 3,600.")
-securing.names("--allowed-hosts", "NAME,...", "Names it may be called by.")
+securing.time("--signed-url-seconds", "How long one is valid; default 300.")
+securing.time("--max-signed-url-seconds", "How long at most; default 3,600.")
+securing.names("--allowed-hosts", "NAME,...", "Host names it may be called by.")
 securing.names("--cors-origins", "URL,...", "Sites whose pages may use it.")
-securing.flag("--cors-credentials", "Let them send cookies.")
+securing.flag("--cors-credentials", "Let these pages send cookies.")
 securing.names("--frame-ancestors", "URL,...", "Sites that may embed it.")
 securing.flag("--allow-anonymous", "Serve everybody, without login.")
 
@@ -71,27 +71,27 @@ limiting.size("--max-total-body-bytes", "All bodies at once; default 33,554,432.
 limiting.time("--head-seconds", "Time for a request's head; default 10.")
 limiting.time("--body-idle-seconds", "Longest pause within a body; default 30.")
 limiting.time("--body-seconds", "Time for a whole body; default 300.")
-limiting.size("--max-unread-bytes", "Answers on their way; default 268,435,456.")
+limiting.size("--max-unread-bytes", "Answers not read yet; default 268,435,456.")
 limiting.count("--max-connections", "Requests at once; default 10,000.")
-limiting.count("--max-connections-per-client", "Of one client at once; default 2,000.")
+limiting.count("--max-connections-per-client", "The same, of one client; default 2,000.")
 limiting.number(
     "--max-requests-per-second",
     _variable("--max-requests-per-second"),
     "N",
-    "Of one client; default no limit.",
+    "Requests of one client; default no limit.",
 )
-limiting.count("--max-request-burst", "Of one client at once, with it; default 100.")
+limiting.count("--max-request-burst", "How many of these at once; default 100.")
 
 timing = _Own("Times and sizes")
 timing.time("--sse-seconds", "Life of an event stream's connection; default 3,600.")
 timing.time("--keep-alive-seconds", "Longest silence on it; default 15.")
-timing.time("--write-seconds", "For a client to take something in; default 30.")
-timing.time("--long-poll-seconds", "Patience of a long poll; default 25.")
+timing.time("--write-seconds", "Time for a client to read; default 30.")
+timing.time("--long-poll-seconds", "How long a long poll waits; default 25.")
 timing.time("--wait-seconds", "Longest wait for a workflow; default 30.")
-timing.time("--open-seconds", "For a worker to open a stream; default 10.")
-timing.time("--append-seconds", "For a write to show; default 30.")
-timing.time("--temporal-seconds", "For one call to Temporal; default 10.")
-timing.count("--shutdown-seconds", "For requests in progress, at the end; default 10.", "SECONDS")
+timing.time("--open-seconds", "Time for opening a stream; default 10.")
+timing.time("--append-seconds", "Time for a write to show; default 30.")
+timing.time("--temporal-seconds", "Time for one call to Temporal; default 10.")
+timing.count("--shutdown-seconds", "Time for requests at the end; default 10.", "SECONDS")
 timing.size("--page-bytes", "About the most in an answer; default 4,194,304.")
 timing.size("--event-bytes", "About the most in an event; default 262,144.")
 timing.size("--compress-from-bytes", "Smallest answer to compress; default 1,024.")

@@ -1,4 +1,4 @@
-"""``workflow-streams inspect``: what there is to know about a stream."""
+"""``workflow-streams inspect``: shows everything that is known about a stream."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     run_id: RunId = None,
 ) -> None:
-    """Show what there is to know about a stream.
+    """Show everything that is known about a stream.
 
     Its head (the offset that the next item gets) and base (the lowest
-    offset that is retained), how its workflow fares or has ended, its
-    runs and where in the stream each begins, the topics and publishers
-    of the current run, and the attempts of the activities that publish.
+    offset that is retained), the state of its workflow or how it ended,
+    its runs and where in the stream each begins, the topics and
+    publishers of the current run, and the attempts of the activities
+    that publish.
 
     Reads the history of the current run; a worker is needed only for
     streams that temporalio's contrib package hosts.

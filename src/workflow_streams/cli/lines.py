@@ -1,4 +1,4 @@
-"""Standard input as values, a line each."""
+"""Reads standard input line by line."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class Lines:
-    """Cuts bytes into lines; pure."""
+    """Cuts bytes into lines. Pure."""
 
     def __init__(self, limit: int) -> None:
-        """Take lines of up to ``limit`` bytes."""
+        """Expect lines of up to ``limit`` bytes."""
         self._limit = limit
         self._rest = b""
 
     @property
     def overlong(self) -> bool:
-        """Whether the line that is coming in is over the limit already."""
+        """Whether the incomplete line is already over the limit."""
         return len(self._rest) > self._limit
 
     def feed(self, chunk: bytes) -> list[bytes]:
         r"""Return the lines that are complete with this chunk, without their ``\n`` or ``\r\n``.
 
-        An empty chunk is the end: what is left is a line, too.
+        An empty chunk is the end of the input: then what is left is a line as well.
         """
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if not chunk and self._rest:
@@ -37,7 +37,7 @@ class Lines:
 
 
 async def chunks(number: int) -> AsyncGenerator[bytes]:
-    """Yield what comes in on file descriptor ``number``, as it comes; the end is ``b""``."""
+    """Yield what comes in on file descriptor ``number``; at the end of the input, yield ``b""``."""
     while True:
         chunk = await _read(number)
         yield chunk
@@ -58,9 +58,9 @@ async def _read(number: int) -> bytes:
             tell(arrived.set_result, chunk)
 
     def tell(settle: Callable[[Any], None], result: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so nobody is waiting
             loop.call_soon_threadsafe(lambda: None if arrived.done() else settle(result))
 
-    # A daemon, since a read cannot be cancelled: the process is not to wait for it at its end.
+    # A daemon thread: a read cannot be cancelled, and must not keep the process from ending.
     threading.Thread(target=read, daemon=True).start()
     return await arrived

@@ -1,4 +1,4 @@
-"""``workflow-streams ls``: list streams."""
+"""``workflow-streams ls``: lists streams."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ workflow-streams ls --json | jq -r .workflow_id""",
 @connecting
 def ls(
     *,
-    running: Annotated[bool, typer.Option("--running", help="Only those that go on.")] = False,
-    closed: Annotated[bool, typer.Option("--closed", help="Only those that have ended.")] = False,
+    running: Annotated[bool, typer.Option("--running", help="Only running streams.")] = False,
+    closed: Annotated[bool, typer.Option("--closed", help="Only streams that have ended.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Both; the default.")] = False,
     contrib: Annotated[
         list[str] | None,
@@ -38,21 +38,23 @@ def ls(
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option("--query", "-q", metavar="QUERY", help="Only what this list filter finds."),
+        typer.Option(
+            "--query", "-q", metavar="QUERY", help="Only those that this list filter finds."
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many to show at most; 0 for all.")
     ] = 100,
     json: Json = False,
 ) -> None:
-    """List streams: those that go on, then those that ended last.
+    """List streams: running ones first, then those that ended last.
 
     A stream is found by its workflow, in Temporal's visibility store, which
-    may be a second behind. Streams that were written under temporalio's
-    contrib package do not stand out there: name their workflow types.
+    may be a second behind. Streams of temporalio's contrib package cannot
+    be recognised there, so name their workflow types.
 
-    A line is a stream, not each of its workflow's runs. The size of the
-    last run's history is known when the workflow has ended.
+    Each line is a stream, not a run of its workflow. The size of the last
+    run's history is known once the workflow has ended.
     """
     if running + closed + everything > 1:
         raise typer.BadParameter("give one of them", param_hint="--running, --closed, --all")

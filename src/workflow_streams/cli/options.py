@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command gets them."""
+"""Options that several commands share, and the decorators that add them to a command."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Environment:
     """Options that set environment variables, in a section of their own on help pages.
 
     An option means exactly what its variable means, here and in every process that the command
-    starts. An instance decorates a command that is to have them.
+    starts. Decorate a command with an instance to give it these options.
     """
 
     def __init__(self, title: str) -> None:
         """Begin a section."""
         self._parameters: list[inspect.Parameter] = []
-        # The variables' names would double the length of each help page; docs/cli.md has them.
+        # The variables' names are in docs/cli.md; here they would double the length of help pages.
         self._style: dict[str, Any] = {"rich_help_panel": title, "show_envvar": False}
 
     def text(self, name: str, variable: str, metavar: str, help: str, *more: str) -> None:
@@ -42,7 +42,7 @@ class Environment:
         self._add(variable, Annotated[str | None, option])
 
     def file(self, name: str, variable: str, help: str) -> None:
-        """Add an option for the path of a file that has to be there."""
+        """Add an option for the path of a file, which has to exist."""
         option = typer.Option(
             name,
             envvar=variable,
@@ -99,17 +99,17 @@ class Environment:
         return decorated
 
 
-# The names are those of Temporal's own command. API keys come by TEMPORAL_API_KEY alone: options
-# are visible to everybody on the machine.
+# The names are those of Temporal's own command. An API key is given by TEMPORAL_API_KEY only, since
+# options are visible to everybody on the machine.
 connecting = Environment("Connection options")
 connecting.text("--address", "TEMPORAL_ADDRESS", "HOST:PORT", "Server; default localhost:7233.")
 connecting.text("--namespace", "TEMPORAL_NAMESPACE", "NAME", "Namespace; default default.", "-n")
 connecting.text("--profile", "TEMPORAL_PROFILE", "NAME", "Profile of the configuration file.")
 connecting.file("--config-file", "TEMPORAL_CONFIG_FILE", "Configuration file.")
-connecting.switch("--tls", "TEMPORAL_TLS", "Encrypt; on by itself with a key or certificate.")
+connecting.switch("--tls", "TEMPORAL_TLS", "Encrypt; the default with a key or certificate.")
 connecting.file("--tls-cert-path", "TEMPORAL_TLS_CLIENT_CERT_PATH", "Client certificate.")
 connecting.file("--tls-key-path", "TEMPORAL_TLS_CLIENT_KEY_PATH", "Its private key.")
 connecting.file("--tls-ca-path", "TEMPORAL_TLS_SERVER_CA_CERT_PATH", "Certificates to trust.")
 connecting.text("--tls-server-name", "TEMPORAL_TLS_SERVER_NAME", "NAME", "Server's name in TLS.")
 connecting.text("--codec-endpoint", "TEMPORAL_CODEC_ENDPOINT", "URL", "Codec server, to decrypt.")
-connecting.text("--codec-auth", "TEMPORAL_CODEC_AUTH", "TEXT", "Authorization for that.")
+connecting.text("--codec-auth", "TEMPORAL_CODEC_AUTH", "TEXT", "Authorization at that server.")

@@ -1,4 +1,4 @@
-"""Standard output, as a pipe and as a terminal like it."""
+"""Writes to standard output, whether it is a terminal, a pipe or a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOPIC_STYLES = ("cyan", "green", "magenta", "blue", "yellow")
 
 
 class OutputError(Exception):
-    """Standard output cannot be written; the message says why."""
+    """Standard output cannot be written to; the message says why."""
 
 
 class OutputClosedError(OutputError):
@@ -39,11 +39,11 @@ class Output:
     Attributes:
         terminal: Whether it is a terminal.
         coloured: Whether to use colours: on a terminal, unless ``NO_COLOR`` is set.
-        apart: Whether it goes to a file, so that nothing of it can come up on a terminal.
+        apart: Whether it goes to a file, so that none of it can appear on the terminal.
     """
 
     def __init__(self) -> None:
-        """Look at what standard output is."""
+        """Find out what standard output is."""
         self._stream: TextIO | None = sys.stdout
         self.terminal = is_terminal(self._stream)
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -58,10 +58,10 @@ class Output:
         return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
     def write(self, text: str) -> None:
-        """Write ``text``, at once.
+        """Write ``text``, without buffering.
 
         Raises:
-            OutputError: That is not possible.
+            OutputError: It cannot be written.
         """
         if self._stream is None:
             raise OutputClosedError
@@ -81,10 +81,10 @@ class Output:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Notice within the block that a pipe's reader has gone, also when there is no output.
+        """Within the block, notice when the reader of a pipe is gone, even without any output.
 
         Raises:
-            OutputClosedError: It has.
+            OutputClosedError: The reader is gone.
         """
         number = None if self._stream is None else self._stream.fileno()
         if number is None or not stat.S_ISFIFO(os.fstat(number).st_mode):
@@ -100,8 +100,8 @@ class Output:
             loop.remove_reader(number)
             task.cancel()
 
-        # The end that is written to becomes readable only when the other one is closed. Windows
-        # cannot wait for that, and notices at the next write.
+        # The writing end of a pipe becomes "readable" only when the reading end is closed. Windows
+        # cannot wait for that, and notices it at the next write.
         with suppress(NotImplementedError):
             loop.add_reader(number, on_gone)
         try:
@@ -117,14 +117,14 @@ class Output:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether ``stream`` is a terminal; a closed one is none."""
+    """Whether ``stream`` is a terminal; false for a closed one."""
     with suppress(ValueError):
         return stream is not None and stream.isatty()
     return False
 
 
 def say(message: str) -> None:
-    """Tell the user something on standard error, apart from the output."""
+    """Tell the user something on standard error, separately from the output."""
     if sys.stderr is not None:
         with suppress(BrokenPipeError):
             lines = "\n".join(shown(line) for line in message.splitlines())

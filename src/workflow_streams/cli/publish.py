@@ -1,4 +1,4 @@
-"""``workflow-streams publish``: publish to a stream."""
+"""``workflow-streams publish``: publishes to a stream."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ def publish(
 ) -> None:
     """Publish a value, or each line of standard input, to a stream.
 
-    A value is text as a rule, and readers get a string. With --json it is
-    JSON, of any type, and goes on byte for byte; blank lines are skipped.
+    A value is published as text, and readers get a string. With --json it
+    is JSON of any type, which is published byte for byte; blank lines are
+    skipped.
 
-    Lines are published as they come in, in order, and each once, also
-    when the server has to be asked again. At the first line that cannot
-    be published it stops, and says how many were delivered.
+    Lines are published as they come in, in order, and each exactly once,
+    even if a request has to be repeated. At the first line that cannot be
+    published the command stops, and says how many were delivered.
     """
 
     async def work() -> int:

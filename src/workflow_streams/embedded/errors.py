@@ -1,4 +1,4 @@
-"""What can go wrong with a server of one's own."""
+"""Errors of the embedded server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ServerBinaryNotFoundError(WorkflowStreamError):
 
 
 class ServerStartError(WorkflowStreamError):
-    """The server ended at once or did not serve in time; ``output`` is what it said."""
+    """The server ended at once or was not ready in time; ``output`` is what it wrote."""
 
     def __init__(self, message: str, output: str = "") -> None:
         """Record the tail of the server's output."""

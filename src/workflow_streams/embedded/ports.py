@@ -10,19 +10,20 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Return a port that nobody uses at this moment."""
+    """Return a port that is not in use at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def require_free(port: int) -> None:
-    """Raise :class:`ServerStartError` if somebody uses the port.
+    """Raise :class:`ServerStartError` if the port is in use.
 
-    Whoever does may well be a Temporal server, which would be taken for the one being started.
+    It may well be used by another Temporal server, which would be mistaken for the one that is
+    being started.
     """
     with socket.socket() as probe:
-        # As the server itself does: connections of a server before it may still be closing.
+        # The server sets this as well, since connections of an earlier server may still be closing.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

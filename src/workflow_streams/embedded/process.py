@@ -1,4 +1,4 @@
-"""The server's process, under a supervisor that ends it with this one."""
+"""The server's process, under a supervisor that ends it together with this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from ._supervisor import GRACE_SECONDS, KILL
 
 _SUPERVISOR = Path(__file__).with_name("_supervisor.py")
-# Of what it writes, both ends are kept: a panic says what is the matter before it shows where.
+# Both ends of the output are kept: a panic first says what is wrong, then shows where.
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 8192
 
@@ -33,9 +33,9 @@ class ServerProcess:
 
     @classmethod
     async def launch(cls, command: Sequence[str]) -> ServerProcess:
-        """Start a command, without the ``TEMPORAL_*`` variables, which are for clients."""
-        # A session of its own: neither Ctrl-C nor the death of this process's whole group
-        # reaches the supervisor, which has to be there to end the server in order.
+        """Start a command, without the ``TEMPORAL_*`` variables, which are meant for clients."""
+        # In a session of its own, so that neither Ctrl-C nor a kill of this process's whole group
+        # reaches the supervisor, which has to shut the server down in order.
         supervisor = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
@@ -57,13 +57,13 @@ class ServerProcess:
 
     @property
     def output(self) -> str:
-        """What it has written so far: the beginning and the end, if it is long."""
+        """What the process has written so far; only the beginning and the end if that is long."""
         between = b"\n...\n" if self._left_out else b""
         return (self._head + between + self._tail).decode(errors="replace").strip()
 
     async def wait(self) -> str:
-        """Wait until the process is gone; return its output, as :attr:`output` has it."""
-        # Shielded: one waiter that is cancelled must not take the reading from the others.
+        """Wait until the process is gone; return :attr:`output`."""
+        # Shielded, so that cancelling one waiter does not cancel the reading for the others.
         await asyncio.shield(self._reading)
         await self._supervisor.wait()
         return self.output
@@ -83,8 +83,8 @@ class ServerProcess:
                 async with asyncio.timeout(2 * GRACE_SECONDS):
                     await self._supervisor.wait()
         finally:
-            # 0 is the supervisor's word that the server is gone. Otherwise the process group,
-            # which is the two of them, is killed here.
+            # By status 0 the supervisor says that the server is gone. Otherwise, kill their process
+            # group, to which only the two of them belong.
             if self._supervisor.returncode != 0:
                 with suppress(ProcessLookupError):
                     os.killpg(self._supervisor.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Starts Temporal's development server, waits until it serves, and stops it."""
+"""Starts Temporal's development server, waits until it is ready, and stops it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .process import ServerProcess
 
 _PORT_TRIES = 5
 _POLL_SECONDS = 0.05
-# Without it, timers below a second fire about a second late on this server.
+# Without this setting, timers below a second fire about a second late on this server.
 _TIMERS = 'history.timerProcessorMaxTimeShift="20ms"'
 
 
 class EmbeddedServer:
-    """A Temporal server of one's own, on the loopback interface.
+    """A Temporal server of your own, on the loopback interface.
 
     For example::
 
         async with EmbeddedServer(db_filename="streams.db") as server:
             client = await server.connect()
 
-    It ends with the ``async with`` block, and with this process however that ends.
+    It ends with the ``async with`` block, or with this process, however that ends.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class EmbeddedServer:
         """Set up; nothing is started yet.
 
         Args:
-            port: Port to serve on; 0 for a free one.
-            db_filename: SQLite file that keeps everything; None for memory only.
-            ui: Whether to serve Temporal's web page, too.
+            port: Port to listen on; 0 for a free one.
+            db_filename: SQLite file in which everything is kept; None to keep it in memory only.
+            ui: Whether to serve Temporal's web page as well.
             ui_port: Port of that page; 0 for a free one.
             namespace: Namespace to create.
-            start_timeout: Seconds to wait until it serves.
+            start_timeout: How many seconds to wait until the server is ready.
 
         Raises:
             UsageError: The folder of ``db_filename`` does not exist.
@@ -76,10 +76,10 @@ class EmbeddedServer:
 
     @property
     def address(self) -> str:
-        """Where it serves, as ``host:port``; the same after it is started again.
+        """The server's address, as ``host:port``; it stays the same when it is started again.
 
         Raises:
-            UsageError: Its port is to be a free one, and it has never been started.
+            UsageError: Any free port will do, and it has never been started.
         """
         if self._port == 0:
             raise UsageError("This server has no address before it is started")
@@ -87,12 +87,12 @@ class EmbeddedServer:
 
     @property
     def ui_url(self) -> str | None:
-        """Address of its web page, if it has one."""
+        """The address of its web page; None if it has none."""
         return f"http://{HOST}:{self._ui_port}" if self._ui else None
 
     @property
     def connect_settings(self) -> dict[str, Any]:
-        """Arguments of ``workflow_streams.connect`` that lead here, whatever the environment."""
+        """Arguments for ``workflow_streams.connect`` to connect here, whatever the environment."""
         return {
             "target_host": self.address,
             "namespace": self._namespace,
@@ -101,7 +101,7 @@ class EmbeddedServer:
         }
 
     async def connect(self, **overrides: Any) -> Client:
-        """Return a client connected to it; arguments as for ``workflow_streams.connect``."""
+        """Return a client connected to it; takes the arguments of ``workflow_streams.connect``."""
         return await connect(**{**self.connect_settings, **overrides})
 
     async def __aenter__(self) -> Self:
@@ -119,12 +119,12 @@ class EmbeddedServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Start the server and wait until it serves; after a stop, on the same port again.
+        """Start the server and wait until it is ready. After a stop, it uses the same port again.
 
         Raises:
             ServerBinaryNotFoundError: There is no server program.
-            ServerStartError: It ended at once, or did not serve in time.
-            UsageError: It runs already.
+            ServerStartError: The server ended at once, or was not ready in time.
+            UsageError: The server is running already.
         """
         if self._process is not None and not self._process.ended:
             raise UsageError(f"The server at {self.address} runs already")
@@ -138,7 +138,7 @@ class EmbeddedServer:
             try:
                 self._process = await self._launch(binary, port, ui_port)
             except ServerStartError as err:
-                # It takes ports of its own for its inner services, so any may be lost to others.
+                # The server takes more ports for its inner services, each of which others may take.
                 if attempt == _PORT_TRIES or not messages.port_taken(err.output):
                     raise
             else:
@@ -152,13 +152,14 @@ class EmbeddedServer:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End the server, and wait until it is gone; may be called again.
+        """End the server, and wait until it is gone; this may be called repeatedly.
 
-        One with a database is let shut down; of one without, nothing stays anyway.
+        A server with a database is shut down in order. One without is killed, as nothing of it
+        remains in any case.
         """
         if self._process is not None:
             process, self._process = self._process, None
-            # A shutdown in order takes the server a second.
+            # An orderly shutdown takes a second.
             await process.end(at_once=self._db_filename is None)
 
     async def kill(self) -> None:
@@ -180,9 +181,9 @@ class EmbeddedServer:
         process = await ServerProcess.launch(self._command(binary, port, ui_port))
         try:
             async with asyncio.timeout(self._start_timeout):
-                # Nothing tells but asking.
+                # The server has no way to tell that it is ready, so it has to be polled.
                 while not process.ended and not (  # noqa: ASYNC110
-                    # Another's server may answer at the port meanwhile.
+                    # It has to announce the port first: another server may be answering there.
                     messages.port_announced(process.output, port) and await self._serves(port)
                 ):
                     await asyncio.sleep(_POLL_SECONDS)
@@ -194,7 +195,7 @@ class EmbeddedServer:
         except BaseException:
             await process.end(at_once=True)
             raise
-        # Even if somebody serves: then that is another, which won the race for the port.
+        # Even if something answers at the port: then another server won the race for it.
         if process.ended:
             raise ServerStartError("The Temporal server ended at once.", await process.end())
         return process
@@ -217,13 +218,13 @@ class EmbeddedServer:
 
 @asynccontextmanager
 async def server_or_environment(**settings: Any) -> AsyncIterator[str]:
-    """Yield a server's address: ``TEMPORAL_ADDRESS`` if that is set, else an embedded one's.
+    """Yield a server's address: ``TEMPORAL_ADDRESS`` if that is set, or an embedded server's.
 
-    The embedded one has the namespace of ``TEMPORAL_NAMESPACE``, which is where
-    ``workflow_streams.connect`` goes.
+    The embedded server has the namespace of ``TEMPORAL_NAMESPACE``, which
+    ``workflow_streams.connect`` uses.
 
     Args:
-        **settings: As for :class:`EmbeddedServer`; unused where nothing is started.
+        **settings: As for :class:`EmbeddedServer`; ignored if no server is started.
     """
     address = os.environ.get("TEMPORAL_ADDRESS")
     if address:

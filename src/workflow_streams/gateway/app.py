@@ -1,4 +1,4 @@
-"""The ASGI application: routes, the layers around them, and what lives as long as it does."""
+"""The ASGI application: its routes, the layers around them, and its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from ..errors import WorkflowStreamError
-from .health import healthz, readyz
+from .following import several
 from .layers.access import AccessMiddleware
 from .layers.cors import CorsMiddleware
 from .layers.faults import FaultMiddleware
@@ -23,18 +23,19 @@ from .layers.limits import ConnectionLimits, LimitMiddleware
 from .layers.outgoing import AnswerMiddleware
 from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
-from .openapi import openapi
-from .paths import parse_target
-from .problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
-from .reading import reads, several
+from .openapi.description import openapi
+from .reading import reads
+from .refusals.problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
+from .requests.paths import parse_target
 from .security import Authority
 from .security.signing import sign_endpoint
 from .sessions import Gateway
 from .settings import GatewaySettings
+from .telemetry.health import healthz, readyz
 from .telemetry.logs import mask_server_logs
 from .telemetry.metrics import Metrics, metrics_endpoint
 from .telemetry.rpc_metrics import metered
-from .temporal import Connect, TemporalLink
+from .temporal.link import Connect, TemporalLink
 from .viewer import ViewerPage
 from .writing import deleting, making, writes
 
@@ -50,7 +51,7 @@ _STREAM_METHODS = {
 def create_app(client: Client | Connect, settings: GatewaySettings | None = None) -> Starlette:
     """Return the gateway as an ASGI application, to be served or to be mounted.
 
-    Mounted into another application, its lifespan has to be run by that one::
+    If it is mounted into another application, that one has to run its lifespan::
 
         gateway = create_app(connect)
         app = FastAPI(lifespan=lambda _: gateway.router.lifespan_context(gateway))
@@ -58,8 +59,8 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
 
     Args:
         client: A Temporal client, or a function that connects one. With a function, the
-            gateway is up at once, and ready when it is connected.
-        settings: See :class:`GatewaySettings`.
+            gateway starts at once, and is ready as soon as it is connected.
+        settings: See :class:`GatewaySettings`; its defaults if None.
     """
     settings = settings or GatewaySettings()
     metrics = Metrics(readers=lambda: gateway.readers())
@@ -112,7 +113,7 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
 
 
 async def stream_endpoint(request: Request) -> Response:
-    """Pass a request for a stream on to what its method and path mean."""
+    """Pass a request for a stream to the handler for its method and path."""
     target = parse_target(request.scope)
     if target.reserved:
         raise NoStreamError("Paths below __ds are reserved, and nothing is offered there.")

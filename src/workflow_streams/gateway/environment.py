@@ -1,4 +1,4 @@
-"""Settings out of environment variables: ``WORKFLOW_STREAMS_`` and a setting's name."""
+"""Reads settings from environment variables: ``WORKFLOW_STREAMS_`` and a setting's name."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ _PREFIX = "WORKFLOW_STREAMS_"
 
 
 def variable_of(name: str) -> str:
-    """Return the variable of a setting."""
+    """Return the name of a setting's variable."""
     return _PREFIX + name.upper()
 
 
 def text_in(environ: Mapping[str, str], name: str) -> str | None:
-    """Return what a setting's variable says; None if it is not there, or is empty."""
+    """Return the value of a setting's variable; None if it is unset or empty."""
     return environ.get(variable_of(name)) or None
 
 
 def values_in(
     environ: Mapping[str, str], kind: type[Any], *, omit: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the settings of a class that variables say.
+    """Return those settings of a class that are set by environment variables.
 
-    Those are its numbers, texts, lists of texts (with commas) and switches (true or false). What
-    else it has is not looked for.
+    Numbers, texts, lists of texts (with commas) and switches (true or false) are read. Settings of
+    other types are not.
 
     Args:
-        environ: Variables.
-        kind: A dataclass.
-        omit: Names of settings that are not to be looked for.
+        environ: The environment variables.
+        kind: A dataclass of settings.
+        omit: Names of settings that are not read.
 
     Raises:
-        UsageError: A variable has no value of its setting's type.
+        UsageError: A variable's value is not of its setting's type.
     """
     types = get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def values_in(
         try:
             values[field.name] = parse(text)
         except ValueError as err:
-            # What it is not may be a secret in the wrong place, but not of these types.
+            # The message may quote the value: no setting of these types holds a secret.
             raise UsageError(f"{variable_of(field.name)} is {err}, not {text!r}") from None
     return values
 

@@ -1,7 +1,7 @@
-"""Notices that the server of the application is about to end, whichever server that is.
+"""Notices that the server is about to shut down, whichever server runs the application.
 
-A server runs the end of the application's lifespan only when all connections have ended, and an
-event stream does not end by itself for an hour. So viewers have to be sent away before.
+A server ends the application's lifespan only after all connections have ended, and an event stream
+would go on for up to an hour. So viewers have to be sent away before that.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 async def watch_server(leave: Callable[[], None]) -> None:
-    """Call ``leave`` when the server that runs on this event loop is about to end.
+    """Call ``leave`` when the server that runs on this event loop is about to shut down.
 
-    uvicorn is asked; it may also be run by its reloader, by gunicorn, or in a thread. With any
-    other server, the end is near when the process gets SIGINT or SIGTERM. Those are noticed on
-    the main thread only, are passed on to the handlers that were there before, and are given
-    back when this is cancelled.
+    A uvicorn server is asked directly, however it was started: by its reloader, by gunicorn, or in
+    a thread. Any other server is taken to shut down when the process gets SIGINT or SIGTERM. These
+    signals are noticed on the main thread only, and are passed on to the handlers that were there
+    before. Those handlers are put back when this is cancelled.
     """
     server = _uvicorn_here()
     if server is not None:
-        # Nothing tells but asking.
+        # uvicorn has no event for this, so it has to be polled.
         while not _is_ending(server):  # noqa: ASYNC110
             await asyncio.sleep(_PERIOD_SECONDS)
         leave()
@@ -42,12 +42,13 @@ async def watch_server(leave: Callable[[], None]) -> None:
     with _noticing(signalled):
         await signalled.wait()
         leave()
-        # Others may have put handlers of their own before ours, which then pass signals on to it.
+        # Other code may have installed handlers since, which pass signals on to ours. So ours stays
+        # until this is cancelled.
         await asyncio.Event().wait()
 
 
 def _uvicorn_here() -> uvicorn.Server | None:
-    """Return the uvicorn server that serves on this event loop: the one that a task awaits."""
+    """Return the uvicorn server of this event loop, found as the one that some task awaits."""
     for task in asyncio.all_tasks():
         awaited: Any = task.get_coro()
         while inspect.iscoroutine(awaited):
@@ -59,17 +60,17 @@ def _uvicorn_here() -> uvicorn.Server | None:
 
 
 def _is_ending(server: uvicorn.Server) -> bool:
-    """Whether it has been told to end, or ends by itself, such as at a limit of requests."""
+    """Whether it was told to shut down, or does so by itself, at a limit of requests say."""
     listening: list[asyncio.Server] = getattr(server, "servers", [])  # set once it has started
     return server.should_exit or any(not socket.is_serving() for socket in listening)
 
 
 @contextmanager
 def _noticing(signalled: asyncio.Event) -> Iterator[None]:
-    """Set ``signalled`` when a signal comes that ends the process, within the block."""
+    """Within the block, set ``signalled`` when a signal comes that ends the process."""
     before: dict[signal.Signals, Handler] = {}
     if threading.current_thread() is threading.main_thread():
-        # Where nothing handles a signal, it ends the process at once, or does nothing at all.
+        # A signal without a handler ends the process at once, or is ignored: nothing to notice.
         before = {s: handler for s in _SIGNALS if callable(handler := signal.getsignal(s))}
     loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""GET /v1/streams: which streams there are, from Temporal's visibility."""
+"""GET /v1/streams: lists streams, as found by Temporal's visibility."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from ..hosted.host import SETUP_MEMO_KEY, HostSetup
 from ..hosted.streams import is_gone
 from ..log import wire
 from ..temporal.codec import memo_value
-from .paths import path_of
-from .problems import InvalidRequestError
-from .requests import parse_integer, single
+from .refusals.problems import InvalidRequestError
+from .requests.paths import path_of
+from .requests.values import parse_integer, single
 from .security import Authority, Grant, authorize
 from .security.patterns import MAX_ID_BYTES
 from .sessions import Gateway, gateway_of
 
 _MOST = 1000
 _USUAL = 100
-# How far a request looks for the first stream that its sender may see.
+# How many pages one request looks through for the first stream that the client may see.
 _MOST_PAGES = 10
 _MOST_PREFIXES = 20
 _LONGEST_PREFIX = MAX_ID_BYTES
 _MOST_TYPES = 20
-# What would need an escape in a filter: a prefix is cut there, and the rest compared here.
+# Characters that a visibility filter would need escaped. A prefix is cut before the first of them,
+# and the rest of it is compared here.
 _UNESCAPED = re.compile(r"[\x00-\x1f\x7f\"'`\\%_]")
 _STATES = {
     "running": 'ExecutionStatus = "Running"',
@@ -41,7 +42,7 @@ _TYPE_NAME = re.compile(r"[^\x00-\x1f\x7f\"'`\\]{1,200}")
 
 
 async def streams(request: Request) -> Response:
-    """List a page of streams in Temporal's order, as far as the client may see them."""
+    """List a page of the streams that the client may see, in Temporal's order."""
     grant = await authorize(request, "list")
     gateway = gateway_of(request)
     params = request.query_params
@@ -64,7 +65,7 @@ async def streams(request: Request) -> Response:
     for _ in range(_MOST_PAGES):
         await gateway.link.call(pages.fetch_next_page())
         for execution in pages.current_page or ():
-            # The first run under an id is its newest.
+            # The first run listed under an id is its newest.
             if execution.id not in entries and execution.id.startswith(prefix):
                 entries[execution.id] = await _entry(gateway, execution, grant)
         if any(entries.values()) or not pages.next_page_token:
@@ -76,10 +77,11 @@ async def streams(request: Request) -> Response:
 
 
 def prefixes_of(wanted: str, grant: Grant) -> frozenset[str]:
-    """Return what the ids worth looking at begin with: any of these; empty for no bound.
+    """Return prefixes, one of which every id worth looking at begins with; empty for no bound.
 
-    It leaves out only what the client did not ask for or must not see, so that a token for few
-    among many streams finds them at once. It does not decide: the rules do.
+    They rule out only ids that the client did not ask for or must not see, so that a token for a
+    few among many streams finds them at once. Whether an id is shown is decided by the rules, not
+    by these.
     """
     allowed = grant.listable_prefixes
     if any(wanted.startswith(prefix) for prefix in allowed):
@@ -102,9 +104,9 @@ def query_of(state: str, types: list[str], prefixes: Collection[str] = ()) -> st
 
     Args:
         state: "running", "closed" or "all".
-        types: Workflow types whose workflows are listed as well, which is how streams that the
+        types: Workflow types whose workflows are listed as well. This is how streams that the
             contrib hosts are found.
-        prefixes: The ids begin with one of these, which need no escape; empty for all ids.
+        prefixes: Only ids that begin with one of these, which need no escapes; empty for all.
 
     Raises:
         InvalidRequestError: The state or a type is malformed, or there are too many types.
@@ -128,7 +130,7 @@ def query_of(state: str, types: list[str], prefixes: Collection[str] = ()) -> st
 async def _entry(
     gateway: Gateway, execution: WorkflowExecution, grant: Grant
 ) -> dict[str, Any] | None:
-    """Return what is told of a stream; None if the client must not see it, or it is gone."""
+    """Return the entry of a stream; None if the client must not see it, or it is gone."""
     if not grant.may_list(execution.id):
         return None
     try:
@@ -136,7 +138,7 @@ async def _entry(
         if setup is not None and await _is_gone(gateway, execution, setup):
             return None
     except CodecError:
-        setup = None  # it is listed, as the others are, with what can be told without the key
+        setup = None  # list it all the same, with what is known without the key
     running = execution.status == WorkflowExecutionStatus.RUNNING
     status = execution.status.name.lower() if execution.status is not None else None
     entry = {
@@ -154,12 +156,12 @@ async def _entry(
 
 
 async def _is_gone(gateway: Gateway, execution: WorkflowExecution, setup: HostSetup) -> bool:
-    """Whether a stream that was made by PUT is no more, though its runs still stand."""
+    """Whether a stream that was made by PUT is gone, although its runs are still there."""
     if await is_gone(execution, setup):
         return True
     if execution.status != WorkflowExecutionStatus.TERMINATED:
         return False
-    # Deleting puts another run in its place, which is not among the streams.
+    # A deletion starts another run under the id, which is not listed as a stream.
     handle = gateway.link.client.get_workflow_handle(execution.id)
     try:
         current = await gateway.link.call(handle.describe(), execution.id)

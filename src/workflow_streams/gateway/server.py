@@ -1,4 +1,4 @@
-"""Serves the gateway by uvicorn, from sockets that it knows how to let go of."""
+"""Serves the gateway by uvicorn, on sockets that are set up to notice clients that read nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ..errors import UsageError
+from .connections import server_options
 from .security import check_listening
-from .serving import server_options
 from .sessions import Gateway
 from .settings import GatewaySettings
 
@@ -21,21 +21,21 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
 
 _BACKLOG = 2048
-# How long an idle connection is kept for the client's next request. Clients and proxies drop one
-# that has been idle for their own time, 5 s (httpx) to 60 s (load balancers) as a rule. If the
-# server were to close it first, a request that is just being sent would be lost.
+# How long an idle connection is kept for the client's next request. Clients and proxies close an
+# idle connection themselves, usually after 5 s (httpx) to 60 s (load balancers). If the server
+# closed it first, a request that is being sent at that moment would be lost.
 _IDLE_SECONDS = 75
-# What the system may hold of a connection beside what is on its way.
+# How much unsent data the operating system may hold for one connection.
 _UNSENT_BYTES = 128 * 1024
-# Allocations and collections after which Python looks for garbage, and looks further.
+# Thresholds of Python's garbage collector, one for each generation.
 _COLLECTIONS = (50_000, 20, 50)
 
 
 class GatewayServer(uvicorn.Server):
-    """A uvicorn server that sends viewers away before it waits for them to go.
+    """A uvicorn server that ends event streams before it waits for connections to end.
 
-    uvicorn ends the application only when all connections have ended, and an event stream does
-    not end by itself for an hour.
+    uvicorn ends the application only after all connections have ended, and an event stream would
+    go on for up to an hour.
     """
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
@@ -50,14 +50,14 @@ class GatewayServer(uvicorn.Server):
 
 
 def server_of(app: Starlette, **options: Any) -> GatewayServer:
-    """Return a server for an application made by ``create_app``, by that one's settings.
+    """Return a server for an application made by ``create_app``, with that application's settings.
 
     Args:
         app: The application.
-        **options: Further arguments of ``uvicorn.Config``, which win.
+        **options: Further arguments of ``uvicorn.Config``; they override those made here.
 
     Raises:
-        UsageError: It was not made by ``create_app``.
+        UsageError: The application was not made by ``create_app``.
     """
     gateway = _gateway_in(app)
     config = {
@@ -78,16 +78,16 @@ def _gateway_in(app: Starlette) -> Gateway:
 
 
 def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
-    """Return a socket to serve on, once it is clear that the gateway may serve there.
+    """Return a socket to serve on, if the gateway may listen at this address.
 
     Args:
         host: Address to listen on.
         port: Port; 0 for a free one.
-        settings: The gateway's.
+        settings: The gateway's settings.
 
     Raises:
-        InsecureListenError: Others could reach it, and it has no login.
-        OSError: The address is taken or not of this machine.
+        InsecureListenError: Other machines could reach it, and it has no login.
+        OSError: The address is taken, or does not belong to this machine.
     """
     check_listening(host, settings.security)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -97,12 +97,13 @@ def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # What is left for a client that has been let go, since it takes nothing in.
+            # The kernel ends a connection if sent data is not acknowledged for this long. That
+            # rids it of what is left to send to a client that the gateway has given up on.
             milliseconds = int(settings.write_seconds * 2000)
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # Else the system takes megabytes for a client that takes nothing in, and it is
-            # noticed only when those are full.
+            # Without this, the system buffers megabytes for a client that reads nothing, and the
+            # gateway notices only when that buffer is full.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
@@ -113,9 +114,9 @@ def listen(host: str, port: int, settings: GatewaySettings) -> socket.socket:
 
 
 def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes event loops for a server; None for asyncio's own.
+    """Return a function that makes event loops for a server; None for asyncio's own loop.
 
-    They are uvloop's where that is installed, as with uvicorn's own command.
+    Where uvloop is installed, its loop is used, as uvicorn's own command does.
     """
     try:
         from uvloop import new_event_loop
@@ -125,11 +126,11 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def collect_rarely() -> None:
-    """Have this process look for garbage less often; for one that does nothing but serve.
+    """Collect garbage less often; call this in a process that does nothing but serve.
 
-    Each look stops all that the process does, and takes longer the more viewers there are: tens
-    of milliseconds with 1,000. What serving leaves behind is freed without it, for the most
-    part.
+    Each collection stops the whole process, and takes longer the more viewers there are: tens of
+    milliseconds with 1,000. Most of what serving leaves behind is freed by reference counting,
+    without a collection.
     """
     gc.collect()
     gc.freeze()
@@ -143,7 +144,7 @@ async def serve(
     port: int = DEFAULT_PORT,
     **options: Any,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, by the settings of the application.
+    """Serve until SIGINT or SIGTERM, with the settings of the application.
 
     Args:
         app: Made by ``create_app``.
@@ -152,9 +153,9 @@ async def serve(
         **options: Further arguments of ``uvicorn.Config``.
 
     Raises:
-        UsageError: It was not made by ``create_app``.
-        InsecureListenError: Others could reach it, and it has no login.
-        OSError: The address is taken or not of this machine.
+        UsageError: The application was not made by ``create_app``.
+        InsecureListenError: Other machines could reach it, and it has no login.
+        OSError: The address is taken, or does not belong to this machine.
     """
     server = server_of(app, **options)
     with listen(host, port, _gateway_in(app).settings) as listening:

@@ -1,4 +1,4 @@
-"""What the handlers of one application share."""
+"""What the request handlers of one application share, and how it starts and ends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from starlette.requests import Request
 
 from ..errors import UsageError
 from ..hosted.streams import Hosting
+from .following.patrol import Patrol
 from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
-from .problems import UnavailableError
-from .readiness import Readiness
-from .reading.patrol import Patrol
 from .reading.rendering import Renderer
 from .reading.shared_frames import SharedFrames
+from .refusals.problems import UnavailableError
 from .settings import GatewaySettings
-from .streams import Stream, found, hosting_of
 from .telemetry.metrics import Metrics
-from .temporal import TemporalLink
-from .uses import Uses
+from .telemetry.readiness import Readiness
+from .temporal.link import TemporalLink
+from .temporal.streams import Stream, found, hosting_of
+from .temporal.uses import Uses
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -32,15 +32,15 @@ _PATIENCE_SECONDS = 2.0
 class Gateway:
     """The state of a gateway application.
 
-    It is made with the application, and runs while the application's lifespan does: once, or
-    several times one after the other, each time on the event loop of that time.
+    It is created with the application, and runs while the application's lifespan does. That may
+    happen several times, one after the other, each time on another event loop.
 
     Attributes:
-        settings: What it was told.
+        settings: The gateway's settings.
         frames: Events that viewers share.
         unread: Counts what answers and event streams hold for their clients.
-        patrol: Looks after the event streams; another one each time.
-        renderer: Makes large answers and events; another one each time.
+        patrol: Looks after the event streams; a new one for each run.
+        renderer: Makes large answers and events; a new one for each run.
         readiness: Whether Temporal answers.
     """
 
@@ -59,10 +59,10 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run it for the time of the block, on this event loop.
+        """Run the gateway within the block, on this event loop.
 
         Raises:
-            UsageError: It runs already.
+            UsageError: It is running already.
         """
         if self._closing is not None:
             raise UsageError(
@@ -108,61 +108,64 @@ class Gateway:
 
     @property
     def link(self) -> TemporalLink:
-        """The way to Temporal.
+        """The connection to Temporal.
 
         Raises:
-            UnavailableError: The gateway does not run.
+            UnavailableError: The gateway is not running.
         """
         self._check_runs()
         return self._link
 
     @property
     def hosting(self) -> Hosting:
-        """Where it hosts streams that are made by PUT.
+        """Where the gateway hosts streams that are made by PUT.
 
         Raises:
-            UnavailableError: The gateway does not run.
+            UnavailableError: The gateway is not running.
         """
         return hosting_of(self.link, self.settings)
 
     @property
     def closing(self) -> asyncio.Future[None]:
-        """Done when the process is about to end and viewers are to go elsewhere.
+        """Done when the process is about to end and viewers have to reconnect elsewhere.
 
         Raises:
-            UnavailableError: The gateway does not run.
+            UnavailableError: The gateway is not running.
         """
         return self._check_runs()
 
     def _check_runs(self) -> asyncio.Future[None]:
         if self._closing is None:
             raise UnavailableError(
-                "The gateway does not run. An application that it is mounted in has to run its "
+                "The gateway is not running. An application in which it is mounted has to run its "
                 "lifespan: gateway.router.lifespan_context(gateway)."
             )
         return self._closing
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the process is about to end, or the gateway does not run."""
+        """Whether the process is about to end, or the gateway is not running."""
         return self._closing is None or self._closing.done()
 
     def close_viewers(self) -> None:
-        """Send each viewer away with a place to resume at; for the start of a shutdown."""
+        """Send each viewer away, with a place to resume at; called when a shutdown begins."""
         if self._closing is not None and not self._closing.done():
             self._closing.set_result(None)
             self.patrol.close()
 
     def readers(self) -> int:
-        """How many histories this process follows for the gateway's client."""
+        """How many histories this process follows over the gateway's client."""
         return self._link.readers()
 
     def found(self, workflow_id: str) -> AbstractAsyncContextManager[Stream]:
-        """Look a stream up for the time of the block; see :func:`.streams.found`."""
+        """Look a stream up for the time of the block; see :func:`.temporal.streams.found`."""
         return found(self.link, self.settings, workflow_id)
 
     async def touch(self, stream: Stream) -> None:
-        """Note that a read of a stream begins, if that keeps it alive; see :class:`.uses.Uses`."""
+        """Note that a read of a stream begins, since reads may keep the stream alive.
+
+        See :class:`.temporal.uses.Uses`.
+        """
         await self._uses.note(stream)
 
 

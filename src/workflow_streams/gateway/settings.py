@@ -1,4 +1,4 @@
-"""What a gateway can be told."""
+"""The settings of a gateway."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class GatewaySettings:
         limits: How much a client may ask for.
         page_bytes: About how much an answer holds at most; always whole batches, at least one.
         event_bytes: About how much an event holds at most, while a viewer catches up.
-        compress_from_bytes: Answers of text from this size on are compressed for those who
-            take it.
+        compress_from_bytes: Text answers of this size or more are compressed for clients that
+            accept compression.
         long_poll_seconds: How long a long poll waits for something new.
         wait_seconds: Longest time that a read can ask to wait for its workflow to be started.
-        sse_seconds: After about this time an event stream ends, and its client goes on with
-            another, so that load is balanced anew (Durable Streams 10.2). Permission that
-            expires ends it sooner.
+        sse_seconds: After about this time an event stream ends, and its client reconnects, so
+            that load is balanced anew (Durable Streams 10.2). It ends sooner if the client's
+            permission expires.
         keep_alive_seconds: Longest silence on an event stream.
-        write_seconds: How long a client may take nothing in before it is disconnected.
-        open_seconds: How long a request waits for a stream to be opened by its worker.
-        append_seconds: How long a write waits to see itself in the history.
+        write_seconds: How long a client may read nothing before it is disconnected.
+        open_seconds: How long a request waits for a worker to open the stream.
+        append_seconds: How long a write waits until it is seen in the history.
         temporal_seconds: How long one call to Temporal may take.
-        shutdown_seconds: How long requests in progress may take at the end of the process.
+        shutdown_seconds: How long requests in progress may take when the process ends.
         host_task_queue: Task queue of streams made by PUT.
-        host_worker: Whether the gateway runs a worker for them itself.
+        host_worker: Whether the gateway itself runs a worker for these streams.
     """
 
     security: SecuritySettings = field(default_factory=SecuritySettings)
@@ -60,31 +60,31 @@ class GatewaySettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> GatewaySettings:
-        """Read settings from variables, those of security and limits as well.
+        """Read settings from environment variables, including those of security and limits.
 
-        A variable is ``WORKFLOW_STREAMS_`` and the setting's name, such as
+        A variable's name is ``WORKFLOW_STREAMS_`` and the setting's name, such as
         ``WORKFLOW_STREAMS_SSE_SECONDS``.
 
         Args:
-            environ: Variables.
-            **given: Settings that the application says itself; they win.
+            environ: The environment variables.
+            **given: Settings that the application gives itself; they override variables.
 
         Raises:
-            UsageError: A variable has no value that its setting can have, or they contradict
+            UsageError: A variable's value does not suit its setting, or settings contradict
                 each other.
-            OSError: A file that one of them names cannot be read.
+            OSError: A file that a variable names cannot be read.
         """
         told = {**values_in(environ, cls), **given}
         told.setdefault("limits", LimitSettings.from_env(environ))
-        if "security" not in told:  # which reads files
+        if "security" not in told:  # only then, since this reads files
             told["security"] = SecuritySettings.from_env(environ)
         return cls(**told)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work.
+        """Refuse settings that cannot work.
 
         Raises:
-            UsageError: A size or time is not over zero, or has no end.
+            UsageError: A size or time is not over zero, or is infinite.
         """
         for name in self.__slots__:
             is_number = name.endswith(("_bytes", "_seconds"))

@@ -1,4 +1,4 @@
-"""For tests of code that uses streams: a real server, and activities without one.
+"""For tests of code that uses streams: with a real server, or activities without a server.
 
 Fixtures are used by importing them into ``conftest.py``::
 

@@ -1,4 +1,4 @@
-"""What an activity publishes, without a server."""
+"""Captures what an activity publishes, without a server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class CapturedItems:
     """What activities published inside :func:`capture_published`."""
 
     def __init__(self, capture: Capture, types: Mapping[str, Any]) -> None:
-        """Wrap a capture; made by :func:`capture_published`."""
+        """Wrap a capture; :func:`capture_published` does this."""
         self._capture = capture
         self._types = types
 
     @property
     def items(self) -> list[Item[Any]]:
-        """The items that were sent, in order, decoded; those of failed attempts too."""
+        """The items that were sent, in order and decoded, including those of failed attempts."""
         return [event for event in self.events if isinstance(event, Item)]
 
     @property
@@ -47,7 +47,7 @@ def capture_published(
     *,
     data_converter: DataConverter = DataConverter.default,
 ) -> Iterator[CapturedItems]:
-    """Collect what activities run inside publish by ``from_within_activity``.
+    """Collect what activities that run within the block publish by ``from_within_activity``.
 
     For the SDK's ``ActivityEnvironment``; no server and no client are needed::
 
@@ -56,13 +56,13 @@ def capture_published(
         assert [item.data for item in published.items] == [...]
 
     Attempts are judged as a workflow judges them: run the activity again under an ``info`` with a
-    higher ``attempt``, and ``published.events`` has the ``Rewind``. Activities run in the context
-    that the ``with`` block is in; to read a stream takes a server.
+    higher ``attempt``, and ``published.events`` contains the ``Rewind``. Only activities that run
+    in the context of the ``with`` block are captured. Reading a stream needs a server.
 
     Args:
-        types: Type to decode to, by topic; other topics are decoded without one.
-        data_converter: Converter whose payload converter encodes and decodes, as that of the
-            activity's client does; its codec is not used.
+        types: The type to decode to, by topic; other topics are decoded without a type.
+        data_converter: Its payload converter encodes and decodes values, as that of the activity's
+            client does. Its codec is not used.
     """
     with capturing(data_converter) as capture:
         yield CapturedItems(capture, types or {})

@@ -26,20 +26,20 @@ except ImportError as err:
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    """A server that tests may use."""
+    """A server for tests to use."""
 
     address: str
     connect_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     async def connect(self, **overrides: Any) -> Client:
-        """Return a client connected to it; arguments as for ``workflow_streams.connect``."""
+        """Return a client connected to it; takes the arguments of ``workflow_streams.connect``."""
         settings = {"target_host": self.address, **self.connect_settings}
         return await connect(**{**settings, **overrides})
 
 
 @contextmanager
 def running_server() -> Iterator[StreamServer]:
-    """Yield the server of ``TEMPORAL_ADDRESS``, else one started for the purpose."""
+    """Yield the server of ``TEMPORAL_ADDRESS``, or else one that is started for the block."""
     address = os.environ.get("TEMPORAL_ADDRESS")
     if address:
         yield StreamServer(address)
@@ -77,6 +77,6 @@ def stream_server() -> Iterator[StreamServer]:
 @pytest.fixture
 def stream_client(stream_server: StreamServer) -> Client:
     """A client connected to :func:`stream_server`; clients work on any event loop."""
-    # In a thread, because the test's own event loop may be running here already.
+    # In a thread, since the test's own event loop may already be running in this one.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, stream_server.connect()).result()

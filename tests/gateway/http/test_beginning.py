@@ -11,11 +11,11 @@ from temporalio.client import Client
 
 from workflow_streams import Last
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.offsets import Place
+from workflow_streams.gateway.formats.offsets import Place
 from workflow_streams.gateway.reading.beginning import begin
-from workflow_streams.gateway.requests import ReadQuery
-from workflow_streams.gateway.streams import found
-from workflow_streams.gateway.temporal import TemporalLink
+from workflow_streams.gateway.requests.reads import ReadQuery
+from workflow_streams.gateway.temporal.link import TemporalLink
+from workflow_streams.gateway.temporal.streams import found
 from workflow_streams.read.walk import Slice
 
 from .hosts import ended, hosting, said

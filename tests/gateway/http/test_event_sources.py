@@ -13,8 +13,16 @@ from starlette.types import Scope
 from temporalio.client import Client
 
 from workflow_streams.embedded.ports import free_port
-from workflow_streams.gateway.event_sources import is_event_source, told_by_events
-from workflow_streams.gateway.problems import (
+from workflow_streams.gateway.refusals import (
+    AuthenticationRequiredError,
+    ForbiddenError,
+    OverloadedError,
+    RefusedError,
+    TooManyConnectionsError,
+    TooManyRequestsError,
+)
+from workflow_streams.gateway.refusals.event_sources import is_event_source, told_by_events
+from workflow_streams.gateway.refusals.problems import (
     BrokenStreamError,
     ConflictError,
     GoneError,
@@ -24,14 +32,6 @@ from workflow_streams.gateway.problems import (
     NotOpenedError,
     NotStartedError,
     UnavailableError,
-)
-from workflow_streams.gateway.refusals import (
-    AuthenticationRequiredError,
-    ForbiddenError,
-    OverloadedError,
-    RefusedError,
-    TooManyConnectionsError,
-    TooManyRequestsError,
 )
 from workflow_streams.testing.fixtures import StreamServer
 

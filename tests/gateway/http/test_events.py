@@ -15,7 +15,7 @@ from temporalio.client import Client
 
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.reading.sse import Life
+from workflow_streams.gateway.following.sse import Life
 from workflow_streams.testing.fixtures import StreamServer
 
 from .events import Event, EventSource, data_of

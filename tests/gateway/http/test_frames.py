@@ -14,8 +14,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams import Gap, Rewind
-from workflow_streams.gateway import frames
-from workflow_streams.gateway.frames import (
+from workflow_streams.gateway.formats import frames
+from workflow_streams.gateway.formats.frames import (
     ENVELOPES,
     control_event,
     gap_fields,

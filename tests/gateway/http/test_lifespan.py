@@ -86,7 +86,7 @@ async def test_mounted_in_one_that_does_not_run_its_lifespan_it_says_so(
             assert answer.status_code == 503, (method, path)
             if method != "HEAD":
                 assert answer.json()["detail"] == (
-                    "The gateway does not run. An application that it is mounted in has to run "
+                    "The gateway is not running. An application in which it is mounted has to run "
                     "its lifespan: gateway.router.lifespan_context(gateway)."
                 )
         assert (await http.get("/readyz")).status_code == 503

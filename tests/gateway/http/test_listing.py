@@ -16,7 +16,7 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams.gateway.listing import prefixes_of, query_of
-from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.security import Grant
 from workflow_streams.gateway.security.claims import Rule
 from workflow_streams.gateway.security.patterns import Pattern

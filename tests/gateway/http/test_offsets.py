@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_streams import Last
-from workflow_streams.gateway.offsets import (
+from workflow_streams.gateway.formats.offsets import (
     next_cursor,
     parse_cursor,
     parse_offset,
     parse_place,
     token_of,
 )
-from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.refusals.problems import InvalidRequestError
 
 offsets = st.integers(0, 2**63 - 1)
 

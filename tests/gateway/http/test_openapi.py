@@ -22,7 +22,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from workflow_streams.gateway import create_app
-from workflow_streams.gateway.openapi import description
+from workflow_streams.gateway.openapi.description import description
 from workflow_streams.gateway.viewer import ViewerPage
 
 from .serving import GatewayProcess

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
-from workflow_streams.gateway.frames import ENVELOPES, KEEP_ALIVE, control_event, shape_of
-from workflow_streams.gateway.offsets import token_of
-from workflow_streams.gateway.problems import InvalidRequestError
-from workflow_streams.gateway.reading.places import (
+from workflow_streams.gateway.following.places import (
     MOST_STREAMS,
     OVER,
     Places,
     SeveralQuery,
     parse_several,
 )
+from workflow_streams.gateway.formats.frames import ENVELOPES, KEEP_ALIVE, control_event, shape_of
+from workflow_streams.gateway.formats.offsets import token_of
+from workflow_streams.gateway.refusals.problems import InvalidRequestError
 
 from .events import parse_events
 

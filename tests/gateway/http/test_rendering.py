@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 from temporalio.client import Client
 
 from workflow_streams.gateway import GatewaySettings, LimitSettings, create_app
-from workflow_streams.gateway.frames import Shape
+from workflow_streams.gateway.following.places import Places
+from workflow_streams.gateway.formats.frames import Shape
 from workflow_streams.gateway.layers import outgoing
-from workflow_streams.gateway.reading.places import Places
 from workflow_streams.read.walk import Slice
 from workflow_streams.testing.fixtures import StreamServer
 

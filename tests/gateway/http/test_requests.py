@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
 from workflow_streams import Last, errors
-from workflow_streams.gateway.frames import shape_of
-from workflow_streams.gateway.paths import Target, parse_path, parse_target, path_of
-from workflow_streams.gateway.problems import (
+from workflow_streams.gateway.formats.frames import shape_of
+from workflow_streams.gateway.reading.caching import accepts_gzip
+from workflow_streams.gateway.refusals import RefusedError
+from workflow_streams.gateway.refusals.problems import (
     InternalError,
     InvalidRequestError,
     refusal_of,
 )
-from workflow_streams.gateway.reading.caching import accepts_gzip
-from workflow_streams.gateway.refusals import RefusedError
-from workflow_streams.gateway.requests import (
+from workflow_streams.gateway.requests.paths import Target, parse_path, parse_target, path_of
+from workflow_streams.gateway.requests.reads import parse_read
+from workflow_streams.gateway.requests.writes import (
     is_closing,
     parse_fork,
     parse_lifetime,
     parse_producer_headers,
-    parse_read,
 )
 from workflow_streams.gateway.writing.bodies import entries_of, json_values
 from workflow_streams.hosted import appends

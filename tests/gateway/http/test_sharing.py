@@ -12,8 +12,8 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.gateway.frames import Shape
-from workflow_streams.gateway.reading import event_writer
+from workflow_streams.gateway.following import event_writer
+from workflow_streams.gateway.formats.frames import Shape
 
 from ..security.wire import serving
 from .events import Event

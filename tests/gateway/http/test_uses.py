@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.configured import ConfiguredServer
-from workflow_streams.gateway.uses import pause_of
+from workflow_streams.gateway.temporal.uses import pause_of
 from workflow_streams.hosted.host import TOUCH_SIGNAL
 from workflow_streams.testing.fixtures import StreamServer
 

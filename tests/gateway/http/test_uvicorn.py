@@ -1,6 +1,6 @@
 """What the gateway leans on in uvicorn beyond its documented interface is there.
 
-`gateway/serving.py` extends uvicorn's HTTP protocols, since nothing else bounds the time for a
+`gateway/connections.py` extends uvicorn's HTTP protocols, since nothing else bounds the time for a
 request's head; `gateway/leaving.py` looks for the server that runs; a text is kept out of the log.
 If one of these fails with a new version, look at these before the version is allowed.
 """
@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from tests.gateway.security.wire import connected, exchange, get, serving
 from workflow_streams.gateway import leaving
+from workflow_streams.gateway.connections import bounded_protocol
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
-from workflow_streams.gateway.serving import bounded_protocol
 from workflow_streams.gateway.telemetry.logs import UnfinishedFilter
 
 from ...parents import ROOT

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_streams.errors import UsageError
-from workflow_streams.gateway.json_text import MOST_NESTING
+from workflow_streams.gateway.formats.json_text import MOST_NESTING
 from workflow_streams.gateway.layers import incoming
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.layers.limits import LimitMiddleware
-from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.writing import bodies
 from workflow_streams.gateway.writing.bodies import json_values
 from workflow_streams.testing.fixtures import StreamServer

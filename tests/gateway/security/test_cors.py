@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workflow_streams.gateway.layers import cors
-from workflow_streams.gateway.openapi import description
+from workflow_streams.gateway.openapi.description import description
 from workflow_streams.gateway.refusals import RefusedError
 
 from .test_headers import APP, ask

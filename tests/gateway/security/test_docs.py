@@ -13,7 +13,7 @@ from workflow_streams.gateway import GatewaySettings
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.security import Secret, SecuritySettings
 from workflow_streams.gateway.security.claims import ALL_ACTIONS, decide, parse_rules
-from workflow_streams.gateway.security.keys import MIN_RSA_BITS
+from workflow_streams.gateway.security.credentials.keys import MIN_RSA_BITS
 
 PAGE = Path(__file__).parents[3] / "docs" / "gateway-security.md"
 TEXT = PAGE.read_text()

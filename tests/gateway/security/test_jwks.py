@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from workflow_streams.errors import UsageError
 from workflow_streams.gateway.refusals import InvalidCredentialsError
 from workflow_streams.gateway.security import SecuritySettings
-from workflow_streams.gateway.security.tokens import TokenVerifier
+from workflow_streams.gateway.security.credentials.tokens import TokenVerifier
 
 from .issuing import SECRET, ec_key, jwk_of, private_pem_of, rsa_key, token
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from workflow_streams.gateway.problems import InvalidRequestError
+from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.security import Access, Grant, Secret, SecuritySettings
 from workflow_streams.gateway.security.pages import PageTokens
 

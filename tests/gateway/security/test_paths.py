@@ -12,9 +12,9 @@ from starlette.routing import Mount
 from temporalio.client import Client
 
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.gateway.paths import Target, is_literal, parse_target
-from workflow_streams.gateway.problems import NoStreamError
 from workflow_streams.gateway.refusals import InvalidWorkflowIdError
+from workflow_streams.gateway.refusals.problems import NoStreamError
+from workflow_streams.gateway.requests.paths import Target, is_literal, parse_target
 from workflow_streams.gateway.security.patterns import MAX_ID_BYTES, check_workflow_id
 
 from ..http.serving import GatewayProcess

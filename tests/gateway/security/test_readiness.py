@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client
 
 from workflow_streams.gateway import GatewaySettings, create_app
-from workflow_streams.gateway.readiness import Readiness
-from workflow_streams.gateway.temporal import TemporalLink
+from workflow_streams.gateway.telemetry.readiness import Readiness
+from workflow_streams.gateway.temporal.link import TemporalLink
 
 from .wire import serving
 

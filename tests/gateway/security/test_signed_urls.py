@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_streams.gateway.paths import Target, parse_path
 from workflow_streams.gateway.refusals import (
     AmbiguousCredentialsError,
     ExpiredCredentialsError,
@@ -22,9 +21,10 @@ from workflow_streams.gateway.refusals import (
     InvalidCredentialsError,
     RefusedError,
 )
+from workflow_streams.gateway.requests.paths import Target, parse_path
 from workflow_streams.gateway.security import Authority, Secret, sign_url
 from workflow_streams.gateway.security.claims import Action
-from workflow_streams.gateway.security.signed_urls import UrlVerifier
+from workflow_streams.gateway.security.credentials.signed_urls import UrlVerifier
 
 from . import issuing
 from .asking import authority, request

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from workflow_streams.gateway.connections import server_options
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
-from workflow_streams.gateway.serving import server_options
 
 from .layered import Layered
 from .wire import connected, exchange, get, parse, serving

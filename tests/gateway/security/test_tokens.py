@@ -21,7 +21,7 @@ from workflow_streams.gateway.refusals import (
     InvalidCredentialsError,
 )
 from workflow_streams.gateway.security import Secret, SecuritySettings
-from workflow_streams.gateway.security.tokens import TokenVerifier, bearer_token
+from workflow_streams.gateway.security.credentials.tokens import TokenVerifier, bearer_token
 
 from . import issuing
 from .issuing import SECRET, claims, ec_key, part, pem_of, raw_token, rsa_key, token

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from workflow_streams.gateway.connections import server_options
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware
 from workflow_streams.gateway.layers.outgoing import AnswerMiddleware, UnreadAnswers
-from workflow_streams.gateway.serving import server_options
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..http.serving import metric, running_gateway

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import expect
 from temporalio.api.common.v1 import Payload
 
-from workflow_streams.gateway.json_text import MOST_NESTING
+from workflow_streams.gateway.formats.json_text import MOST_NESTING
 
 from ..http.serving import GatewayProcess
 from .hosts import Hosts

@@ -1,1 +1,1 @@
-"""What the commands do. Loaded when one runs, since it loads the Temporal SDK."""
+"""What the commands do. Loaded only when a command runs, since it loads the Temporal SDK."""

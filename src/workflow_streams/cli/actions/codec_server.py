@@ -1,4 +1,4 @@
-"""Payloads that a codec has changed (encrypted, compressed), by a server that knows the codec."""
+"""Encodes and decodes payloads by a codec server, which encrypts or compresses them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TIMEOUT_SECONDS = 30
 
 
 class CodecServer(PayloadCodec):
-    """Asks a codec server, which Temporal's own tools ask as well.
+    """A payload codec that asks a codec server, as Temporal's own tools do.
 
-    It takes ``POST /encode`` and ``POST /decode`` with payloads in JSON.
+    The server takes ``POST /encode`` and ``POST /decode`` with payloads in JSON.
     """
 
     def __init__(self, endpoint: str, *, authorization: str | None = None) -> None:
-        """Record where it is; ``{namespace}`` in the URL stands for the client's namespace."""
+        """Record the server's URL, in which ``{namespace}`` stands for the client's namespace."""
         if not endpoint.startswith(("http://", "https://")):
             raise ActionError(f"Not the URL of a codec server: {endpoint}", Exit.USAGE)
         self.namespace = "default"
@@ -50,7 +50,7 @@ class CodecServer(PayloadCodec):
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
                 answer = json_format.Parse(response.read(), Payloads())
         except urllib.error.HTTPError as err:
-            # Publishers try again what a ConnectionError stopped, and give up at other errors.
+            # Publishers try again after a ConnectionError, and give up after other errors.
             kind = ConnectionError if err.code >= 500 else ValueError
             raise kind(f"the codec server {url} answered {err.code} {err.reason}") from err
         except OSError as err:

@@ -1,4 +1,4 @@
-"""The client of a command, from the environment that its options have set."""
+"""Connects a command to Temporal, by the environment that its options have set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def open_client() -> Client:
 
     Raises:
         ActionError: The configuration is not usable.
-        ConnectionFailedError: The server does not answer, or not to us.
+        ConnectionFailedError: The server does not answer, or refuses this client.
     """
     settings: dict[str, Any] = {}
     endpoint, codec = os.environ.get("TEMPORAL_CODEC_ENDPOINT"), None
@@ -31,7 +31,7 @@ async def open_client() -> Client:
     try:
         client = await connect(**settings)
     except (RuntimeError, ValueError, OSError) as err:
-        # Of the configuration file, of certificates: the SDK has no class of its own for these.
+        # Errors in the configuration file or certificates, for which the SDK has no own class.
         address = os.environ.get("TEMPORAL_ADDRESS", DEFAULT_ADDRESS)
         raise ActionError(f"Cannot connect to {address}: {err}", Exit.NO_CONNECTION) from err
     if codec is not None:

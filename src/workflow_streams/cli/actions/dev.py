@@ -1,4 +1,4 @@
-"""Runs everything that one needs to work with streams, until Ctrl-C."""
+"""Runs everything that is needed to work with streams, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Dev:
 async def dev(wanted: Dev) -> int:
     """Run server, gateway and sample workers until Ctrl-C or SIGTERM; return the exit status."""
     cancel_on(signal.SIGINT, signal.SIGTERM)
-    # The signals above are all that cancels this; a second one cuts the shutdown short.
+    # Only the signals above cancel this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
         async with AsyncExitStack() as stack:
             parts = _Parts(stack, Output(), wanted)
@@ -51,7 +51,7 @@ async def dev(wanted: Dev) -> int:
 
 
 class _Parts:
-    """Starts one part after the other, on a stack that ends them in reverse."""
+    """Starts the parts one after the other, on a stack that ends them in reverse order."""
 
     def __init__(self, stack: AsyncExitStack, output: Output, wanted: Dev) -> None:
         """Prepare."""
@@ -59,10 +59,10 @@ class _Parts:
         self._output = output
         self._wanted = wanted
         self.running: list[asyncio.Task[Any]] = []
-        """Tasks that end when a part does."""
+        """Tasks, each of which ends when a part does."""
 
     async def start(self) -> None:
-        """Start what is wanted."""
+        """Start the parts that are wanted."""
         await self._start_server()
         if self._wanted.gateway_port is not None:
             await self._start_gateway(self._wanted.gateway_port)
@@ -70,7 +70,7 @@ class _Parts:
             await self._start_workers()
 
     def tell(self, title: str, text: str) -> None:
-        """Show one line of what is going on."""
+        """Show one line about what is going on."""
         self._output.line(f"{title:<18}{text}")
 
     async def _start_server(self) -> None:
@@ -143,9 +143,9 @@ async def _running(name: str, work: Coroutine[Any, Any, Any]) -> AsyncIterator[a
 
 
 def _use(address: str, namespace: str) -> None:
-    """Have this process and those that it starts use the server just started.
+    """Make this process, and those that it starts, use the server that was just started.
 
-    It has no TLS and no login, whatever the user has configured for others.
+    That server has no TLS and no login, whatever the user has configured for other servers.
     """
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[name]

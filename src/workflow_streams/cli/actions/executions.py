@@ -1,4 +1,4 @@
-"""What Temporal tells of a stream's workflow, in the words that the gateway uses as well."""
+"""Facts about a stream's workflow from Temporal, in the same words as the gateway uses."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def host_of(execution: WorkflowExecution) -> str:
 
 
 def state_of(found: dict[str, Any]) -> str:
-    """Return in one word how a run fares, or how it ended."""
+    """Return in one word the state of a run, or how it ended."""
     return str(found["outcome"] or found["state"])
 
 
 def iso(time: datetime) -> str:
-    """Return a time in UTC as RFC 3339 has it."""
+    """Return a time in UTC, in the format of RFC 3339."""
     return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def seconds(time: str | None) -> str:
-    """Return a time made by :func:`iso` to the second; "-" if there is none."""
+    """Return a time from :func:`iso`, cut to the second; "-" for None."""
     return "-" if time is None else f"{time[:19]}Z"

@@ -1,4 +1,4 @@
-"""Serves the gateway, alone or beside other things."""
+"""Serves the gateway, alone or together with other things."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class RunningGateway:
-    """A gateway that serves; ``serving`` ends when it does."""
+    """A running gateway; the task ``serving`` ends when it does."""
 
     url: str
     serving: asyncio.Task[None]
 
 
 def gateway_settings(*, with_worker: bool) -> GatewaySettings:
-    """Return the settings that options and environment say.
+    """Return the settings, as set by options and environment.
 
     Raises:
-        ActionError: They cannot work.
+        ActionError: The settings cannot work.
     """
     try:
         return GatewaySettings.from_env(host_worker=with_worker)
@@ -56,10 +56,10 @@ def gateway_settings(*, with_worker: bool) -> GatewaySettings:
 async def running_gateway(
     host: str, port: int, settings: GatewaySettings
 ) -> AsyncIterator[RunningGateway]:
-    """Serve a gateway within the block, and end it in order.
+    """Serve a gateway within the block, then shut it down in order.
 
     Raises:
-        ActionError: It cannot serve there.
+        ActionError: It cannot listen there.
     """
     app = create_app(open_client, settings)
     try:
@@ -70,11 +70,11 @@ async def running_gateway(
         raise ActionError(f"Cannot listen on {host}, port {port}: {err.strerror}") from err
     with listening:
         server = server_of(app)
-        # Signals are this process's business; uvicorn would raise them again when it has ended.
+        # This process handles signals itself; uvicorn would raise them again after it has ended.
         server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
         serving = asyncio.create_task(server.serve([listening]), name="gateway server")
         try:
-            # Nothing tells but asking.
+            # uvicorn has no event for this, so it has to be polled.
             while not (server.started or serving.done()):  # noqa: ASYNC110
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             name = f"[{host}]" if ":" in host else host
@@ -93,12 +93,12 @@ async def serve_gateway(
     try:
         ClientConfig.load_client_connect_config()
     except (RuntimeError, ValueError, OSError) as err:
-        # Connecting may be tried again; this would stay wrong.
+        # A failed connection is tried again, but a wrong configuration would stay wrong.
         raise ActionError(f"The configuration is not usable: {err}", Exit.NO_CONNECTION) from err
     configure_logging(style=logs)
     collect_rarely()
     cancel_on(signal.SIGINT, signal.SIGTERM)
-    # The signals above are all that cancels this; a second one cuts the shutdown short.
+    # Only the signals above cancel this; a second one cuts the shutdown short.
     with suppress(asyncio.CancelledError):
         async with running_gateway(host, port, settings) as gateway:
             output.line(f"{'Gateway':<18}{gateway.url}")

@@ -1,4 +1,4 @@
-"""Shows what there is to know about a stream."""
+"""Shows everything that is known about a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .report import Report, Run, examine
 
 
 async def inspect(workflow_id: str, run_id: str | None, *, as_json: bool) -> int:
-    """Write what there is to know about a stream; return the exit status."""
+    """Write everything that is known about a stream; return the exit status."""
     output = Output()
     client = await open_client()
     report = await examine(client, workflow_id, run_id)

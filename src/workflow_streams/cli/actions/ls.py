@@ -28,7 +28,7 @@ State = Literal["running", "closed", "all"]
 
 _CONDITIONS: dict[State, str] = {
     "running": "ExecutionStatus = 'Running'",
-    # A run that has been continued is none that has ended: its stream goes on.
+    # A run that was continued as new does not count as closed, since its stream goes on.
     "closed": "ExecutionStatus NOT IN ('Running', 'ContinuedAsNew')",
     "all": "ExecutionStatus != 'ContinuedAsNew'",
 }
@@ -54,7 +54,7 @@ async def list_streams(wanted: Listing) -> int:
     table = Columns(*titles, right=["EVENTS"])
     client = await open_client()
     query = visibility_query(wanted.state, wanted.contrib, wanted.query)
-    # One more than is shown tells whether there are more.
+    # Ask for one more than is shown, to know whether there are more.
     page_size = _LARGEST_PAGE if limit is None else min(_LARGEST_PAGE, limit + 1)
     async with aclosing(_pages(client, query, page_size)) as pages:
         async for page in pages:
@@ -76,13 +76,13 @@ async def list_streams(wanted: Listing) -> int:
 async def _pages(
     client: Client, query: str, page_size: int
 ) -> AsyncGenerator[list[dict[str, Any]]]:
-    """Yield streams, a page of the server's at a time."""
+    """Yield streams, one of the server's pages at a time."""
     found = client.list_workflows(query, page_size=page_size)
     seen: set[str] = set()
     while True:
         page: list[dict[str, Any]] = []
         for stream in await _next_page(found):
-            # An id may have been used before: its newest workflow is the stream.
+            # An id may have been used before. The first workflow listed is the newest: the stream.
             if stream.id not in seen and not await _is_gone(stream):
                 page.append(_members(stream))
             seen.add(stream.id)
@@ -122,14 +122,14 @@ async def _is_gone(stream: WorkflowExecution) -> bool:
         setup = await setup_of(stream)
         return setup is not None and await is_gone(stream, setup)
     except CodecError:
-        return False  # not readable without the codec; it is shown
+        return False  # not readable without the codec, so show it
 
 
 def _members(stream: WorkflowExecution) -> dict[str, Any]:
     about = {"id": stream.id, "type": stream.workflow_type, "task_queue": stream.task_queue}
     found = about | members_of(stream) | {"host": host_of(stream)}
     if found["state"] == "running":
-        # The visibility store learns of these at the end.
+        # The visibility store gets these only when the workflow ends.
         found |= {"events": None, "size_bytes": None}
     return found
 

@@ -1,4 +1,4 @@
-"""How an item's payload is shown, to people and to programs. Pure."""
+"""Shows an item's payload, to people or to programs. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _EXCERPT_BYTES = 48
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """Data that is no payload, or a payload that is not what its encoding says.
+    """Data that is not a payload, or a payload that is not what its encoding says.
 
-    ``members`` is what there is of it, as members of a JSON object.
+    ``members`` is the raw data, as members of a JSON object.
     """
 
     reason: str
@@ -53,8 +53,8 @@ def text_of(data: str, *, bytes_are_text: bool = False) -> str | Undecodable:
 def members_of(data: str) -> str | Undecodable:
     """Return an item's value as members of a JSON object.
 
-    ``data`` is JSON as it was published. Where there is an ``encoding`` as well, the value was
-    no JSON, and ``data`` is the base64 of its bytes.
+    ``data`` is JSON as it was published. If there is an ``encoding`` as well, the value was not
+    JSON, and ``data`` is the base64 of its bytes.
     """
     payload = _parse(data)
     if isinstance(payload, Undecodable):
@@ -72,10 +72,10 @@ def members_of(data: str) -> str | Undecodable:
 
 
 def json_text(data: bytes) -> str:
-    """Return JSON as text, as it is; raise ValueError if it is none."""
+    """Return JSON as text, unchanged; raise ValueError if it is not JSON."""
     try:
         text = data.decode().strip()
-        # Numbers need not be understood, however long they are.
+        # Numbers are only checked, not converted, however long they are.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
     except UnicodeDecodeError as err:
         raise ValueError(f"not UTF-8: {err}") from err

@@ -1,4 +1,4 @@
-"""How far a long read has come, on standard error while nothing else is to be seen."""
+"""Shows on standard error how far a long read has got, while nothing else is to be seen."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TICK_SECONDS = 0.2
 
 
 class CatchUp:
-    """A progress bar for the way to the head of a stream.
+    """A progress bar for reading up to the head of a stream.
 
-    It comes when the way takes over a second, and only on a terminal. Where the items may come
-    up on that terminal, by themselves or by way of a pipe, it goes when the first of them comes.
+    It appears after a second, and only on a terminal. If the items may appear on the same terminal,
+    directly or through a pipe, the bar disappears when the first of them comes.
     """
 
     def __init__(self, walk: Walk, *, beside_items: bool) -> None:
-        """Watch ``walk``; ``beside_items``: the items may come up on the same terminal."""
+        """Watch ``walk``; ``beside_items`` says that items may appear on the same terminal."""
         self._walk = walk
         self._beside_items = beside_items
         self._bar: Progress | None = None
@@ -34,7 +34,7 @@ class CatchUp:
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[CatchUp]:
-        """Show it within the block, as long as there is something to show."""
+        """Within the block, show the bar as long as there is something to show."""
         watching = asyncio.create_task(self._watch(), name="progress")
         try:
             yield self
@@ -62,7 +62,7 @@ class CatchUp:
             self._bar = _make_bar()
             self._bar.add_task(what, total=None)
             self._bar.start()
-        # A long way is read ahead of what is written, and to find its end as well.
+        # On a long read, the feed is ahead of what was written, since it has to find the head, too.
         read, head = walk.position or feed.head, max(walk.position, feed.head)
         self._bar.update(
             self._bar.task_ids[0],

@@ -1,4 +1,4 @@
-"""Publishes values, and tells what became of them."""
+"""Publishes values, and says what became of them."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ async def _send_lines(sender: _Sender, wanted: Publish) -> None:
 
 
 class _Sender:
-    """Publishes on one topic and counts what the server has taken."""
+    """Publishes on one topic, and counts what the server has accepted."""
 
     def __init__(self, stream: WorkflowStreamClient, topic: str, offsets: Output | None) -> None:
-        """Write each item's offset to ``offsets``, if there is one."""
+        """Publish on ``topic``; write each item's offset to ``offsets``, if that is not None."""
         self._stream = stream
         self._topic = stream.topic(topic)
         self._offsets = offsets
@@ -110,11 +110,11 @@ class _Sender:
 
     @property
     def so_far(self) -> str:
-        """What has been delivered, in words."""
+        """What has been delivered so far, in words."""
         return f"the {self.delivered} item(s) before it were delivered"
 
     async def send(self, payloads: list[Payload]) -> None:
-        """Publish, and wait until the server has taken everything."""
+        """Publish, and wait until the server has accepted everything."""
         try:
             if self._offsets is not None:
                 await self._send_one_by_one(payloads, self._offsets)
@@ -128,7 +128,7 @@ class _Sender:
 
     async def _send_one_by_one(self, payloads: list[Payload], output: Output) -> None:
         if not self.delivered:
-            # Which host the stream has is known from now on, so the others are sent in order.
+            # The first item finds out what hosts the stream, so that the others keep their order.
             await self._send_and_tell(payloads[:1], output)
             payloads = payloads[1:]
         await self._send_and_tell(payloads, output)
@@ -148,8 +148,7 @@ class _Sender:
         match error:
             case UsageError():
                 return ActionError(
-                    "the offset is told only by streams that workflow_streams hosts; "
-                    "leave out --offset",
+                    "only streams that workflow_streams hosts tell the offset; leave out --offset",
                     Exit.USAGE,
                 )
             case PublishError():
@@ -165,7 +164,7 @@ class _Sender:
 
 
 def _payload(data: bytes, topic: str, *, as_json: bool) -> Payload:
-    """Return the payload of a value; raise ValueError, saying what the value is instead."""
+    """Return the payload of a value; raise ValueError that says what is wrong with the value."""
     if as_json:
         payload = json_payload(json_text(data).encode())
     else:

@@ -1,4 +1,4 @@
-"""What a reader sees, as lines of text or of JSON. Pure."""
+"""Turns what a reader gets into lines of text or of JSON. Pure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .executions import iso
 from .payloads import Undecodable, members_of, text_of
 
 Style: TypeAlias = Callable[..., str]
-"""Puts a text in styles: ``Output.style``."""
+"""Styles a text, as ``Output.style`` does."""
 
 _NARROWEST_TOPIC, _WIDEST_TOPIC = 8, 24
 
 
 class AsText:
-    """Lines for people: offset, topic, value; what is no item begins with ``--``.
+    """Lines for people: offset, topic, value. Lines that are not items begin with ``--``.
 
     Attributes:
-        bytes_are_text: Whether the stream was made to hold text, and its bytes are shown as such.
+        bytes_are_text: Whether the stream was made to hold text, so that bytes are shown as text.
     """
 
     def __init__(self, topics: Collection[str], style: Style, *, timestamps: bool = False) -> None:
         """Show these topics, or all if there are none given.
 
         Args:
-            topics: Names.
-            style: Colours a text.
-            timestamps: Whether to show when the server took each item in.
+            topics: Names of topics.
+            style: Styles a text.
+            timestamps: Whether to show when the server received each item.
         """
         self.bytes_are_text = False
         self._topics = frozenset(topics)
@@ -84,7 +84,7 @@ class AsText:
 
 
 class AsJson:
-    """One JSON object per line; ``type`` tells what it is."""
+    """One JSON object per line; its ``type`` says what it is."""
 
     def __init__(self, topics: Collection[str]) -> None:
         """Show these topics, or all if there are none given."""
@@ -143,12 +143,12 @@ def _item_line(offset: int, tag: str, topic: str, stamp: str, data: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return ``text`` as JSON, readable, and without what a terminal would obey."""
+    """Return ``text`` as readable JSON, without characters that control a terminal."""
     return shown_json(json.dumps(text, ensure_ascii=False))
 
 
 def json_line(**members: Any) -> str:
-    """Return a line that holds these members."""
+    """Return a line with a JSON object of these members."""
     return shown_json(json.dumps(members, ensure_ascii=False, separators=(",", ":"))) + "\n"
 
 
@@ -169,6 +169,6 @@ def _rewound(rewind: Rewind) -> str:
 
 
 def causes(error: BaseException) -> str:
-    """Return a failure with its causes, the outermost first."""
+    """Return the text of a failure and its causes, the outermost first."""
     cause = f": {causes(error.__cause__)}" if error.__cause__ is not None else ""
     return f"{error}{cause}"

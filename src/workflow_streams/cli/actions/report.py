@@ -1,4 +1,4 @@
-"""Finds out what there is to know about a stream."""
+"""Finds out everything that can be known about a stream."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Report:
     """What is known of a stream.
 
     Attributes:
-        described: The current run.
-        run: Has read that run; its fold is None when a contrib hosts the stream, and when no
-            worker has opened it yet.
-        head: Offset that the next item gets; None if that is not known.
-        base: Lowest retained offset; None if that is not known.
-        runs: All runs, from the first one that is retained.
+        described: The current run, as Temporal describes it.
+        run: The reader of that run. Its fold is None if a contrib hosts the stream, or if no worker
+            has opened it yet.
+        head: The offset that the next item gets; None if unknown.
+        base: The lowest retained offset; None if unknown.
+        runs: All runs, from the first that is retained on.
         topics: Items of the current run, by topic.
         topic_bytes: Their encoded sizes.
         published: Items of the current run, by publisher id; None is the workflow itself.
@@ -77,14 +77,14 @@ class Report:
 
     @property
     def host(self) -> str | None:
-        """Which package hosts the stream; None if that is not known without a worker."""
+        """Which package hosts the stream; None if only a worker could tell and none answers."""
         if self.run.fold is not None:
             return "workflow_streams"
         return "contrib" if self.head is not None else None
 
 
 async def examine(client: Client, workflow_id: str, run_id: str | None) -> Report:
-    """Read the stream's current run, or run ``run_id``, as far as it has got.
+    """Read the stream's current run, or run ``run_id``, up to its present end.
 
     Raises:
         StreamNotFoundError: There is no such workflow, or it hosts no stream.
@@ -115,7 +115,7 @@ async def examine(client: Client, workflow_id: str, run_id: str | None) -> Repor
 
 async def _read_run(report: Report, chain: Chain) -> None:
     described = report.described
-    # The last events may be those of a task that is being tried, and not stand for good.
+    # The last events may belong to a task that is being tried, so that they may be replaced.
     nearly, length = described.history_length - 2, described.history_length
     with suppress(TimeoutError):
         async with asyncio.timeout(None) as limit, aclosing(chain.pages()) as pages:
@@ -145,7 +145,7 @@ def _count(report: Report, moment: Moment) -> None:
 
 
 async def _ask_contrib(client: Client, handle: WorkflowHandle[Any, Any], report: Report) -> None:
-    """Ask the worker of a contrib-hosted stream; without one, nothing is known."""
+    """Ask the worker of a stream that a contrib hosts; without a worker, nothing is known."""
     try:
         report.head = await handle.query(
             wire.OFFSET_QUERY, result_type=int, rpc_timeout=_QUERY_TIMEOUT
@@ -153,7 +153,7 @@ async def _ask_contrib(client: Client, handle: WorkflowHandle[Any, Any], report:
     except WorkflowQueryFailedError as err:
         if report.described.status == WorkflowExecutionStatus.RUNNING:
             raise StreamNotFoundError(handle.id, f"hosts no stream: {err}") from err
-        # Some hosts answer no query any more once their workflow has been terminated.
+        # Some hosts answer no queries after their workflow has been terminated.
         report.head = await last_head(client, handle.id, report.described.run_id)
         return
     except RPCError as err:

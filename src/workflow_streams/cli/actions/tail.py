@@ -1,4 +1,4 @@
-"""Follows a stream and writes what comes."""
+"""Follows a stream, and writes what comes."""
 
 from __future__ import annotations
 

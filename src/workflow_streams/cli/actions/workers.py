@@ -1,4 +1,4 @@
-"""Sample workers beside a server of one's own: started again when somebody kills them."""
+"""Runs the samples' workers, and starts them again when somebody kills them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAUSE_SECONDS = 1.0
 _STOP_SECONDS = 12.0
 _TAIL_LINES = 20
 
-# Tells its process id, which the supervisor between does not, and becomes the script.
+# Prints its process id, since the supervisor in between does not, and then runs the script.
 _START = (
     "import os, runpy, sys; print('pid', os.getpid(), flush=True); sys.path[0] = sys.argv[1]; "
     "sys.argv = sys.argv[2:]; runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -25,11 +25,11 @@ _START = (
 class SampleWorker:
     """Keeps one of the samples' workers running.
 
-    It ends with this process, however that ends.
+    The worker ends with this process, however that ends.
     """
 
     def __init__(self, script: Path, title: str, environment: Mapping[str, str]) -> None:
-        """Prepare; ``title`` is what the user knows it by."""
+        """Prepare; ``title`` is the name that is shown to the user."""
         self._script = script
         self._title = title
         self._environment = environment
@@ -37,7 +37,7 @@ class SampleWorker:
         self._ready = False
         self._tail: list[str] = []
         self.settled = asyncio.Event()
-        """Whether the first one is ready, or has failed to be."""
+        """Set when the first worker is ready, or has ended before it was."""
 
     async def run(self, tell: Callable[[str, str], None]) -> None:
         """Run until cancelled, or until a worker ends before it was ready.
@@ -54,7 +54,8 @@ class SampleWorker:
                 self.settled.set()
                 return
             tell(self._title, f"process {self._pid} has ended; another one is started")
-            await asyncio.sleep(_PAUSE_SECONDS)  # one that always ends must not keep a core busy
+            # Pause, so that a worker that always ends does not keep a core busy.
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _live(self, tell: Callable[[str, str], None]) -> None:
         command = [sys.executable, "-u", "-c", _START, str(self._script.parent), str(self._script)]
@@ -73,7 +74,7 @@ class SampleWorker:
                 self._heard(line.decode(errors="replace").rstrip(), tell)
             await process.wait()
         finally:
-            # The end of its input tells the supervisor to end the worker in order.
+            # When its input ends, the supervisor shuts the worker down in order.
             process.stdin.close()
             async with asyncio.timeout(_STOP_SECONDS):
                 await process.wait()

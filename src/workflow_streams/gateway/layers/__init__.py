@@ -1,1 +1,1 @@
-"""ASGI middleware: what happens to every request, whatever it is for."""
+"""ASGI middleware: what happens to every request."""

@@ -1,4 +1,4 @@
-"""Each request from outside: its id, its line in the log, its count."""
+"""The outermost layer: gives each request an id, logs it and counts it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UNROUTED = "unrouted"
 
 
 def request_id_from(scope: Scope) -> str:
-    """Return the client's ``X-Request-Id`` if there is one and it is well-formed, else a new id.
+    """Return the client's ``X-Request-Id`` if it is there and well-formed, otherwise a new id.
 
-    Well-formed: 8 to 128 letters, digits and ``._:+/=@-``, so that nothing in it can break a
-    log line or a header.
+    A well-formed id has 8 to 128 letters, digits and ``._:+/=@-``, so that nothing in it can break
+    a log line or a header.
     """
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
@@ -33,7 +33,7 @@ def request_id_from(scope: Scope) -> str:
 
 @dataclass(slots=True)
 class _Answer:
-    """What has been sent so far."""
+    """What has been sent of an answer so far."""
 
     status: int = 0
     started_at: float = 0.0
@@ -42,7 +42,7 @@ class _Answer:
 
 
 class AccessMiddleware:
-    """The outermost layer of the gateway."""
+    """Gives each request an id, writes its line in the access log, and counts it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Wrap ``app``."""
@@ -50,7 +50,7 @@ class AccessMiddleware:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and tell how it went."""
+        """Pass a request on, then log and count how it was answered."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -110,7 +110,7 @@ class AccessMiddleware:
 
 
 def _template(scope: Scope, route_outside: object) -> str:
-    """Return the template of the route that took the request, such as ``/v1/streams``."""
+    """Return the template of the route that handled the request, such as ``/v1/streams``."""
     route = scope.get("route")
     if route is None or route is route_outside:
         return _UNROUTED

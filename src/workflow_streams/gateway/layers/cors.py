@@ -1,4 +1,4 @@
-"""Which other origins' web pages may use the gateway (CORS), and that the rest may not write."""
+"""Lets web pages of listed origins use the gateway (CORS), and refuses writes from all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...errors import UsageError
 from ..refusals import CrossOriginError
-from ..responses import refuse
+from ..refusals.responses import refuse
 from ..security.forwarding import is_forwarding
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
@@ -22,7 +22,7 @@ _REQUEST_HEADERS = (
     "Stream-Forked-From, Stream-Seq, Stream-TTL, X-Request-Id"
 )
 MOST_ASKED_FOR = 50
-"""How many header fields a page may send beside those that the gateway knows."""
+"""How many header fields a page may send in addition to those that the gateway knows."""
 
 _EXPOSED_HEADERS = (
     "Allow, Content-Encoding, ETag, Location, Producer-Epoch, Producer-Expected-Seq, "
@@ -41,9 +41,9 @@ _ORIGIN = re.compile(r"https?://[^/?#@\\\s]+", re.IGNORECASE)
 class CorsMiddleware:
     """Answers preflights, names the allowed origin, and refuses writes from other pages.
 
-    A browser sends some writes (``POST`` of plain text, say) to any server without asking
-    first, also to one on the user's own machine, where there may be no login. It names the
-    page's origin in each, though.
+    A browser sends some writes (``POST`` of plain text, for example) to any server without asking
+    first, even to one on the user's own machine, where there may be no login. But it names the
+    page's origin in each of them.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class CorsMiddleware:
 
 
 async def _answer_preflight(send: Send, asked: str) -> None:
-    """Tell what is possible; without ``Access-Control-Allow-Origin`` it permits nothing."""
+    """Say what is allowed; without ``Access-Control-Allow-Origin`` this permits nothing."""
     headers = [
         (b"access-control-allow-methods", _METHODS.encode()),
         (
@@ -113,11 +113,11 @@ async def _answer_preflight(send: Send, asked: str) -> None:
 
 
 def _harmless(asked: str) -> list[str]:
-    """Return the header fields, of those that a page asks for, that it may send as well.
+    """Return those of the header fields that a page asks for that it may send.
 
-    Tracing tools and HTTP clients add fields of their own, and a page whose origin is listed may
-    send what a program may. But it may not claim that a proxy has passed the request on: limits,
-    logs and checks may take a proxy's word for where a request comes from.
+    Tracing tools and HTTP clients add fields of their own, and a page of a listed origin may send
+    what a program may send. But it may not claim that a proxy has forwarded the request, since
+    limits, logs and checks may trust a proxy to say where a request comes from.
     """
     known = _REQUEST_HEADERS.lower().split(", ")
     names = dict.fromkeys(name.strip() for name in asked.lower().split(","))
@@ -132,8 +132,8 @@ def normal_origin(origin: str, *, strict: bool = False) -> str:
     """Return an origin in lower case and without its scheme's default port.
 
     Args:
-        origin: As a browser sends it, or as it is listed.
-        strict: Raise UsageError for what is no origin, instead of returning it as it is.
+        origin: The origin, as a browser sends it or as it is listed.
+        strict: Raise UsageError if it is not an origin, instead of returning it unchanged.
     """
     parts = _parse_origin(origin)
     if parts is None:
@@ -159,10 +159,10 @@ def _parse_origin(origin: str) -> tuple[str, str, int | None] | None:
 
 
 def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser sends this for a page that is not the gateway's own.
+    """Whether a browser sends this for a page of another origin.
 
-    Without an ``Origin`` it is no page, unless the browser's own word (``Sec-Fetch-Site``,
-    which pages cannot set) says so. Schemes are not compared: TLS may end at a proxy.
+    A request without ``Origin`` does not come from a page, unless ``Sec-Fetch-Site`` says so, which
+    the browser sets and pages cannot. Schemes are not compared, since TLS may end at a proxy.
     """
     origin = headers.get("origin")
     if origin is None:
@@ -173,7 +173,7 @@ def _is_foreign(headers: Headers) -> bool:
 
 
 def _with_vary(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Let caches tell origins apart, since the answer names the one that asked."""
+    """Make caches keep answers for different origins apart, since each names its origin."""
     kept = [(name, value) for name, value in headers if name != b"vary"]
     varied = [value for name, value in headers if name == b"vary"]
     return [*kept, (b"vary", b", ".join([*varied, b"Origin"]))]

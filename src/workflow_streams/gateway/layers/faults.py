@@ -1,4 +1,4 @@
-"""The last resort: errors that nobody has answered."""
+"""The last resort: answers errors that nothing else has answered."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..problems import InternalError
 from ..refusals import RefusedError
-from ..responses import Sending, refuse
+from ..refusals.problems import InternalError
+from ..refusals.responses import Sending, refuse
 
 logger = logging.getLogger("workflow_streams.gateway")
 
 
 class FaultMiddleware:
-    """Answers an error with 500 and none of its words; these go to the log.
+    """Answers an error with 500. The error's words go to the log only, not to the client.
 
-    It stands within the layers that add headers, which Starlette's own last resort does not.
+    Unlike Starlette's own last resort, this is inside the layers that add headers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +33,7 @@ class FaultMiddleware:
         try:
             await self._app(scope, receive, sending)
         except ClientDisconnect:
-            # In the middle of its body. There is nobody to answer.
+            # The client left in the middle of its body, so there is nobody to answer.
             scope.setdefault("state", {})["refused"] = "client-left"
         except Exception as err:
             if not isinstance(err, RefusedError):

@@ -1,4 +1,4 @@
-"""Response headers that keep browsers from doing with an answer what it is not for."""
+"""Response headers that keep browsers from misusing an answer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PAGE = (
 def page_policy(frame_ancestors: Iterable[str] = ()) -> str:
     """Return the CSP of the viewer's page.
 
-    Its own scripts and styles, from files; nothing inline, nothing from elsewhere, and (Trusted
-    Types) no text that the page could turn into markup. The one Trusted Types policy is for the
-    address of its worker.
+    It allows the page's own scripts and styles, from files: nothing inline, nothing from elsewhere.
+    By Trusted Types, it also keeps the page from turning text into markup. The only policy of
+    Trusted Types is for the address of the page's worker.
 
     Args:
-        frame_ancestors: Origins whose pages may frame it.
+        frame_ancestors: Origins whose pages may show this page in a frame.
     """
     ancestors = " ".join(frame_ancestors) or "'none'"
     return (
@@ -38,12 +38,12 @@ def page_policy(frame_ancestors: Iterable[str] = ()) -> str:
 
 
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-"""The CSP of all else. A stream may hold HTML (anybody who may write chooses its type), and a
-browser that is led to its URL must not run it as a page of this origin."""
+"""The CSP of everything else. A stream may hold HTML, since whoever may write chooses its type. A
+browser that is led to the stream's URL must not run that as a page of this origin."""
 
 
 def as_page(app: ASGIApp) -> ASGIApp:
-    """Mark what ``app`` serves as the gateway's own pages and scripts, never a stream's data."""
+    """Mark what ``app`` serves as the gateway's own pages and scripts, not data of streams."""
 
     async def marking(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["is_page"] = True
@@ -53,7 +53,7 @@ def as_page(app: ASGIApp) -> ASGIApp:
 
 
 class SecurityHeaderMiddleware:
-    """Adds the headers to every answer; the page's policy to what :func:`as_page` has marked."""
+    """Adds the headers to every answer, with the page's CSP where :func:`as_page` marked it."""
 
     def __init__(self, app: ASGIApp, *, frame_ancestors: Iterable[str] = ()) -> None:
         """Wrap ``app``."""
@@ -66,7 +66,7 @@ class SecurityHeaderMiddleware:
         self._data = (*_ALWAYS, (b"content-security-policy", DATA_POLICY.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; add to its answer what the handler has not set itself."""
+        """Pass a request on, and add those headers to its answer that the handler has not set."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Bodies of requests on their way in: how large, how slow, and how much of them at a time."""
+"""Limits on incoming bodies: how large and how slow they are, and how much of all is held."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..refusals import BodyTimeoutError, BodyTooLargeError, NoRoomForBodyError
 from .limit_settings import LimitSettings
 
 _DRAIN_SECONDS = 5.0
-# So much of each is beside the common limit: the server itself holds as much of a connection, and
-# small writes are to go on while large ones wait for room.
+# This much of each body does not count towards the common limit: the server itself holds as much of
+# a connection, and small writes should go on while large ones wait for room.
 _UNCOUNTED_BYTES = 64 * 1024
-# A body that has been on its way for longer gives way when there is no room for others.
+# A body that has been arriving for longer is given up when others need its room.
 _PROMPT_SECONDS = 5.0
 
 
 class BodyRoom:
-    """How much of all bodies together a process holds: those that arrive, and those in work."""
+    """Counts how much a process holds of all bodies: those arriving, and those being handled."""
 
     def __init__(self, most: int) -> None:
-        """Hold at most so many bytes, the first 64 KiB of each body not counted."""
+        """Hold at most ``most`` bytes, not counting the first 64 KiB of each body."""
         self._most = most
         self.held = 0
         # In the order in which they began to arrive.
@@ -29,14 +29,14 @@ class BodyRoom:
 
     @property
     def arriving(self) -> int:
-        """How many of the counted bodies are still on their way."""
+        """How many of the counted bodies are still arriving."""
         return len(self._arriving)
 
     def take(self, body: IncomingBody, size: int) -> None:
-        """Make room for so many bytes more of a body.
+        """Make room for ``size`` more bytes of a body.
 
         Raises:
-            NoRoomForBodyError: There is none, and no slow body can give way.
+            NoRoomForBodyError: There is no room, and no slow body that could be given up.
         """
         self._arriving.setdefault(body)
         while self.held + size > self._most:
@@ -49,11 +49,11 @@ class BodyRoom:
         body.held += size
 
     def arrived(self, body: IncomingBody) -> None:
-        """Note that a body is complete: from now on it does not depend on its sender."""
+        """Note that a body is complete, so that it no longer depends on its sender."""
         self._arriving.pop(body, None)
 
     def release(self, body: IncomingBody) -> None:
-        """Free what a body has taken."""
+        """Free the room that a body has taken."""
         self._arriving.pop(body, None)
         self.held -= body.held
         body.held = 0
@@ -63,11 +63,11 @@ class IncomingBody:
     """A request's body on its way in.
 
     Attributes:
-        held: How many of its bytes are counted among those of all bodies.
+        held: How many of its bytes are counted in the :class:`BodyRoom`.
     """
 
     def __init__(self, receive: Receive, settings: LimitSettings, room: BodyRoom) -> None:
-        """Receive by ``receive``, within the limits."""
+        """Receive from ``receive``, within the limits."""
         self.held = 0
         self._receive = receive
         self._settings = settings
@@ -82,12 +82,12 @@ class IncomingBody:
         """Receive the next message, within the limits on size, pauses and time.
 
         Raises:
-            BodyTimeoutError: 408; it takes too long, or gives way to others.
+            BodyTimeoutError: 408; the body takes too long, or was given up for others.
             BodyTooLargeError: 413.
             NoRoomForBodyError: 503.
         """
         if self._complete:
-            return await self._receive()  # waits for the client to leave; for as long as it stays
+            return await self._receive()  # waits until the client leaves, so without a limit
         now = asyncio.get_running_loop().time()
         if self._began is None:
             self._began = now
@@ -107,24 +107,25 @@ class IncomingBody:
         return message
 
     def is_slow(self) -> bool:
-        """Whether it has been on its way for so long that it may give way to others."""
+        """Whether it has been arriving for so long that it may be given up for others."""
         assert self._began is not None
         return asyncio.get_running_loop().time() - self._began > _PROMPT_SECONDS
 
     def give_way(self) -> None:
-        """Stop waiting for the rest, since the room is needed."""
+        """Stop waiting for the rest, since others need the room."""
         self._gives_way = True
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
-        """Give back the room that it takes."""
+        """Free the room that the body takes."""
         self._room.release(self)
 
     async def drain(self) -> None:
-        """Take in what is still on its way, within bounds, so that the client reads the answer.
+        """Read and drop the rest of the body, within bounds, so that the client gets the answer.
 
-        A connection that is closed while its client still sends is reset, answer included.
+        If a connection is closed while its client is still sending, it is reset, and the answer is
+        lost.
         """
         self.close()
         try:
@@ -132,7 +133,7 @@ class IncomingBody:
                 while not self._complete and self._size < 2 * self._settings.max_body_bytes:
                     self._add(await self._receive())
         except TimeoutError:
-            pass  # it has had its time
+            pass  # the client has had enough time
 
     def _count(self, message: Message) -> None:
         before = self._size
@@ -161,7 +162,7 @@ class IncomingBody:
 
 
 def check_body_size(size: int, settings: LimitSettings) -> None:
-    """Refuse a body of more bytes than there may be.
+    """Refuse a body that is over the limit.
 
     Raises:
         BodyTooLargeError: 413.

@@ -1,4 +1,4 @@
-"""The limits that a gateway is set up with."""
+"""The limits of a gateway, as settings."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class LimitSettings:
     """Limits of one gateway process.
 
     Attributes:
-        max_url_bytes: Path and query together, as sent. Over it: 414.
+        max_url_bytes: Path and query together, as they were sent. Over it: 414.
         max_header_bytes: Names and values of all header fields together. Over it: 431.
         max_headers: Number of header fields. Over it: 431.
         max_body_bytes: Body of a request. Over it: 413.
         max_total_body_bytes: Bodies of all requests together, from their first bytes until the
-            requests are answered; the first 64 KiB of each do not count. Over it, a body that has
-            been arriving for more than 5 seconds gives way (408); if there is none: 503.
+            requests are answered. The first 64 KiB of each do not count. Over it, a body that has
+            been arriving for more than 5 seconds is given up (408). If there is none: 503.
         head_seconds: Time for a request's line and header fields to arrive, also the first on a
-            new connection. Over it, the connection is closed (see :mod:`..serving`).
+            new connection. Over it, the connection is closed (see :mod:`..connections`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         body_seconds: Time for all of a body to arrive. Over it: 408.
-        max_unread_bytes: Answers and events of more than 64 KiB that their clients are still
-            taking in, all together. Over it, the one whose client has been waited for longest
-            breaks off.
-        max_connections: Requests in progress, live ones included. Over it: 503.
-        max_connections_per_client: Those of one address (IPv6: of one /64 network), and live
-            ones of one token's subject. Over it: 429. Behind a proxy, let the server take the
-            address from it (uvicorn's ``forwarded_allow_ips``).
+        max_unread_bytes: Answers and events of more than 64 KiB that clients have not read
+            completely, all together. Over it, the one whose client has kept the gateway waiting
+            for longest is broken off.
+        max_connections: Requests in progress, including live ones. Over it: 503.
+        max_connections_per_client: Requests in progress from one address (IPv6: from one /64
+            network), and live ones of one token's subject. Over it: 429. Behind a proxy, have the
+            server take the address from the proxy (uvicorn's ``forwarded_allow_ips``).
         max_requests_per_second: Requests of one address, and of one subject, in the long run.
             Over it: 429. None for no limit.
         max_request_burst: How many of them may come at once, after a silence.
@@ -55,10 +55,10 @@ class LimitSettings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> LimitSettings:
-        """Read limits from variables: ``WORKFLOW_STREAMS_`` and a limit's name.
+        """Read limits from environment variables: ``WORKFLOW_STREAMS_`` and a limit's name.
 
         Raises:
-            UsageError: One of them is no number, or lets nothing through.
+            UsageError: A variable is not a number, or would let nothing through.
         """
         return cls(**values_in(environ, cls))
 
@@ -66,8 +66,8 @@ class LimitSettings:
         """Refuse limits that let nothing through.
 
         Raises:
-            UsageError: One of them is not over zero, or has no end, or the largest body has no
-                room.
+            UsageError: A limit is not over zero, or is infinite, or there is no room for the
+                largest body.
         """
         for name in self.__slots__:
             value = getattr(self, name)

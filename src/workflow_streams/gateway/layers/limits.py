@@ -1,4 +1,4 @@
-"""How much a client may ask for: URL, header fields, body, connections."""
+"""Limits on what a client may ask for: URL, header fields, body, connections."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..paths import is_literal
-from ..problems import NoStreamError
 from ..refusals import (
     BodyTooLargeError,
     HeadersTooLargeError,
@@ -20,16 +18,19 @@ from ..refusals import (
     TooManyConnectionsError,
     UrlTooLongError,
 )
-from ..responses import Sending, refuse
+from ..refusals.problems import NoStreamError
+from ..refusals.responses import Sending, refuse
+from ..requests.paths import is_literal
 from .incoming import BodyRoom, IncomingBody, check_body_size
 from .limit_settings import LimitSettings
 
-# A gateway at its limit is not to be restarted for it, and shows what it is busy with.
+# A gateway at its limit must not be restarted because of that, and its metrics should still show
+# what it is busy with.
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class ConnectionLimits:
-    """Counts connections that are open, in all and by client."""
+    """Counts open connections, overall and by client."""
 
     def __init__(self, settings: LimitSettings) -> None:
         """Start with none open."""
@@ -42,15 +43,15 @@ class ConnectionLimits:
         """Count a connection while it lasts.
 
         Args:
-            address: The client's; None if there is none (a Unix socket), which only counts in
-                all.
+            address: The client's address. None, for a Unix socket, counts only towards the
+                overall number.
 
         Raises:
-            OverloadedError: There are too many in all.
+            OverloadedError: There are too many connections overall.
             TooManyConnectionsError: There are too many from this address.
         """
         if self.open >= self._settings.max_connections:
-            raise OverloadedError("The gateway has as many connections as it takes; try later.")
+            raise OverloadedError("The gateway has as many connections as it accepts; try later.")
         with self.of_client(client_at(address)):
             self.open += 1
             try:
@@ -60,11 +61,11 @@ class ConnectionLimits:
 
     @contextmanager
     def of_client(self, client: str) -> Iterator[None]:
-        """Count a connection for a client while it lasts; not in all.
+        """Count a connection for a client while it lasts, but not towards the overall number.
 
         Args:
-            client: What tells clients apart, such as ``"subject ann"``; empty counts for
-                nobody.
+            client: Identifies the client, such as ``"subject ann"``. If it is empty, nothing is
+                counted.
 
         Raises:
             TooManyConnectionsError: This client has too many already.
@@ -85,7 +86,7 @@ class ConnectionLimits:
 
     @property
     def clients(self) -> int:
-        """How many clients have connections now."""
+        """How many clients have open connections."""
         return len(self._by_client)
 
     def count_of(self, client: str) -> int:
@@ -94,12 +95,12 @@ class ConnectionLimits:
 
 
 def client_at(address: str | None) -> str:
-    """Return what an address is counted as; empty, for nobody, if there is none."""
+    """Return the client that an address is counted for; empty if there is no address."""
     return f"address {network_of(address)}" if address else ""
 
 
 def network_of(address: str) -> str:
-    """Return what stands for one client: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -115,7 +116,7 @@ def check_head(scope: Scope, settings: LimitSettings) -> None:
     """Refuse a request whose URL, header fields or announced body are over the limits.
 
     Raises:
-        NoStreamError: 404; its path means something only when it is decoded.
+        NoStreamError: 404; the path is percent encoded where it must not be.
         UrlTooLongError: 414.
         HeadersTooLargeError: 431.
         BodyTooLargeError: 413.
@@ -153,14 +154,14 @@ class LimitMiddleware:
         connections: ConnectionLimits,
         room: BodyRoom | None = None,
     ) -> None:
-        """Wrap ``app``; without ``room`` it makes its own, as large as the settings say."""
+        """Wrap ``app``; without ``room``, create one of the size that the settings say."""
         self._app = app
         self._settings = settings
         self._connections = connections
         self._room = room or BodyRoom(settings.max_total_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it with the limit that it is over."""
+        """Let a request through, or answer it with the limit that it exceeds."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,12 +1,12 @@
-"""Answers on their way out: a client that takes nothing in is let go, and what it holds is bounded.
+"""Outgoing answers: gives up on clients that read nothing, and bounds what waits for clients.
 
-A server takes as much of an answer as it is given, and the request is over for the application
-while all of it still waits for the client. So an answer is given to it piece by piece: before it
-takes one, it waits until those before it have left, for the most part. The request then lasts as
-long as its answer does, and counts as a connection so long.
+A server accepts an answer of any size at once. The request is then over for the application while
+the whole answer still waits for its client. So an answer is handed to the server piece by piece,
+and the server accepts a piece only after most of those before it have been sent. The request then
+lasts as long as its answer does, and counts as a connection for all that time.
 
-Event streams give their events in pieces by themselves, since they can tell how they end (see
-:mod:`..reading.sse`). What they hold counts here as well.
+Event streams cut their events into pieces themselves, since they can say why they end (see
+:mod:`..following.sse`). What they hold counts here as well.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..event_sources import SSE_TYPE
+from ..refusals.event_sources import SSE_TYPE
 
 PIECE_BYTES = 64 * 1024
-"""As much as uvicorn holds of a connection before it has the application wait."""
+"""How much uvicorn buffers for a connection before it makes the application wait."""
 
 
 class _NotTakenError(Exception):
-    """The client has not taken in what it was sent, or was the slowest when room was needed."""
+    """The client did not read what it was sent, or was the slowest when room was needed."""
 
 
 class UnreadAnswers:
-    """How much of all answers together a process holds while their clients take them in.
+    """Counts how much a process holds of all answers while clients are reading them.
 
     What several answers share counts once.
 
     Attributes:
-        held: Bytes of all that is held.
+        held: How many bytes are held in total.
     """
 
     def __init__(self, most: int) -> None:
-        """Hold at most so many bytes, answers and events of up to 64 KiB not counted."""
+        """Hold at most ``most`` bytes, not counting answers and events of up to 64 KiB."""
         self._most = most
         self.held = 0
-        # By identity, with the size and how many answers hold it.
+        # By the identity of each thing: its size, and how many answers hold it.
         self._things: dict[int, tuple[int, int]] = {}
         self._holding: dict[Share, None] = {}
 
     def share(self) -> Share:
-        """Return what one answer counts with; it holds nothing yet."""
+        """Return the share of a new answer, which holds nothing yet."""
         return Share(self)
 
     def add(self, share: Share, thing: object, size: Callable[[], int]) -> None:
@@ -62,7 +62,7 @@ class UnreadAnswers:
             slowest.give_up()
 
     def remove(self, thing: object) -> None:
-        """Undo :meth:`add` for one of those that hold it."""
+        """Undo :meth:`add` for one of the answers that hold the thing."""
         size, holders = self._things.pop(id(thing))
         if holders > 1:
             self._things[id(thing)] = size, holders - 1
@@ -70,19 +70,19 @@ class UnreadAnswers:
             self.held -= size
 
     def forget(self, share: Share) -> None:
-        """Note that an answer holds nothing any more."""
+        """Note that an answer holds nothing."""
         self._holding.pop(share, None)
 
 
 class Share:
-    """What one answer holds of all that a process does.
+    """Counts what one answer holds, as part of what the process holds.
 
-    Over the limit, the answer whose client has been waited for longest is let go.
+    Over the limit, the answer that has been waiting for its client longest is given up.
 
     Attributes:
-        since: Since when the client has been waited for, in the event loop's time; infinite while
-            it is not.
-        let_go: Called when the answer is to break off.
+        since: Since when the answer has been waiting for its client, in the event loop's time;
+            infinite while it is not waiting.
+        let_go: Called when the answer has to break off.
     """
 
     def __init__(self, unread: UnreadAnswers) -> None:
@@ -97,8 +97,8 @@ class Share:
         """Count something that this answer holds.
 
         Args:
-            thing: What is held; known by its identity.
-            size: Returns how many bytes it is; called unless another answer holds it already.
+            thing: What is held; recognised by its identity.
+            size: Returns its size in bytes; called only if no other answer holds it yet.
         """
         if not self._is_given_up:
             self._things.append(thing)
@@ -116,7 +116,7 @@ class Share:
 
     @contextmanager
     def holding(self, data: bytes) -> Iterator[None]:
-        """Count bytes for the time of the block."""
+        """Count bytes as held within the block."""
         self.hold(data, lambda: len(data))
         try:
             yield
@@ -124,19 +124,19 @@ class Share:
             self.drop(data)
 
     def give_up(self) -> None:
-        """Break off, since the room is needed."""
+        """Break the answer off, since others need the room."""
         self._is_given_up = True
         self.close()
         self.let_go()
 
     def close(self) -> None:
-        """Hold nothing any more."""
+        """Stop holding anything."""
         while self._things:
             self.drop(self._things[-1])
 
 
 class AnswerMiddleware:
-    """Passes answers on in pieces, each of which the client has so long to take in."""
+    """Passes answers on in pieces; the client has ``write_seconds`` to read each of them."""
 
     def __init__(self, app: ASGIApp, write_seconds: float, unread: UnreadAnswers) -> None:
         """Wrap ``app``."""
@@ -145,9 +145,9 @@ class AnswerMiddleware:
         self._unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; its answer stays incomplete if the client does not take it in.
+        """Pass a request on. If the client does not read its answer, that stays incomplete.
 
-        The server then closes the connection, so that the client sees that it is incomplete.
+        The server then closes the connection, so that the client sees that the answer is cut off.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -188,7 +188,7 @@ class _Sending:
         with self._share.holding(body):
             for piece in in_pieces(body):
                 await self._send_in_time({**message, "body": piece, "more_body": True})
-            # The server takes it, empty as it is, only when the last piece has left.
+            # Although this one is empty, the server accepts it only after the last piece was sent.
             await self._send_in_time({**message, "body": b""})
 
     async def _send_in_time(self, message: Message) -> None:
@@ -211,6 +211,6 @@ class _Sending:
 
 
 def in_pieces(data: bytes) -> Iterator[bytes]:
-    """Yield bytes in pieces that a server takes one by one."""
+    """Yield bytes in pieces of :data:`PIECE_BYTES`."""
     for at in range(0, len(data), PIECE_BYTES):
         yield data[at : at + PIECE_BYTES]

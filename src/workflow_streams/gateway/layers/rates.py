@@ -1,4 +1,4 @@
-"""How often a client may ask: requests per second, by address and by subject."""
+"""Limits on how often a client may ask: requests per second, by address and by subject."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from hashlib import sha256
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..refusals import TooManyRequestsError
-from ..responses import refuse
+from ..refusals.responses import refuse
 from .limit_settings import LimitSettings
 from .limits import client_at, route_path
 
 MOST_CLIENTS = 10_000
-"""Of so many clients it is known how often they have asked. Beyond, the one that has been silent
-longest is forgotten, and may ask as if for the first time."""
+"""How many clients are remembered. Beyond that, the one that has been silent for longest is
+forgotten, and may ask as if for the first time."""
 
 LONGEST_CLIENT = 100
-"""Characters of a client's name, kind included; a longer one is known by its hash."""
+"""How many characters a client's name may have, including its kind; a hash replaces longer ones."""
 
-# They cost next to nothing, and who asks them may end the process that does not answer.
+# These cost almost nothing, and whatever polls them may kill a process that does not answer.
 _UNCOUNTED = frozenset({"/healthz", "/readyz"})
 
 
 class RequestRates:
-    """A token bucket for each client: it fills at a rate, and holds what may be asked at once."""
+    """A token bucket for each client: it fills at a fixed rate, up to the size of a burst."""
 
     def __init__(
         self,
@@ -41,30 +41,31 @@ class RequestRates:
 
         Args:
             per_second: How many requests a client may make in the long run.
-            burst: How many at once, after a silence.
-            most_clients: How many clients are known.
-            clock: Seconds that only grow.
+            burst: How many requests may come at once, after a silence.
+            most_clients: How many clients are remembered.
+            clock: A monotonic clock, in seconds.
         """
         self._per_second = per_second
         self._burst = float(burst)
         self._most_clients = most_clients
         self._clock = clock
-        # What was in the bucket, and when. Who has asked last is last.
+        # What was in the bucket, and when; in the order in which the clients last asked.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
     def clients(self) -> int:
-        """How many clients are known."""
+        """How many clients are remembered."""
         return len(self._buckets)
 
     def take(self, client: str) -> None:
         """Count a request.
 
         Args:
-            client: What tells clients apart, such as ``"subject ann"``; empty counts for nobody.
+            client: Identifies the client, such as ``"subject ann"``. If it is empty, nothing is
+                counted.
 
         Raises:
-            TooManyRequestsError: This client has asked too often. It is not counted then.
+            TooManyRequestsError: This client has asked too often. The request is not counted.
         """
         if not client:
             return
@@ -82,8 +83,8 @@ class RequestRates:
         return min(self._burst, left + (now - at) * self._per_second)
 
     def _forget(self, now: float) -> None:
-        """Keep the table small: a full bucket is as good as none."""
-        for _ in range(2):  # one more than can have come
+        """Keep the table small. A full bucket can go, since a new one is full, too."""
+        for _ in range(2):  # one more than a request can have added
             oldest = next(iter(self._buckets))
             full = self._left(self._buckets[oldest], now) >= self._burst
             if not full and len(self._buckets) <= self._most_clients:
@@ -92,20 +93,20 @@ class RequestRates:
 
 
 def _short(client: str) -> str:
-    """Return what a client is known by: a long name would take as much room as many short ones."""
+    """Return a client's name, or a hash if it is so long that it would take much room."""
     if len(client) <= LONGEST_CLIENT:
         return client
     return sha256(client.encode(errors="surrogatepass")).hexdigest()
 
 
 def rates_of(settings: LimitSettings) -> RequestRates | None:
-    """Return the rates that settings allow; None if they set no limit."""
+    """Return the rates for these settings; None if they set no limit."""
     per_second = settings.max_requests_per_second
     return None if per_second is None else RequestRates(per_second, settings.max_request_burst)
 
 
 class RateMiddleware:
-    """Counts requests by address, and has the authority count them by subject."""
+    """Counts requests by address; the authority then counts them by subject."""
 
     def __init__(self, app: ASGIApp, rates: RequestRates | None) -> None:
         """Wrap ``app``; without ``rates`` there is no limit."""
@@ -129,13 +130,13 @@ class RateMiddleware:
 
 
 def count_for_subject(scope: Scope, client: str) -> None:
-    """Count a request for the subject that it turns out to be of, once.
+    """Count a request, once, for the subject that its credentials name.
 
     Raises:
         TooManyRequestsError: This subject has asked too often.
     """
     state = scope.setdefault("state", {})
-    # A fork is two permissions and one request.
+    # A fork asks for two permissions, but is one request. So the rates are removed after the first.
     rates: RequestRates | None = state.pop("rates", None)
     if rates is not None:
         rates.take(client)

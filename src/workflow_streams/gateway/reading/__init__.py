@@ -1,1 +1,1 @@
-"""GET: catch-up, long-poll and server-sent events, from the feed to the bytes."""
+"""GET and HEAD: where a read begins, what there is to read, and how much fits into one answer."""

@@ -1,4 +1,4 @@
-"""Streams that are not there yet: looked up, and waited for if the client asks to."""
+"""Looks streams up, and waits for those that are not there yet if the client asks for that."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ...errors import ServerUnavailableError, StreamNotFoundError
 from ...read.arrival import wait_for_workflow
 from ...read.waiting import ended
 from ..layers.limits import ConnectionLimits
-from ..problems import NotStartedError, UnavailableError
+from ..refusals.problems import NotStartedError, UnavailableError
 from ..security import Grant
 from ..sessions import Gateway
-from ..streams import Stream
+from ..temporal.streams import Stream
 from .disconnects import unless_left
 
 
@@ -24,23 +24,23 @@ from .disconnects import unless_left
 async def found_in_time(
     request: Request, gateway: Gateway, workflow_id: str, grant: Grant, wait_seconds: float
 ) -> AsyncIterator[tuple[Stream, bool]]:
-    """Look a stream up for the time of the block; wait for its workflow to be started.
+    """Look a stream up, for the time of the block, and wait until its workflow has been started.
 
     Yields the stream, and whether it had to be waited for.
 
     Args:
         request: The request.
-        gateway: Whose it is.
+        gateway: The gateway that serves it.
         workflow_id: The stream's workflow.
-        grant: What the client may do; it has been checked already, so that nobody holds a
-            connection or has Temporal asked without permission.
-        wait_seconds: How long the client wants to wait; the settings may say less.
+        grant: What the client may do. This has been checked already, so that without permission
+            nobody holds a connection or causes calls to Temporal.
+        wait_seconds: How long the client wants to wait; the settings may limit this.
 
     Raises:
-        NotStartedError: The workflow is not there, at least not in time.
+        NotStartedError: The workflow does not exist, or was not started in time.
         UnavailableError: The gateway is about to end.
         ClientGoneError: The client has left meanwhile.
-        WorkflowStreamError: As :func:`..streams.found`.
+        WorkflowStreamError: As :func:`..temporal.streams.found`.
     """
     until = time.monotonic() + min(wait_seconds, gateway.settings.wait_seconds)
     waited = False
@@ -70,14 +70,14 @@ async def _arrive(gateway: Gateway, workflow_id: str, grant: Grant, seconds: flo
     )
     try:
         either: set[asyncio.Future[bool] | asyncio.Future[None]] = {arriving, gateway.closing}
-        # While Temporal is away, nobody learns whether the workflow is there.
+        # While Temporal does not answer, it is not known whether the workflow exists.
         patience = seconds + gateway.settings.temporal_seconds
         await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if arriving.done():
             arriving.result()
             return
         if gateway.closing.done():
-            raise UnavailableError("The gateway is about to end; another one goes on.")
+            raise UnavailableError("The gateway is about to end; ask another one.")
         raise ServerUnavailableError("Temporal did not answer in time")
     finally:
         await ended(arriving)

@@ -1,4 +1,4 @@
-"""Where a read begins, and what is there already, however late a worker opens the stream."""
+"""Begins a read: finds where it starts and what is there, even if the stream is opened late."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ...errors import StreamNotOpenedError
 from ...events import Gap, Last
 from ...log.positions import Position
 from ...read.runs.lookup import first_run_of
-from ..requests import ReadQuery
-from ..streams import Stream
+from ..requests.reads import ReadQuery
+from ..temporal.streams import Stream
 from .parts import Part, Reading
 
 
@@ -19,7 +19,7 @@ class Begun:
     """A reading that has begun.
 
     Attributes:
-        reading: Where the rest comes from; whoever has this closes it.
+        reading: Where the rest comes from. Its owner has to close it.
         first: What is there already.
     """
 
@@ -27,7 +27,7 @@ class Begun:
     first: Part
 
     def take_first(self) -> Part:
-        """Return what is there already, and keep no items of it."""
+        """Return what is there already, and keep none of its items here."""
         first, self.first = self.first, replace(self.first, steps=[])
         return first
 
@@ -37,7 +37,7 @@ async def begin(stream: Stream, query: ReadQuery) -> Begun:
 
     Raises:
         StreamNotOpenedError: No worker has opened the stream in time.
-        WorkflowStreamError: It cannot be read.
+        WorkflowStreamError: The stream cannot be read.
     """
     reading = await begin_reading(stream, query)
     try:
@@ -51,9 +51,9 @@ async def begin(stream: Stream, query: ReadQuery) -> Begun:
 
 
 async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
-    """Begin to read where the client asks to; the caller closes it.
+    """Begin to read where the client asks; the caller has to close the reading.
 
-    The reading itself keeps the feed running, so that it passes the history once only.
+    The reading itself keeps the feed running, so that the history is read only once.
     """
     part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
     if query.place != "now" and not isinstance(query.place, Last):
@@ -67,7 +67,7 @@ async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
         reading = Reading(stream.feed, start, part_bytes=part_bytes)
         reading.begin()
         try:
-            await asyncio.sleep(0)  # it holds the feed itself from here on
+            await asyncio.sleep(0)  # after this, the reading itself holds the feed
         except BaseException:
             await reading.aclose()
             raise
@@ -75,7 +75,7 @@ async def begin_reading(stream: Stream, query: ReadQuery) -> Reading:
 
 
 def _without_lost_start(part: Part, start: int) -> Part:
-    """Leave out a gap right at the start, since the client has not asked for that very offset."""
+    """Leave out a gap right at the start, since the client did not ask for a certain offset."""
     match part.steps:
         case [Gap(start=begins, reason=reason), *rest] if begins == start and reason != "unserved":
             return replace(part, steps=rest)
@@ -84,27 +84,27 @@ def _without_lost_start(part: Part, start: int) -> Part:
 
 
 def place_before_opening(stream: Stream, query: ReadQuery) -> str:
-    """Return where to go on, as the text of an ``offset``, if the stream has not been opened yet.
+    """Return where to resume, as the value of an ``offset``, if the stream is not open yet.
 
-    In a workflow's first run, nothing has an offset yet, so that the head is the start. What is
-    published until the client comes again would lie before "now" by then.
+    In a workflow's first run nothing has an offset yet, so the head is the start. If the client
+    came back with "now", it would miss what has been published meanwhile.
     """
     is_first = first_run_of(stream.described) == stream.described.run_id
     return "-1" if is_first and not isinstance(query.place, int | Position) else query.asked
 
 
 class Beginning:
-    """A live read that is about to begin, at the latest when a worker has opened the stream."""
+    """A live read that is about to begin: at once, or as soon as a worker opens the stream."""
 
     def __init__(self, stream: Stream, query: ReadQuery) -> None:
-        """Begin; close it with :meth:`aclose`, which closes the reading as well."""
+        """Start the task that begins the read; :meth:`aclose` ends it and closes the reading."""
         self._stream = stream
         self._query = query
         self._task = asyncio.create_task(self._begin(), name="begin to read")
 
     @property
     def begun(self) -> Begun | None:
-        """The reading; None as long as it has not begun.
+        """The reading, or None if it has not begun yet.
 
         Raises:
             WorkflowStreamError: The stream cannot be read.
@@ -114,7 +114,7 @@ class Beginning:
     async def wait(
         self, seconds: float | None = None, over: asyncio.Future[None] | None = None
     ) -> Begun | None:
-        """Wait until it has begun; None if it has not in time, or before ``over`` is done.
+        """Wait until the reading has begun; None after ``seconds``, or when ``over`` is done.
 
         Raises:
             WorkflowStreamError: The stream cannot be read.
@@ -126,7 +126,7 @@ class Beginning:
         return self.begun
 
     def lag(self) -> int:
-        """How many items it is behind the head; 0 as long as it has not begun."""
+        """How many items the reading is behind the head; 0 until it has begun."""
         if not self._task.done() or self._task.cancelled() or self._task.exception() is not None:
             return 0
         reading = self._task.result().reading
@@ -144,4 +144,4 @@ class Beginning:
             try:
                 return await begin(self._stream, self._query)
             except StreamNotOpenedError:
-                continue  # it waited for a while; the client does so as long as it stays
+                continue  # it has waited a while; go on as long as the client is there

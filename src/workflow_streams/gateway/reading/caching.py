@@ -1,4 +1,4 @@
-"""What keeps answers from being sent, or sent in full: tags, cache headers, compression."""
+"""Saves sending answers again or in full: entity tags, cache headers and compression."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 import zlib
 
 from ...events import Last
-from ..requests import ReadQuery
+from ..requests.reads import ReadQuery
 from ..security import Grant
-from ..streams import Stream
+from ..temporal.streams import Stream
 
 # Durable Streams 10.1
 _CACHEABLE = "max-age=60, stale-while-revalidate=300"
@@ -26,20 +26,20 @@ def etag_of(
     closed: bool,
     notices: int = 0,
 ) -> str:
-    """Return the tag of an answer; weak, since the same content may be compressed or not.
+    """Return the entity tag of an answer. It is weak, since the answer may be compressed or not.
 
-    ``notices`` counts its gaps and rewinds.
+    ``notices`` is the number of its gaps and rewinds.
     """
-    # The same URL shows another content to one who may read other topics.
+    # The same URL shows other content to a client that may read other topics.
     seen = "" if topics is None else f":{_digest(topics)}"
     mark = (f":n{notices}" if notices else "") + (":c" if closed else "")
     return f'W/"{stream.described.run_id}:{start}:{end}{seen}{mark}"'
 
 
 def still_true(known: str, stream: Stream, query: ReadQuery, grant: Grant) -> str | None:
-    """Return the tag of an answer that the client has, and that will stay as it is.
+    """Return the tag of an answer that the client has and that can never change; None otherwise.
 
-    What a closed run held up to its end is never another again, so nothing need be read.
+    What a closed run holds up to its end stays the same, so nothing has to be read.
     """
     if stream.running or isinstance(query.place, Last):
         return None
@@ -60,17 +60,17 @@ def matches(known: str, etag: str) -> bool:
 
 
 def cache_headers(grant: Grant, *, lasting: bool = True) -> dict[str, str]:
-    """Return what caches are told; ``lasting``: what was answered stays as it is.
+    """Return header fields for caches; ``lasting`` means that the answer will not change.
 
-    Where there is a login, no cache that serves others may keep an answer, and one's own may not
-    give it to whoever logs in after.
+    With a login, a shared cache must not keep an answer, and a browser's own cache must not give it
+    to the next user who logs in.
     """
     scope = "private" if grant.is_private else "public"
     return _for(grant, f"{scope}, {_CACHEABLE if lasting else 'no-cache'}")
 
 
 def event_cache_headers(grant: Grant) -> dict[str, str]:
-    """Return what caches are told of an event stream, which nobody on the way may change."""
+    """Return header fields for caches about an event stream, which proxies must not change."""
     scope = "private, " if grant.is_private else ""
     return _for(grant, f"{scope}no-cache, no-transform")
 
@@ -83,7 +83,7 @@ def _for(grant: Grant, cache_control: str) -> dict[str, str]:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Whether an ``Accept-Encoding`` header takes gzip."""
+    """Whether an ``Accept-Encoding`` header accepts gzip."""
     for choice in header.lower().split(","):
         coding, _, parameters = choice.strip().partition(";")
         if coding.strip() in ("gzip", "x-gzip", "*"):
@@ -92,7 +92,7 @@ def accepts_gzip(header: str) -> bool:
 
 
 def gzipped(body: bytes) -> bytes:
-    """Return a body compressed; takes a while, so call it in a thread."""
+    """Return a compressed body. This takes a while, so call it in a thread."""
     compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush()
 

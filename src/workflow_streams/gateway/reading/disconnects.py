@@ -1,4 +1,4 @@
-"""Notices that a client has left, so that nobody works for it any more."""
+"""Notices when a client has left, so that work for it can stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def gone(receive: Receive) -> None:
 
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` for a request that has no body, and give it up when the client leaves.
+    """Do ``work`` for a request without a body, and cancel it when the client leaves.
 
     Raises:
         ClientGoneError: The client has left.
@@ -45,5 +45,5 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 def left() -> Response:
-    """Return what stands for the answer that nobody reads: the number that logs know it by."""
+    """Return an answer for a client that has left: only the log gets to see its status."""
     return Response(status_code=499)

@@ -1,4 +1,4 @@
-"""One reader's way through a stream, part by part: what answers and events are made from."""
+"""Reads a stream part by part, for one reader; answers and events are made from the parts."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ...log.wire import Entry
 from ...read.feeds.feed import Feed
 from ...read.waiting import ended
 from ...read.walk import Slice, Step, Walk
-from ..frames import STRETCH
+from ..formats.frames import STRETCH
 
-# They go into header fields, where a part is an answer.
+# In an answer, the gaps and rewinds of a part go into header fields.
 _MOST_NOTICES = 20
 _COUNTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Steps that can be told at once.
+    """Steps that go into one answer or event.
 
     Attributes:
         steps: What came, in order.
-        position: Offset to go on at.
-        token: The same as a position of the library, which clients are given.
-        up_to_date: Whether that was the head when the part was made.
+        position: The offset at which to go on.
+        token: The same as a position of the library, for clients to resume at.
+        up_to_date: Whether ``position`` was the head when the part was made.
         end: How the stream ended, if it has.
-        size: Bytes of the items' text; of a large part, that they are many.
+        size: Bytes of the items' text. For a large part this is only a lower bound.
     """
 
     steps: list[Step]
@@ -45,12 +45,12 @@ class Part:
 
     @property
     def slices(self) -> list[Slice]:
-        """Those of the steps that bring items."""
+        """Those steps that contain items."""
         return [step for step in self.steps if isinstance(step, Slice)]
 
 
 class Reading:
-    """Takes a walk in parts; close it with ``aclose()``."""
+    """Takes the steps of a walk in parts; close it with ``aclose()``."""
 
     def __init__(self, feed: Feed, start: int | Position, *, part_bytes: int) -> None:
         """Prepare; nothing is read before :meth:`begin`.
@@ -58,7 +58,7 @@ class Reading:
         Args:
             feed: The stream's feed.
             start: Where to begin.
-            part_bytes: About how much a part holds; always at least one step.
+            part_bytes: About how much a part holds; it always holds at least one step.
         """
         self.start = start.offset if isinstance(start, Position) else start
         self._walk = Walk(feed, start)
@@ -70,7 +70,7 @@ class Reading:
 
     @property
     def feed(self) -> Feed:
-        """The feed that it uses now."""
+        """The feed that the walk reads at present."""
         return self._walk.feed
 
     @property
@@ -80,11 +80,11 @@ class Reading:
 
     @property
     def caught_up(self) -> bool:
-        """Whether nothing is known that has not been taken."""
+        """Whether everything has been taken that the feed knows of."""
         return self.position >= self.feed.head and not self._walk.astray
 
     async def first_part(self, tip: Tip) -> Part:
-        """Return what is there, up to ``tip`` at least if it fits in; no steps if nothing is.
+        """Return what is there, at least up to ``tip`` if that fits; no steps if there is nothing.
 
         Raises:
             WorkflowStreamError: The stream cannot be read.
@@ -92,20 +92,20 @@ class Reading:
         while self._size < self._part_bytes and self._notices < _MOST_NOTICES:
             if not await self._more_before(tip) or await self._take():
                 return self._part()
-        # Before the feed has come by the tip, its head does not tell whether this was all. To ask
-        # for more moves the walk on, so that the part is made first.
+        # Until the feed has reached the tip, its head does not tell whether this was all. Make the
+        # part before asking for more, since that moves the walk on.
         part = self._part(cut=True)
         more = await self._more_before(tip)
         return part if more else replace(part, up_to_date=part.position >= self.feed.head)
 
     async def next_part(self) -> Part:
-        """Wait for something, and return it with all else that is there.
+        """Wait until something comes, and return it with everything else that is there.
 
-        When it is cancelled, nothing is lost: the next call goes on.
+        If this is cancelled, nothing is lost: the next call goes on.
 
         Raises:
             StreamNotFoundError: The stream was deleted meanwhile.
-            WorkflowStreamError: It cannot be read.
+            WorkflowStreamError: The stream cannot be read.
         """
         while not self._taken or (self._size < self._part_bytes and not self._nothing_more()):
             if await self._take():
@@ -113,7 +113,7 @@ class Reading:
         return self._part()
 
     async def _take(self) -> bool:
-        """Take the next step; return whether it is the last one."""
+        """Take the next step; return whether it is the last."""
         step = await self._next_step()
         if step is None:
             raise StreamNotFoundError(self.feed.workflow_id, "it is not followed any more")
@@ -136,18 +136,18 @@ class Reading:
         return Part(steps, position, token, up_to_date, end, size)
 
     async def _more_before(self, tip: Tip) -> bool:
-        """Whether there is another step, once the feed has come by the tip."""
+        """Wait until the feed has reached the tip, and return whether there is another step."""
         self.begin()
         assert self._pull is not None
         feed = None
-        # The walk takes another feed if the one that it was given has come to the end meanwhile.
+        # If the feed has come to its end meanwhile, the walk goes on with another one.
         while feed is not self.feed:
             feed = self.feed
             await self._wait_for_tip(self._pull, tip, feed)
         return self._pull.done() or self._is_behind() or self._is_over()
 
     async def _wait_for_tip(self, pull: asyncio.Task[Step | None], tip: Tip, feed: Feed) -> None:
-        """Wait until the next step is there or the feed has come by the tip, and it has begun."""
+        """Wait for the next step, or until the walk has started and its feed reached the tip."""
         if not (pull.done() or self._is_behind()):
             waiting = asyncio.create_task(tip.wait(feed), name="wait for the tip")
             try:
@@ -165,10 +165,10 @@ class Reading:
                 await ended(starting)
 
     def _is_behind(self) -> bool:
-        """Whether something that the feed has read is still to be taken."""
+        """Whether the feed has read something that has not been taken yet."""
         if self._walk.astray:
             return True
-        # What it asked for may have been replaced; then it has begun at another offset.
+        # If the stream was replaced by another one, the walk starts at another offset than asked.
         feed, start = self.feed, 0 if self._walk.started.is_set() else self.start
         lost = 0 < start < feed.base and not self._taken
         return lost or max(start, self.position, feed.base) < feed.head
@@ -181,12 +181,12 @@ class Reading:
         try:
             return await anext(self._steps, None)
         except BaseException:
-            # That has ended the generator; another one goes on where it was.
+            # The generator has ended by this; a new one goes on where it was.
             self._steps = self._walk.steps()
             raise
 
     def begin(self) -> None:
-        """Begin to read; the feed runs from here on until :meth:`aclose`."""
+        """Begin to read; from now until :meth:`aclose` the feed keeps running."""
         if self._pull is None:
             self._pull = asyncio.create_task(_next(self._steps), name="pull")
 
@@ -198,24 +198,24 @@ class Reading:
         await self._steps.aclose()
 
     def _nothing_more(self) -> bool:
-        """Whether another step would have to be waited for; the end comes with what is last."""
+        """Whether the next step would have to be waited for. An end goes with the last items."""
         return self.caught_up and not self._is_over()
 
     def _is_over(self) -> bool:
-        """Whether an end, or what stopped the feed, is still to be taken."""
+        """Whether the stream's end, or an error that stopped the feed, is yet to be taken."""
         return self.feed.done or self.feed.end is not None
 
 
 class Waiting:
-    """Waits for the next part of a reading for a while, without giving up what is under way."""
+    """Waits for the next part of a reading, repeatedly if need be, without losing any of it."""
 
     def __init__(self, reading: Reading) -> None:
-        """Take parts of ``reading``; close it with ``aclose()``, which leaves that open."""
+        """Wait for parts of ``reading``; ``aclose()`` ends the waiting, and leaves that open."""
         self._reading = reading
         self._next: asyncio.Task[Part] | None = None
 
     async def next_within(self, seconds: float, over: asyncio.Future[None]) -> Part | None:
-        """Return the next part; None if it has not come in time, or before ``over`` is done.
+        """Return the next part; None if it does not come in time, or before ``over`` is done.
 
         Raises:
             WorkflowStreamError: The stream cannot be read any more.
@@ -237,7 +237,7 @@ class Waiting:
 
 
 def _size_of(entries: list[Entry], enough: int) -> int:
-    """Return the bytes of their text; when it comes to ``enough``, the rest is not counted."""
+    """Return the size of the entries' text in bytes; counting stops soon after ``enough``."""
     size = 0
     for at in range(0, len(entries), _COUNTED_AT_ONCE):
         size += sum(map(len, chain.from_iterable(entries[at : at + _COUNTED_AT_ONCE])))

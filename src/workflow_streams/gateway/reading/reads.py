@@ -1,4 +1,4 @@
-"""GET and HEAD: what is there now, and long polls (Durable Streams 5.5 to 5.7)."""
+"""GET and HEAD: reads of what is there, and long polls (Durable Streams 5.5 to 5.7)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events import End, Gap, Last, Rewind
-from ..event_sources import is_event_source
-from ..frames import gap_fields, passes, rewind_fields
+from ..following import sse
+from ..formats.frames import gap_fields, passes, rewind_fields
+from ..formats.offsets import next_cursor, token_of
 from ..layers.limits import ConnectionLimits
-from ..offsets import next_cursor, token_of
-from ..problems import GoneError, NoStreamError, NotStartedError
-from ..requests import ReadQuery, parse_read, parse_wait
+from ..refusals.event_sources import is_event_source
+from ..refusals.problems import GoneError, NoStreamError, NotStartedError
+from ..requests.reads import ReadQuery, parse_read, parse_wait
 from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
-from ..streams import Stream
 from ..telemetry.metrics import Metrics
-from . import sse
+from ..temporal.streams import Stream
 from .arriving import found_in_time
 from .beginning import Beginning, begin, place_before_opening
 from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches, still_true
@@ -31,7 +31,7 @@ from .disconnects import ClientGoneError, left, unless_left
 from .parts import Part, Reading, Waiting
 
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
-# Header fields together should stay below the 8 KB that many clients and proxies take.
+# All header fields together should stay below the 8 KB that many clients and proxies accept.
 _MOST_RANGES = 50
 
 
@@ -46,7 +46,7 @@ async def read(request: Request, workflow_id: str) -> Response:
             waited,
         ):
             if waited and (query.place == "now" or isinstance(query.place, Last)):
-                # All that it holds has come since the client asked.
+                # Everything in the stream has come since the client asked, so it gets all of it.
                 query = replace(query, place="start", asked="-1")
             await gateway.touch(stream)
             return await _read(request, gateway, stream, query, grant)
@@ -55,7 +55,7 @@ async def read(request: Request, workflow_id: str) -> Response:
     except NotStartedError as err:
         if not query.resumes or query.place == "start":
             raise
-        # It was there, and has been deleted since; waiting does not bring it back.
+        # The client has read the stream before, so it was deleted; waiting would be in vain.
         if query.knows_end and is_event_source(request.scope):
             return Response(status_code=204, headers={"cache-control": "no-store"})
         raise NoStreamError(cause_for_log=err.cause_for_log) from err
@@ -108,7 +108,7 @@ async def _long_poll(
 
 
 def _not_opened(stream: Stream, query: ReadQuery) -> Response:
-    """Answer a long poll of a stream that no worker has opened yet: nothing is there so far."""
+    """Answer a long poll of a stream that no worker has opened yet: there is nothing so far."""
     headers = {
         "content-type": stream.shape.content_type,
         "stream-next-offset": place_before_opening(stream, query),
@@ -147,7 +147,7 @@ def _head_headers(stream: Stream) -> dict[str, str]:
 
 
 async def _tail(stream: Stream) -> Response:
-    """Answer a read from ``now``: nothing, and where it would go on."""
+    """Answer a read from ``now``: no items, but where to go on."""
     async with stream.held():
         await stream.now()
         headers = {**_tip_headers(stream), "cache-control": "no-store"}
@@ -195,7 +195,7 @@ class _Answer:
         self._check(part)
         known = self._request.headers.get("if-none-match")
         etag = self._etag(part)
-        # What was some items back is further back when others have come.
+        # "So many items back" means other items as soon as more have come.
         moves = isinstance(self._query.place, Last)
         lasting = part.end is not None or not (part.up_to_date or moves)
         headers = self._headers(part) | {
@@ -218,23 +218,23 @@ class _Answer:
         return await self._response(part, headers, "long-poll")
 
     def _check(self, part: Part) -> None:
-        """Refuse to begin where what was asked for is gone."""
+        """Refuse the read if what it asks for is gone."""
         first = part.steps[0] if part.steps else None
         if isinstance(first, Rewind) and first.reason == "replaced":
-            # A client of the protocol would put the new stream's items after the old one's.
+            # A client of the protocol would append the new stream's items to the old one's.
             raise GoneError(
-                "That is an offset of another stream that had this name. This one begins at "
+                "The offset belongs to another stream that had this name. This one begins at "
                 f"{first.position}.",
                 headers=(("stream-base-offset", first.position),),
             )
         if isinstance(first, Gap) and first.start == self._reading.start and self._reading.start:
             raise GoneError(
-                f"What stood there is {first.reason}; the stream goes on at {token_of(first.end)}.",
+                f"What was there is {first.reason}; the stream goes on at {token_of(first.end)}.",
                 headers=(("stream-base-offset", token_of(first.end)),),
             )
 
     async def _wait_for_more(self, part: Part, until: float, closing: asyncio.Future[None]) -> Part:
-        """Wait until something comes that passes the filter, or the time is over."""
+        """Wait until something comes that passes the filter, or the time is up."""
         loop = asyncio.get_running_loop()
         async with aclosing(Waiting(self._reading)) as waiting:
             while part.end is None and not self._tells(part):
@@ -245,7 +245,7 @@ class _Answer:
         return part
 
     def _tells(self, part: Part) -> bool:
-        """Whether there is anything in it for this client."""
+        """Whether the part contains anything for this client."""
         if any(isinstance(step, Gap | Rewind) for step in part.steps):
             return True
         return any(passes(step, self._topics) for step in part.slices)
@@ -299,7 +299,7 @@ def _gaps(part: Part) -> list[dict[str, Any]]:
 
 
 def _rewinds(part: Part) -> list[dict[str, Any]]:
-    """Return the rewinds for a header, without their ranges where that has no room for them."""
+    """Return the rewinds for a header; without ranges if there are too many for a header."""
     rewinds = [step for step in part.steps if isinstance(step, Rewind)]
     fields = [rewind_fields(step) for step in rewinds]
     if sum(len(step.ranges) for step in rewinds) > _MOST_RANGES:

@@ -1,8 +1,9 @@
 """Makes the bytes of large answers and events bit by bit, so that other requests go on meanwhile.
 
-To make a million small values into an answer takes seconds, and threads would only take turns with
-the event loop in that. So it is done on the loop, a stretch at a time. One large answer is made
-after the other: more of them at once would be ready no sooner, and hold what is half made.
+Turning a million small values into an answer takes seconds, and a thread would only compete with
+the event loop for that time. So this is done on the event loop, a little at a time. Large answers
+are made one after the other: making several at once would finish none of them sooner, and hold more
+memory.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import replace
 
 from ...log.wire import Entry
 from ...read.walk import Slice
-from ..frames import STRETCH, Shape
+from ..formats.frames import STRETCH, Shape
 from .shared_frames import Frame, SharedFrames
 
-# Some milliseconds' work.
+# These take some milliseconds.
 _ITEMS_AT_ONCE = 500
 
 
@@ -24,11 +25,11 @@ class Renderer:
     """Renders for one gateway application, on one event loop.
 
     Attributes:
-        turn: Held by whoever renders something large.
+        turn: Hold this lock while rendering something large.
     """
 
     def __init__(self, frames: SharedFrames) -> None:
-        """Keep what is made of large batches among ``frames``, for others who want the same."""
+        """Keep what is made of large batches in ``frames``, for other clients that get the same."""
         self._frames = frames
         self.turn = asyncio.Lock()
 
@@ -50,7 +51,7 @@ class Renderer:
     async def data_lines(
         self, shape: Shape, slices: Sequence[Slice], topics: frozenset[str] | None
     ) -> Frame:
-        """Return the data lines of an event with what passes; to be called by who has the turn."""
+        """Return the data lines of an event with what passes. The caller has to hold ``turn``."""
         return await self._data_lines(shape, await self._items(shape, slices, topics))
 
     async def _items(
@@ -102,7 +103,7 @@ class Renderer:
 
 
 def is_large(slices: Sequence[Slice]) -> bool:
-    """Whether these are to be rendered bit by bit."""
+    """Whether these are so large that they have to be rendered bit by bit."""
     if sum(len(part.entries) for part in slices) > _ITEMS_AT_ONCE:
         return True
     return sum(len(data) for part in slices for _, data in part.entries) > STRETCH
@@ -115,7 +116,7 @@ def items_now(shape: Shape, part: Slice, topics: frozenset[str] | None) -> Frame
 
 
 def _stretches(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
-    """Yield entries some at a time, each time with the index of the first of them."""
+    """Yield the entries in groups, each with the index of its first entry."""
     start, size = 0, 0
     for at, (_, data) in enumerate(entries):
         if at > start and (at - start >= _ITEMS_AT_ONCE or size + len(data) > STRETCH):

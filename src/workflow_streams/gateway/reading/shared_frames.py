@@ -1,4 +1,4 @@
-"""Events that are made once and sent to every viewer who is to get the same."""
+"""Keeps encoded events, so that they are made once for all viewers that get the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...read.moments import entries_size
 
 MAX_BYTES = 16 * 1024 * 1024
 
-# What a frame takes in memory beside its bytes.
+# The memory that a frame takes besides its bytes.
 _FRAME_BYTES = 500
 
 
@@ -25,7 +25,7 @@ class Frame:
 
 @dataclass(slots=True)
 class _Shared:
-    """Items, and the frames that have been made of them: one for each kind of viewer."""
+    """Items, and the frames made of them: one for each kind of viewer."""
 
     entries: list[Entry]
     size: int
@@ -33,34 +33,34 @@ class _Shared:
 
 
 class SharedFrames:
-    """Encoded events by the entries that they carry, the newest of them, bounded in bytes.
+    """The newest encoded events, found by the entries that they carry, bounded in bytes.
 
-    Viewers that are level with the stream get the very same list of entries from its feed, so
-    its identity tells that one event serves them all. Viewers who get nothing of it share that
-    as well.
+    Viewers that are level with the stream get the very same list of entries from its feed. So the
+    list's identity shows that one event serves all of them. That an event is empty for certain
+    viewers is shared as well.
 
     Attributes:
-        size: Bytes that it holds, roughly: frames, and the entries that they were made of.
+        size: Roughly how many bytes are held: frames, and the entries that they were made of.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
-        """Keep up to ``max_bytes``, 16 MiB by default, or else the newest frame alone."""
+        """Keep up to ``max_bytes``, 16 MiB by default; always keep at least the newest frame."""
         self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
         self.size = 0
-        # The entries are kept, too: else another list might get the same id.
+        # Keep the entries, too: otherwise another list might get the same id.
         self._shared: OrderedDict[int, _Shared] = OrderedDict()
 
     def __len__(self) -> int:
-        """Of how many lists of entries it holds frames."""
+        """Return for how many lists of entries there are frames."""
         return len(self._shared)
 
     def get(self, entries: list[Entry], kind: Hashable, make: Callable[[], Frame]) -> Frame:
-        """Return the frame of these entries, made by ``make`` if it is the first of its kind.
+        """Return the frame of these entries; call ``make`` if there is none of this kind yet.
 
         Args:
-            entries: What it carries, as the feed has it.
-            kind: All else that it depends on.
-            make: Makes it.
+            entries: What the frame carries: the very list that the feed holds.
+            kind: Everything else that the frame depends on.
+            make: Makes the frame.
         """
         known = self.find(entries, kind)
         if known is None:
@@ -74,7 +74,7 @@ class SharedFrames:
         return None if shared is None else shared.frames.get(kind)
 
     def keep(self, entries: list[Entry], kind: Hashable, frame: Frame) -> None:
-        """Share a frame that :meth:`find` has not found."""
+        """Keep a frame that :meth:`find` has not found."""
         shared = self._shared.get(id(entries))
         if shared is None:
             shared = self._shared[id(entries)] = _Shared(entries, 0)
@@ -85,7 +85,7 @@ class SharedFrames:
             pass
 
     def _drop(self) -> bool:
-        """Give up what is oldest; false if there is only what was made last."""
+        """Drop the oldest; return false if only the newest frame is left."""
         oldest = next(iter(self._shared.values()))
         if len(self._shared) > 1:
             del self._shared[id(oldest.entries)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from .authority import Authority, authorize
 from .claims import Action, Rule
+from .credentials.signed_urls import sign_url
 from .grants import Access, Check, Grant
 from .local import InsecureListenError, check_listening
 from .patterns import Pattern
 from .secrets import Secret
 from .settings import SecuritySettings
-from .signed_urls import sign_url
 
 __all__ = [
     "Access",

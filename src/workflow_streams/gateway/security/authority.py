@@ -1,4 +1,4 @@
-"""Decides each request: its credentials, what they allow, and the user's own check."""
+"""Decides what a request may do: by its credentials, and by the user's own check."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from ..refusals import (
     RefusedError,
 )
 from .claims import EVERYTHING, WHOLE_STREAM, Action, decide, is_limited
+from .credentials.signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
+from .credentials.tokens import Claims, TokenVerifier, bearer_token
 from .grants import Access, Grant, Source
 from .local import check_local
 from .pages import PageTokens
 from .patterns import check_workflow_id
 from .secrets import Secret
 from .settings import MIN_SECRET_BYTES, SecuritySettings
-from .signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
-from .tokens import Claims, TokenVerifier, bearer_token
 
 logger = logging.getLogger("workflow_streams.gateway")
 
 
 class Authority:
-    """Who may do what, by one set of settings.
+    """Decides who may do what, by one set of settings.
 
     Attributes:
-        settings: Which.
-        pages: Tokens of a listing's pages.
+        settings: These settings.
+        pages: Makes and reads the tokens of a listing's pages.
     """
 
     def __init__(self, settings: SecuritySettings) -> None:
@@ -59,14 +59,15 @@ class Authority:
         workflow_id: str = "",
         topics: Collection[str] = (),
     ) -> Grant:
-        """Return what the request may do, or refuse it. Ask before anything is looked up.
+        """Return what the request may do, or refuse it. Call this before anything is looked up.
 
         Args:
             request: The request.
             action: What it wants to do.
-            workflow_id: With which workflow, decoded; empty for ``list`` and ``metrics``.
-            topics: With which topics. Empty means all that are allowed when reading, and the
-                stream as a whole when writing.
+            workflow_id: The workflow that it is about, decoded; empty for ``list`` and
+                ``metrics``.
+            topics: The topics that it is about. If there are none, a read is about all topics that
+                are allowed, and a write about the stream as a whole.
 
         Raises:
             RefusedError: 400, 401, 403, or 429 for a subject that asks too often; see
@@ -98,11 +99,11 @@ class Authority:
             grant = checked
         if action == "write":
             _check_topics(grant, topics)
-        # Last, since a check may return a grant that it has made itself.
+        # This comes last, since a check may return a grant of its own making.
         return replace(grant, varies_on=self._varies_on(grant))
 
     def _varies_on(self, grant: Grant) -> tuple[str, ...]:
-        """Return the header fields that decide who gets the answer; none if anybody does."""
+        """Return the header fields on which the answer depends; none if it is the same for all."""
         fields = ("Authorization",) if self._tokens or grant.source != "anonymous" else ()
         if self.settings.check is None:
             return fields
@@ -138,18 +139,18 @@ class Authority:
         base: str = "",
         query: Collection[tuple[str, str]] = (),
     ) -> tuple[str, float]:
-        """Return a URL that gives away what ``grant`` allows to read, and its expiry.
+        """Return a URL that lets its bearer read what ``grant`` allows, and when it expires.
 
         Args:
-            grant: Of a ``read`` of this workflow. The URL ends when it ends, at the latest.
+            grant: Permission to ``read`` this workflow. The URL expires with it, at the latest.
             workflow_id: The stream.
-            seconds: How long it holds, up to ``max_signed_url_seconds``; None for
+            seconds: How long the URL is valid, up to ``max_signed_url_seconds``; None for
                 ``signed_url_seconds``.
             base: See :func:`sign_url`.
             query: See :func:`sign_url`.
 
         Raises:
-            ForbiddenError: The grant is from a signed URL itself.
+            ForbiddenError: The grant itself comes from a signed URL.
         """
         settings = self.settings
         if grant.source == "signed-url":
@@ -190,10 +191,10 @@ def _access_parameter(request: HTTPConnection) -> str | None:
 
 
 def _check_topics(grant: Grant, topics: frozenset[str]) -> None:
-    """Refuse a write beyond the topics that a check has left.
+    """Refuse a write that goes beyond the topics that the grant allows.
 
     Raises:
-        ForbiddenError: It is about other topics, or about the stream as a whole.
+        ForbiddenError: The write is about other topics, or about the stream as a whole.
     """
     if grant.topics is None:
         return

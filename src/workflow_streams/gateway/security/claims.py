@@ -1,4 +1,4 @@
-"""What a token lets its bearer do: the rules in its claim, and the decision by them. Pure."""
+"""The rules in a token's claim, and what they allow a request to do. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..refusals import ForbiddenError
 from .patterns import Pattern
 
 Action = Literal["read", "write", "cancel", "list", "metrics"]
-"""What a request wants to do. Rules name all but ``list``, which follows from ``read``."""
+"""What a request wants to do. Rules name all of these but ``list``, which follows from ``read``."""
 
 Allowed = Literal["read", "write", "cancel", "metrics"]
 
@@ -31,8 +31,8 @@ class Rule:
     """One permission.
 
     Attributes:
-        ids: Patterns of the workflow ids that it is about.
-        actions: What may be done.
+        ids: Patterns of the workflow ids to which it applies.
+        actions: What it allows.
         topics: The only topics that may be read or written; None for all.
     """
 
@@ -41,7 +41,7 @@ class Rule:
     topics: frozenset[str] | None = None
 
     def covers(self, action: Allowed, workflow_id: str) -> bool:
-        """Whether the rule allows ``action`` on this workflow, on some topic at least."""
+        """Whether the rule allows ``action`` on this workflow, at least on some topic."""
         return action in self.actions and any(p.matches(workflow_id) for p in self.ids)
 
 
@@ -52,12 +52,12 @@ EVERYTHING: tuple[Rule, ...] = (Rule((Pattern("*"),), ALL_ACTIONS),)
 def parse_rules(claim: object) -> tuple[Rule, ...]:
     """Read the claim: a list of ``{"ids": [...], "actions": [...], "topics": [...]}``.
 
-    ``topics`` may be left out, for all topics. Anything else that is missing or unknown makes
-    the claim invalid: a restriction that this version does not know must not be passed over.
+    ``topics`` may be left out, which means all topics. Any other field that is missing or unknown
+    makes the claim invalid: a restriction that this version does not know must not be ignored.
 
     Raises:
-        InvalidRulesError: The claim is not of this shape.
-        ValueError: A pattern in it is not one.
+        InvalidRulesError: The claim does not have this form.
+        ValueError: A pattern in it is malformed.
     """
     if not isinstance(claim, list):
         raise InvalidRulesError("the claim is not a list of rules")
@@ -92,12 +92,11 @@ def decide(
 ) -> frozenset[str] | None:
     """Return the topics that the request may touch: None for all, never an empty set.
 
-    A read that names no topic gets those that the rules allow, so that a page need not know
-    how far its token reaches; a read that names one that is not allowed is refused, since an
-    answer without it would look like a topic without items. A write that names no topic is
-    about the stream as a whole (create, close, delete, put in order by ``Stream-Seq``) and takes a
-    rule for all topics.
-    Topics do not bear on ``cancel`` and ``list``.
+    A read that names no topic gets those that the rules allow, so that a page need not know what
+    its token allows. A read that names a topic that is not allowed is refused, since otherwise it
+    would look like a topic without items. A write that names no topic is about the stream as a
+    whole (create, close, delete, order by ``Stream-Seq``), and needs a rule for all topics. Topics
+    make no difference to ``cancel`` and ``list``.
 
     Raises:
         ForbiddenError: No rule allows it.
@@ -121,7 +120,7 @@ def decide(
 
 
 def is_limited(rules: Iterable[Rule], action: Action, workflow_id: str) -> bool:
-    """Whether rules allow ``action`` on certain topics of this workflow only, if they allow it."""
+    """Whether the rules, as far as they allow ``action`` on this workflow, limit its topics."""
     if action not in ("read", "write"):
         return False
     allowing = (rule for rule in rules if rule.covers(action, workflow_id))

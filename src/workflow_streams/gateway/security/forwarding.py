@@ -1,4 +1,4 @@
-"""Requests that somebody else passed on: what proxies add to them."""
+"""Recognises requests that a proxy has forwarded, by what proxies add to them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _BEGINNINGS = (
     "x-forwarded-",
     "x-original-",
 )
-# nginx adds nothing if it is not told to, but long spoke this version, which no client does.
+# Unless configured to, nginx adds nothing. But for long it used this version, which clients do not.
 _OLD_VERSION = "1.0"
 
 
 def is_forwarding(name: str) -> bool:
-    """Whether a header field, its name in lower case, says that or for whom a proxy passes on."""
+    """Whether a header field (in lower case) says that a proxy forwards a request, or for whom."""
     return name in _NAMES or name.startswith(_BEGINNINGS)
 
 
 def forwarded_by(request: HTTPConnection) -> str:
-    """Return what shows that a proxy passed the request on; empty if nothing does."""
+    """Return what shows that a proxy has forwarded the request; empty if nothing does."""
     for name in request.headers:
         if is_forwarding(name):
             return f"the header {name}"

@@ -1,4 +1,4 @@
-"""The answer to "may it?": what a request may do, whose it is, and until when."""
+"""Grants: what a request may do, on whose behalf, and until when."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Grant:
     """What a request may do.
 
     Attributes:
-        topics: The topics that it may touch: the filter to read by. None means all; the set
-            is never empty.
-        expires_at: Unix time in seconds at which the permission ends, also for a connection
-            that is live then; None if it does not end.
-        subject: Whose request it is: the token's ``sub``; empty if nobody said.
+        topics: The topics that it may touch, which also filter what it reads. None means all; the
+            set is never empty.
+        expires_at: Unix time in seconds at which the permission ends, even for a connection that
+            is live at that time; None if it does not end.
+        subject: Who makes the request: the token's ``sub``; empty if unknown.
         source: Where the permission comes from.
-        rules: All that the credentials allow, for listings.
+        rules: Everything that the credentials allow, for listings.
         visible: Which of the ids that the rules allow a listing shows.
-        limited: Whether the credentials allow these topics only, and not just the request names
-            them. A check that makes a grant of its own may leave it as it is.
-        varies_on: Header fields of the request by which the login tells users apart; empty where
-            there is no login, and the answer is the same for everybody. The gateway sets it.
+        limited: True if the credentials allow these topics only; false if only the request itself
+            is limited to them. A check that makes a grant of its own may leave the default.
+        varies_on: Header fields of the request by which the login tells users apart; empty without
+            login, when the answer is the same for everybody. The gateway sets it.
     """
 
     topics: frozenset[str] | None
@@ -48,21 +48,21 @@ class Grant:
 
     @property
     def may_touch_all(self) -> bool:
-        """Whether it is for all topics of a stream, whichever the request names."""
+        """Whether all topics of a stream are allowed, whichever the request names."""
         return self.topics is None or not self.limited
 
     @property
     def is_private(self) -> bool:
-        """Whether answers may not be kept by caches that serve others, too."""
+        """Whether answers must not be kept by shared caches."""
         return bool(self.varies_on) or self.expires_at is not None
 
     @property
     def client(self) -> str:
-        """What live connections are counted by; empty if nobody said whose they are."""
+        """The client for which live connections are counted; empty if the subject is unknown."""
         return f"subject {self.subject}" if self.subject else ""
 
     def seconds_left(self, now: float) -> float | None:
-        """Return how long the permission holds from ``now`` (Unix time); None for ever."""
+        """Return how long the permission lasts from ``now`` on (Unix time); None for ever."""
         return None if self.expires_at is None else max(0.0, self.expires_at - now)
 
     def allows_topic(self, topic: str) -> bool:
@@ -70,14 +70,14 @@ class Grant:
         return self.topics is None or topic in self.topics
 
     def may_list(self, workflow_id: str) -> bool:
-        """Whether a listing may show this workflow: whether it may be read."""
+        """Whether a listing may show this workflow, which is so if it may be read."""
         return self.visible(workflow_id) and any(
             rule.covers("read", workflow_id) for rule in self.rules
         )
 
     @property
     def listable_prefixes(self) -> frozenset[str]:
-        """What the ids that a listing may show begin with: any of these."""
+        """Prefixes, one of which every id begins with that a listing may show."""
         reading = (rule for rule in self.rules if "read" in rule.actions)
         return frozenset(pattern.prefix for rule in reading for pattern in rule.ids)
 
@@ -92,9 +92,9 @@ class Grant:
         """Return a grant that allows no more than this one.
 
         Args:
-            topics: Of the topics allowed so far, keep these.
+            topics: Keep only these of the topics that are allowed so far.
             expires_at: End at this Unix time, if that is earlier.
-            subject: Whose request it is.
+            subject: Who makes the request.
             visible: In listings, show only ids for which this is true as well.
 
         Raises:
@@ -119,14 +119,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is asked of a user's own check.
+    """What a user's own check has to decide.
 
     Attributes:
         request: The request: its headers, cookies and URL.
         action: What it wants to do.
-        workflow_id: With which workflow; empty for ``list`` and ``metrics``.
-        topics: With which topics; empty if it named none.
-        grant: What token or signed URL allow, or everything where neither is configured.
+        workflow_id: The workflow that it is about; empty for ``list`` and ``metrics``.
+        topics: The topics that it is about; empty if it names none.
+        grant: What the token or signed URL allows, or everything if neither is configured.
     """
 
     request: HTTPConnection
@@ -137,7 +137,9 @@ class Access:
 
 
 Check = Callable[[Access], Awaitable[Grant | None]]
-"""A user's own check. It has the last word: it returns ``access.grant``, or that ``narrowed``;
-None refuses with 403. It may also raise ``AuthenticationRequiredError`` (401) or
-``ForbiddenError`` with words of its own. It is asked once per request, not per item; for a
-second look at live connections, let it narrow ``expires_at``."""
+"""A user's own check, which has the last word.
+
+It returns ``access.grant``, possibly ``narrowed``, or None to refuse with 403. It may also raise
+``AuthenticationRequiredError`` (401) or ``ForbiddenError`` with words of its own. It is called once
+for each request, not for each item. To check live connections again, let it narrow ``expires_at``.
+"""

@@ -1,4 +1,4 @@
-"""This machine only: the address to listen on without login, and requests that come from here."""
+"""Keeps a gateway without login to this machine: where it listens, and which requests it takes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def check_listening(host: str, settings: SecuritySettings) -> None:
     """Refuse to listen beyond this machine without login.
 
     Args:
-        host: The address or name that the server is about to bind; empty for all.
-        settings: What login there is.
+        host: The address or name that the server is about to bind; empty for all addresses.
+        settings: Say whether there is a login.
 
     Raises:
-        InsecureListenError: There is none, nor ``allow_anonymous``, and not all addresses of
-            ``host`` are loopback ones.
+        InsecureListenError: There is neither a login nor ``allow_anonymous``, and some address of
+            ``host`` is not a loopback address.
     """
     if settings.requires_login or settings.allow_anonymous or _resolves_to_loopback(host):
         return
@@ -46,18 +46,19 @@ def check_listening(host: str, settings: SecuritySettings) -> None:
 
 
 def check_local(request: HTTPConnection, settings: SecuritySettings) -> None:
-    """Refuse a request that does not come from this machine, by one of its own names.
+    """Refuse a request that does not come from this machine, or does not use one of its own names.
 
-    For gateways without login. A mounted gateway does not know what its server listens on, so
-    both ends of the connection are looked at. The ``Host`` is, because a web page can have its
-    own name resolve to 127.0.0.1 (DNS rebinding) and then reads as if it were local. And a proxy
-    on this machine passes on what comes from others, as far as it shows.
+    This is for gateways without login. A mounted gateway does not know where its server listens, so
+    both ends of the connection are checked. ``Host`` is checked because a web page's own name may
+    resolve to 127.0.0.1 (DNS rebinding), so that its requests look local. And a request that shows
+    signs of a proxy is refused, since a proxy on this machine forwards what others send.
 
     Raises:
-        LocalOnlyError: One of them is another, or a proxy passed the request on.
+        LocalOnlyError: An end of the connection is another machine, the host name is not a local
+            one, or a proxy has forwarded the request.
     """
     for end in (request.scope.get("client"), request.scope.get("server")):
-        # A connection by a Unix socket has no client, and a server without a port.
+        # For a Unix socket there is no client, and the server has no port.
         if end is not None and end[1] is not None and not is_loopback(end[0]):
             raise LocalOnlyError(
                 "There is no login here, so other machines are not served.",
@@ -77,7 +78,7 @@ def check_local(request: HTTPConnection, settings: SecuritySettings) -> None:
 
 
 def host_name(host: str) -> str:
-    """Return a ``Host`` header's name in lower case, without port and brackets."""
+    """Return the name in a ``Host`` header, in lower case, without port and brackets."""
     name = host.strip().lower()
     if name.startswith("["):
         return name[1:].partition("]")[0]
@@ -85,7 +86,7 @@ def host_name(host: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a numeric address is a loopback one; False for anything else."""
+    """Whether this is a numeric loopback address; false for anything else."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Tokens of a listing's pages, which tell nothing.
+"""Tokens of a listing's pages, which reveal nothing.
 
-Temporal's own hold run id and start time of the last workflow of a page, which may be one that the
-client must not see. And the server takes whatever stands in one. So clients get them encrypted and
-authenticated (Fernet).
+Temporal's own page tokens contain the run id and start time of the last workflow on a page, which
+may be one that the client must not see. And the server accepts whatever a token contains. So
+clients get these tokens encrypted and authenticated (Fernet).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..problems import InvalidRequestError
+from ..refusals.problems import InvalidRequestError
 from .secrets import Secret
 from .settings import MIN_SECRET_BYTES, SecuritySettings
 
 _PURPOSE = b"workflow-streams page token"
-# Where there is no login, everybody may see every stream, and all gateways are to know each
-# other's tokens.
+# Without a login, everybody may see every stream. All gateways use this key then, so that they can
+# read each other's tokens.
 _NOTHING_TO_HIDE = Secret("no login")
 
 
 class PageTokens:
-    """Makes tokens of pages, and reads those that a gateway with one of the same keys has made."""
+    """Makes page tokens, and reads those that gateways with one of the same keys have made."""
 
     def __init__(self, keys: Sequence[Secret]) -> None:
         """Encrypt with the first key; decrypt with any."""
@@ -34,10 +34,10 @@ class PageTokens:
 
     @classmethod
     def from_settings(cls, settings: SecuritySettings) -> PageTokens:
-        """Take the secrets that the gateways of a service share.
+        """Use the secrets that the gateways of a service share.
 
-        Those are the keys of signed URLs, or else the secret of bearer tokens. With neither, but
-        with a login, the tokens hold with this process only.
+        These are the keys of signed URLs, or otherwise the secret of bearer tokens. With a login
+        but neither of these, the tokens are valid for this process only.
         """
         if settings.url_signing_keys:
             return cls(settings.url_signing_keys)
@@ -48,14 +48,14 @@ class PageTokens:
         return cls([_NOTHING_TO_HIDE])
 
     def seal(self, page: bytes) -> str:
-        """Return the token that stands for one of Temporal's."""
+        """Return a token that contains one of Temporal's."""
         return self._keys.encrypt(page).decode()
 
     def open(self, token: str) -> bytes:
-        """Return what a token stands for.
+        """Return Temporal's token that a token contains.
 
         Raises:
-            InvalidRequestError: It was not made with any of the keys.
+            InvalidRequestError: The token was not made with any of the keys.
         """
         try:
             return self._keys.decrypt(token)
@@ -66,6 +66,6 @@ class PageTokens:
 
 
 def _derived(key: Secret) -> bytes:
-    """Return a key of its own for this purpose."""
+    """Derive a key that is used for this purpose only."""
     derived = HKDF(SHA256(), length=32, salt=None, info=_PURPOSE).derive(key.reveal())
     return base64.urlsafe_b64encode(derived)

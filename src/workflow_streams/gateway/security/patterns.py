@@ -1,4 +1,4 @@
-"""Patterns of workflow ids, and which ids are fit to be asked for. Pure."""
+"""Patterns of workflow ids, and a check of the ids that requests name. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from ..refusals import InvalidWorkflowIdError
 
 MAX_ID_BYTES = 1000
-"""Temporal's own default limit (``limit.maxIDLength``), in UTF-8."""
+"""Temporal's own default limit (``limit.maxIDLength``), counted in UTF-8."""
 
 _PIECES = re.compile(r"\\(.)|(\*)|([^\\*]+)", re.DOTALL)
-# U+FFFD is what servers make of bytes that are not UTF-8, of all of them alike.
+# Servers replace any bytes that are not UTF-8 by U+FFFD, so that different ids would look the same.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
 
 class Pattern:
     r"""A pattern such as ``order-*``.
 
-    ``*`` stands for any run of characters, also none, also with ``/`` in it: a workflow id has
-    no parts. ``\*`` and ``\\`` are a star and a backslash; all else stands for itself, in the
-    same case.
+    ``*`` matches any number of characters, also none, and also ``/``, since a workflow id has no
+    parts. ``\*`` and ``\\`` match a star and a backslash. Every other character matches itself, in
+    the same case.
     """
 
     __slots__ = ("_pieces", "text")
@@ -28,7 +28,7 @@ class Pattern:
         r"""Compile.
 
         Raises:
-            ValueError: The pattern is empty, or has a backslash before anything but ``*`` or
+            ValueError: The pattern is empty, or has a backslash that precedes neither ``*`` nor
                 ``\``.
         """
         if not text:
@@ -51,11 +51,11 @@ class Pattern:
 
     @property
     def prefix(self) -> str:
-        """What every id that fits begins with."""
+        """What every matching id begins with."""
         return self._pieces[0]
 
     def matches(self, workflow_id: str) -> bool:
-        """Whether the whole id fits. Takes linear time per piece, whatever the pattern."""
+        """Whether the whole id matches. Takes linear time for each piece, whatever the pattern."""
         first, *rest = self._pieces
         if not rest:
             return workflow_id == first
@@ -71,11 +71,11 @@ class Pattern:
         return at <= stop
 
     def __eq__(self, other: object) -> bool:
-        """Patterns of the same text are the same."""
+        """Compare by text."""
         return isinstance(other, Pattern) and other.text == self.text
 
     def __hash__(self) -> int:
-        """Agree with equality."""
+        """Return the same for equal patterns."""
         return hash(self.text)
 
     def __repr__(self) -> str:
@@ -84,19 +84,19 @@ class Pattern:
 
 
 def exactly(workflow_id: str) -> Pattern:
-    """Return the pattern of this one id."""
+    """Return the pattern that matches this id only."""
     return Pattern(workflow_id.replace("\\", "\\\\").replace("*", "\\*"))
 
 
 def check_workflow_id(workflow_id: str) -> None:
-    """Refuse ids that cannot be, or that a proxy might take for another path.
+    """Refuse ids that no workflow can have, or that a proxy might read as another path.
 
-    The id is the decoded one, and it is compared as it is sent to Temporal, so nothing can
-    lead out of it. Yet a proxy in front that resolves ``a/../b`` would see another id than the
-    gateway does; such ids are refused before anybody asks who may read them.
+    The decoded id is checked against the rules exactly as it is sent to Temporal, so it cannot be
+    used to reach another workflow. But a proxy that resolves ``a/../b`` would see another id than
+    the gateway does. So such ids are refused before anything else is checked.
 
     Raises:
-        InvalidWorkflowIdError: The id is empty, too long, has control characters or a part
+        InvalidWorkflowIdError: The id is empty or too long, or has control characters or a part
             that is ``.`` or ``..``.
     """
     if not workflow_id:

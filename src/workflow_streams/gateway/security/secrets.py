@@ -1,4 +1,4 @@
-"""Values that must not be seen."""
+"""Secret values that must not show up anywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Secret:
-    """Bytes that do not show in ``repr``, logs or tracebacks, and compare in constant time."""
+    """Bytes that do not show in ``repr``, logs or tracebacks, and are compared in constant time."""
 
     __slots__ = ("__value",)
 
@@ -17,11 +17,11 @@ class Secret:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Secret:
-        """Read a secret from a file, without the line end that editors leave."""
+        """Read a secret from a file, without the line end that editors add."""
         return cls(Path(path).read_bytes().rstrip(b"\r\n"))
 
     def reveal(self) -> bytes:
-        """Return the value, for the call that needs it."""
+        """Return the value, for a call that needs it."""
         return self.__value
 
     def __len__(self) -> int:
@@ -35,13 +35,13 @@ class Secret:
         return hmac.compare_digest(self.__value, other.__value)
 
     def __hash__(self) -> int:
-        """Agree with equality."""
+        """Return the same for equal values."""
         return hash(self.__value)
 
     def __repr__(self) -> str:
-        """Show that there is something, not what."""
+        """Show that there is a value, but not which."""
         return "Secret('***')"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled: that would show the value."""
+        """Refuse to be pickled, since that would reveal the value."""
         raise TypeError("a Secret cannot be pickled")

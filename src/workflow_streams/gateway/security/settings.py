@@ -1,4 +1,4 @@
-"""Who may use the gateway: settings."""
+"""Settings that say who may use the gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .secrets import Secret
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 
 MIN_SECRET_BYTES = 32
-"""As long as HMAC-SHA256's output (RFC 7518, section 3.2)."""
+"""The length of HMAC-SHA256's output, as RFC 7518, section 3.2 requires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +33,22 @@ class SecuritySettings:
         jwt_public_key: Public key, in PEM, of bearer tokens signed with RS256 or ES256, as the
             key's kind says.
         jwks_file: File with public keys (RFC 7517) of such tokens; read again when it changes.
-        jwt_audience: What a token's ``aud`` must name. Without it, tokens with ``aud`` are
-            refused: they are meant for somebody.
+        jwt_audience: What a token's ``aud`` must name. Without this setting, tokens with ``aud``
+            are refused, since they are meant for somebody else.
         jwt_issuer: What a token's ``iss`` must be; None for any.
         jwt_claim: The claim that holds the rules.
         leeway_seconds: By how much the clocks of issuer and gateway may differ.
-        max_token_bytes: Longer tokens are refused unread.
+        max_token_bytes: Longer tokens are refused without being read.
         url_signing_keys: Secrets of signed URLs, each at least 32 bytes: the first signs, all
-            verify. Without one, a key is made at the start, and signed URLs hold with this
-            process only.
-        signed_url_seconds: How long a signed URL holds if its maker names no time.
-        max_signed_url_seconds: How long it may hold at most.
+            verify. Without one, a key is created when the process starts, and signed URLs are
+            valid for this process only.
+        signed_url_seconds: How long a signed URL is valid if its maker names no time.
+        max_signed_url_seconds: How long it may be valid at most.
         check: The user's own check; see :data:`Check`.
-        check_headers: Header fields by which the check tells users apart. A browser's own cache
-            then does not give what one user has read to the next.
-        allowed_hosts: Names by which a gateway without login may be called beside the
-            loopback's own; any other ``Host`` is refused, against DNS rebinding.
+        check_headers: Header fields by which the check tells users apart. They keep a browser's
+            cache from giving what one user has read to the next.
+        allowed_hosts: Host names by which a gateway without login may be called, in addition to
+            those of the loopback. Any other ``Host`` is refused, against DNS rebinding.
         cors_origins: Origins (``https://app.example.com``) whose pages may use the gateway;
             ``*`` for all.
         cors_credentials: Let those pages send cookies; not together with ``*``.
@@ -78,7 +78,7 @@ class SecuritySettings:
         """Refuse settings that would be unsafe, or that contradict each other.
 
         Raises:
-            UsageError: Says which and why.
+            UsageError: It says which setting is wrong, and why.
         """
         if self.allow_anonymous and self.requires_login:
             raise UsageError("allow_anonymous and a login (token keys or check) exclude each other")
@@ -101,28 +101,29 @@ class SecuritySettings:
 
     @property
     def has_token_keys(self) -> bool:
-        """Whether bearer tokens are wanted."""
+        """Whether bearer tokens are required."""
         keys = (self.jwt_secret, self.jwt_public_key, self.jwks_file)
         return any(key is not None for key in keys)
 
     @property
     def requires_login(self) -> bool:
-        """Whether a request needs credentials, or the user's own check decides."""
+        """Whether a request needs credentials, or is decided by the user's own check."""
         return self.has_token_keys or self.check is not None
 
     @classmethod
     def from_env(
         cls, environ: Mapping[str, str] = os.environ, *, check: Check | None = None
     ) -> SecuritySettings:
-        """Read settings from variables; none of them is needed.
+        """Read settings from environment variables; none of them is required.
 
-        A variable is ``WORKFLOW_STREAMS_`` and the setting's name, lists with commas, switches
-        ``true`` or ``false``. Keys are in files: ``..._JWT_SECRET_FILE``,
-        ``..._JWT_PUBLIC_KEY_FILE``, ``..._JWKS_FILE``, ``..._URL_SIGNING_KEY_FILE``; secrets may
-        also stand in ``..._JWT_SECRET`` and ``..._URL_SIGNING_KEY``.
+        A variable's name is ``WORKFLOW_STREAMS_`` and the setting's name. Lists are written with
+        commas, switches as ``true`` or ``false``. Keys are read from the files that these variables
+        name: ``..._JWT_SECRET_FILE``, ``..._JWT_PUBLIC_KEY_FILE``, ``..._JWKS_FILE``,
+        ``..._URL_SIGNING_KEY_FILE``. Secrets may also be given in ``..._JWT_SECRET`` and
+        ``..._URL_SIGNING_KEY``.
 
         Raises:
-            UsageError: They are unsafe or contradict each other.
+            UsageError: The settings are unsafe or contradict each other.
             OSError: A file cannot be read.
         """
 

@@ -9,14 +9,14 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..offsets import parse_place
-from ..problems import InvalidRequestError
+from ..formats.offsets import parse_place
 from ..refusals import BodyTooLargeError
+from ..refusals.problems import InvalidRequestError
 from ..sessions import gateway_of
 from .authority import Authority
 
 _MAX_BYTES = 64 * 1024
-# A century: more than that, and no number that has no end.
+# A century, which also rules out infinity.
 MOST_SECONDS = 100 * 365 * 24 * 3600
 _FIELDS = frozenset({"workflow_id", "topics", "seconds", "live", "offset"})
 
@@ -28,8 +28,8 @@ class SignRequest:
     Attributes:
         workflow_id: The stream.
         topics: Read these topics only; empty for all that the token allows.
-        seconds: How long the URL shall hold; None for the gateway's default.
-        live: ``sse`` or ``long-poll``, to stand in the URL; None for a URL without it.
+        seconds: How long the URL should be valid; None for the gateway's default.
+        live: ``sse`` or ``long-poll``, to be put into the URL; None to leave it out.
         offset: Where the URL begins to read: an offset that the gateway gave out, ``-1`` or
             ``now``.
     """
@@ -42,7 +42,7 @@ class SignRequest:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """What stands in the URL beside the permission."""
+        """The query parameters of the URL, without the permission."""
         fields = [("offset", self.offset), *(("topic", topic) for topic in self.topics)]
         return fields if self.live is None else [("live", self.live), *fields]
 
@@ -63,7 +63,7 @@ async def sign_endpoint(request: Request) -> Response:
         query=wanted.query,
     )
     most = gateway_of(request).settings.limits.max_url_bytes
-    if len(url) - 1 > most:  # the question mark does not count
+    if len(url) - 1 > most:  # the limit does not count the question mark
         raise InvalidRequestError(
             f"The URL would be longer than the {most:,} bytes that this gateway takes; name fewer "
             "topics. Each stands in it twice."
@@ -120,5 +120,5 @@ async def _body(request: Request) -> bytes:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be sent in a URL: JSON's escapes can make halves of characters."""
+    """Whether a text can be sent in a URL: JSON can escape half a character, but a URL cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

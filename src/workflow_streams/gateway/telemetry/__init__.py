@@ -1,1 +1,1 @@
-"""What the gateway tells of itself: logs and numbers."""
+"""What the gateway tells of itself: logs, metrics, and whether it is ready."""

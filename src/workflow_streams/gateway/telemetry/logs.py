@@ -16,7 +16,7 @@ MASK = "***"
 _SHOWN_PARAMETERS = frozenset(
     {"cursor", "include", "limit", "live", "offset", "page", "pageSize", "state", "topic"}
 )
-# Tokens as they stand in headers and URLs, and JWTs wherever they stand.
+# Tokens in headers and URLs, and JWTs anywhere.
 _SECRETS = re.compile(
     r"(?P<before>\bauthorization[\"']?\s*[:=,]\s*(?:b?[\"'])?(?:(?:bearer|basic)\s+)?"
     r"|\b(?:bearer|basic)\s+"
@@ -24,7 +24,7 @@ _SECRETS = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*",
     re.IGNORECASE,
 )
-# What ends a line somewhere, or is a command to a terminal.
+# Characters that end a line for some readers, or that control a terminal.
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
     "message",
@@ -35,12 +35,12 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {
 
 
 def masked(text: str) -> str:
-    """Return ``text`` without what looks like a token."""
+    """Return ``text`` with everything masked that looks like a token."""
     return _SECRETS.sub(lambda found: (found["before"] or "") + MASK, text)
 
 
 def masked_query(query: bytes) -> str:
-    """Return a query string in which only the values of known, harmless parameters show."""
+    """Return a query string that shows only the values of parameters known to be harmless."""
     shown = []
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         kept = quote(value, safe="*") if name in _SHOWN_PARAMETERS else MASK
@@ -49,7 +49,7 @@ def masked_query(query: bytes) -> str:
 
 
 def _without_secrets(value: object) -> object:
-    """Return ``value`` as JSON takes it, with all text masked."""
+    """Return ``value`` in a form that JSON can express, with all text masked."""
     if isinstance(value, Mapping):
         return {masked(str(key)): _without_secrets(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def _without_secrets(value: object) -> object:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message, and what ``extra`` brought."""
+    """One JSON object per line: time, level, logger, message, and the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -77,7 +77,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, message, and what ``extra`` brought."""
+    """One line for people: time, level, message, and the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
@@ -90,10 +90,10 @@ class TextFormatter(logging.Formatter):
 
 
 class UvicornAccessFilter(logging.Filter):
-    """Masks the query in uvicorn's own access log, which shows each URL as it came."""
+    """Masks queries in uvicorn's own access log, which would show each URL in full."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mask the record's URL; let it through."""
+        """Mask the URL in the record, and let the record pass."""
         arguments = record.args
         if isinstance(arguments, tuple) and len(arguments) > 2 and isinstance(arguments[2], str):
             path, mark, query = arguments[2].partition("?")
@@ -103,24 +103,24 @@ class UvicornAccessFilter(logging.Filter):
 
 
 class UnfinishedFilter(logging.Filter):
-    """Keeps back what uvicorn says of answers that the gateway left unfinished.
+    """Drops uvicorn's messages about answers that the gateway left unfinished.
 
-    It is the only way to break off with a client that takes nothing in, not an error; the
-    metrics count those.
+    Leaving an answer unfinished is the only way to give up on a client that reads nothing. It is
+    not an error, and the metrics count it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is about something else."""
+        """Return whether the record is about something else, and so passes."""
         return record.msg != "ASGI callable returned without completing response."
 
 
 def mask_server_logs() -> None:
-    """Keep signed URLs out of uvicorn's access log, if the server writes one."""
+    """Keep signed URLs out of uvicorn's access log, in case the server writes one."""
     _filter_once("uvicorn.access", UvicornAccessFilter)
 
 
 def accept_unfinished_answers() -> None:
-    """Have uvicorn be silent about them; for a server that holds nothing but the gateway."""
+    """Silence uvicorn about unfinished answers, if it serves nothing but the gateway."""
     _filter_once("uvicorn.error", UnfinishedFilter)
 
 
@@ -130,15 +130,15 @@ def configure_logging(
     style: Literal["json", "text"] = "json",
     stream: TextIO | None = None,
 ) -> None:
-    """Send this process's logs to a stream, in one style; for a gateway that owns its process.
+    """Send all logs of this process to a stream, in one style; for a process that is a gateway.
 
-    Start uvicorn with ``log_config=None`` and ``access_log=False`` then: the gateway writes a
+    Start uvicorn with ``log_config=None`` and ``access_log=False`` then, since the gateway writes a
     line of its own for each request.
 
     Args:
-        level: The least level shown, such as ``"DEBUG"``.
+        level: The lowest level that is shown, such as ``"DEBUG"``.
         style: JSON for machines, text for people.
-        stream: Where to; the standard error output by default.
+        stream: Where the logs go; standard error by default.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())

@@ -1,6 +1,7 @@
-"""What the gateway counts, for Prometheus. docs/metrics.md tells what each number means.
+"""What the gateway counts, for Prometheus. docs/metrics.md says what each metric means.
 
-No label has values that clients or streams choose: no workflow ids, topics, subjects or paths.
+No label takes values that clients or streams choose, such as workflow ids, topics, subjects or
+paths.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class Viewer:
 
 
 class Metrics:
-    """The numbers of one gateway application, in a registry of its own."""
+    """The metrics of one gateway application, in a registry of its own."""
 
     def __init__(self, *, readers: Callable[[], int] = lambda: 0) -> None:
         """Start from zero.
 
         Args:
-            readers: Returns how many history readers run now.
+            readers: Returns how many history readers are running.
         """
         self.registry = CollectorRegistry()
         self._viewers: set[Viewer] = set()
@@ -129,13 +130,13 @@ class Metrics:
         self.http_seconds.labels(known, route).observe(seconds)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return all numbers and their content type, in the format that ``accept`` asks for."""
+        """Return all metrics and their content type, in the format that ``accept`` asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
 
 class _Live(Collector):
-    """What is so at the moment of asking."""
+    """Metrics that are computed when they are read."""
 
     def __init__(self, viewers: set[Viewer], readers: Callable[[], int]) -> None:
         self._viewers = viewers

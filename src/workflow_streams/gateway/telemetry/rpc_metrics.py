@@ -1,4 +1,4 @@
-"""Times the gateway's calls to Temporal, by an interceptor of the client."""
+"""Measures how long the gateway's calls to Temporal take, by an interceptor of the client."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from .metrics import Metrics
 
 
 def metered(client: Client, metrics: Metrics) -> Client:
-    """Return a client on the same connection whose calls are timed.
+    """Return a client whose calls are timed, on the same connection.
 
-    It shares readers with ``client``, since these belong to the connection.
+    Readers belong to the connection, so both clients share them.
     """
     config = client.config()
     config["interceptors"] = [*config["interceptors"], _MeteringInterceptor(metrics)]
@@ -43,11 +43,11 @@ def metered(client: Client, metrics: Metrics) -> Client:
 
 @contextmanager
 def timed(metrics: Metrics, call: str) -> Iterator[None]:
-    """Observe how long a call takes and how it ends.
+    """Record how long a call takes and how it ends.
 
     Args:
-        metrics: Where to.
-        call: Its name in the metrics; one of a fixed few.
+        metrics: Where to record it.
+        call: The call's name in the metrics, out of a small fixed set.
     """
     began = time.monotonic()
     code = "OK"
@@ -114,7 +114,7 @@ class _Metering(OutboundInterceptor):
 
 
 class _MeteredPages(WorkflowHistoryEventAsyncIterator):
-    """The SDK's iterator with each page timed; a failed one that is worth a retry is counted."""
+    """The SDK's iterator, with each page timed, and failures counted that are worth a retry."""
 
     def __init__(
         self, pages: WorkflowHistoryEventAsyncIterator, metrics: Metrics, call: str

@@ -1,4 +1,4 @@
-"""The page to look at streams with: files served as they are; all the work is the browser's."""
+"""The page that shows streams: serves its files as they are; the browser does all the work."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..problems import NoStreamError
+from ..refusals.problems import NoStreamError
 
 _PAGE = "index.html"
-# Not the system's table of types, which may say anything of .js, and browsers insist on it.
+# Not taken from the system's table of types, which may have a wrong type for .js, while browsers
+# insist on the right one.
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -31,7 +32,7 @@ class ViewerPage:
             for entry in files(__name__).joinpath("static").iterdir()
             if (suffix := entry.name[entry.name.rfind(".") :]) in _TYPES
         }
-        # One tag for all of them: a page is never put together from two versions.
+        # One tag for all files, so that a page is never put together from two versions.
         content = b"".join(body for _, (body, _) in sorted(self._files.items()))
         self._etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
@@ -51,7 +52,7 @@ class ViewerPage:
     def _answer(self, request: Request, name: str) -> Response:
         if name not in self._files:
             raise NoStreamError("There is nothing at this path.")
-        request.state.is_page = True  # as `headers.as_page` marks whole applications
+        request.state.is_page = True  # as `layers.headers.as_page` does for whole applications
         headers = {"etag": self._etag, "cache-control": "no-cache"}
         if self._etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

@@ -1,1 +1,1 @@
-"""POST, PUT and DELETE: from the bytes to the signal, and back with the verdict."""
+"""POST, PUT and DELETE: turns bodies into batches, and verdicts into answers."""

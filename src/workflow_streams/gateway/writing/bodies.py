@@ -1,7 +1,7 @@
-"""Bodies of writes as entries of a batch.
+"""Turns the bodies of writes into the entries of a batch.
 
-A parser goes over a body and builds nothing from it; then it is cut into its values. So a body
-that is made to be costly to build costs no more than any other of its size.
+A parser checks a body without building objects from it, then the body is cut into its values. So a
+body designed to be expensive to build costs no more than any other of its size.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from temporalio.api.common.v1 import Payload
 from ...hosted.appends import content_payload, in_bounds
 from ...log.entries import entry_json
 from ...log.payloads import encode_payload, json_payload
-from ..frames import Shape
-from ..json_text import MOST_NESTING, TEXT, is_json, is_shallow
-from ..problems import InvalidRequestError
+from ..formats.frames import Shape
+from ..formats.json_text import MOST_NESTING, TEXT, is_json, is_shallow
+from ..refusals.problems import InvalidRequestError
 
 _SPACE = b" \t\n\r"
 _LARGE_BYTES = 64 * 1024
-# Over so many signs that part and nest values, they are not all cut out at once: the thread that
-# does it lets no other run meanwhile, and each takes some memory beside its bytes.
+# If a body has more commas and opening brackets than this, its values are not cut out all at once:
+# that would block all other threads, and each value takes some memory besides its bytes.
 _MOST_AT_ONCE = 500_000
 
 _cut_at_once = Decoder(list[Raw]).decode
 
 _PIECES = re.compile(
-    # An array or object without others in it goes as one piece.
+    # An array or object without nested ones is one piece.
     rb"%b|([\[{](?:[^\"\[\]{}]++|%b)*+[\]}])|([\[{])|([\]}])|(,)" % (TEXT, TEXT),
     re.DOTALL,
 )
 _FLAT, _OPENED, _CLOSED, _COMMA = 1, 2, 3, 4
 
-# One at a time: what a body becomes takes several times its size.
+# Only one at a time, since the entries take several times the size of the body.
 _large_bodies = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-bodies")
 
 
 async def read_entries(body: bytes, shape: Shape, topic: str) -> list[str]:
-    """Do :func:`entries_of` without keeping others waiting while a large body is taken apart."""
+    """Do :func:`entries_of`; for a large body in a thread, so that other requests go on."""
     if len(body) < _LARGE_BYTES:
         return entries_of(body, shape, topic)
     loop = asyncio.get_running_loop()
@@ -51,17 +51,17 @@ async def read_entries(body: bytes, shape: Shape, topic: str) -> list[str]:
 
 
 def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
-    """Return the entries, in JSON text, that a body makes; none for an empty JSON array.
+    """Return the entries of a body, as JSON text; none for an empty JSON array.
 
     Args:
-        body: As it was sent. JSON arrays are flattened by one level; each value keeps the
-            bytes that it was sent as.
-        shape: The stream's.
-        topic: Topic of all of them.
+        body: The body, as it was sent. A JSON array is flattened by one level. Each value keeps
+            the bytes in which it was sent.
+        shape: The shape of the stream.
+        topic: The topic of all entries.
 
     Raises:
-        InvalidRequestError: The stream holds JSON, and this is not.
-        BatchTooLargeError: They are more than a batch may hold.
+        InvalidRequestError: The stream holds JSON, and the body is not JSON.
+        BatchTooLargeError: The entries are more than a batch may hold.
     """
     if shape.json:
         payloads: Iterator[Payload] = map(json_payload, _json_values(body))
@@ -72,17 +72,17 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
 
 
 def json_values(body: bytes) -> list[bytes]:
-    """Return the values in a body, each as it was sent.
+    """Return the values in a body, each in the bytes in which it was sent.
 
     Raises:
-        InvalidRequestError: It is not JSON in UTF-8, or deeper than an answer may be.
+        InvalidRequestError: It is not JSON in UTF-8, or nested deeper than an answer may be.
     """
     return list(_json_values(body))
 
 
 def _json_values(body: bytes) -> Iterator[bytes]:
     if not is_json(body):
-        # What is wrong with it may quote from it, so it stays here.
+        # The parser's message may quote from the body, so it is not passed on.
         raise InvalidRequestError("The body is not JSON.")
     array = body.strip(_SPACE)
     if not array.startswith(b"["):
@@ -91,7 +91,7 @@ def _json_values(body: bytes) -> Iterator[bytes]:
         return _cut(array)
     try:
         values: list[Any] = _cut_at_once(array)
-    except DecodeError:  # the escape of half a character, which its parser does not take
+    except DecodeError:  # an escape of half a character, which this parser refuses
         return _cut(array)
     return map(_shallow, map(bytes, values))
 
@@ -114,7 +114,7 @@ def _cut(array: bytes) -> Iterator[bytes]:
                 raise _too_deep()
         elif kind == _OPENED:
             depth += 1
-            if depth > MOST_NESTING:  # and there is another one in it
+            if depth > MOST_NESTING:  # at least one more is nested in it
                 raise _too_deep()
         elif kind == _CLOSED:
             depth -= 1

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ...errors import StreamNotHostedError
 from ...hosted import deleting
-from ..problems import NotOfferedError
+from ..refusals.problems import NotOfferedError
 from ..security import authorize
 from ..sessions import gateway_of
 
@@ -19,6 +19,8 @@ async def delete(request: Request, workflow_id: str) -> Response:
         try:
             await deleting.delete(stream)
         except StreamNotHostedError:
-            detail = "A workflow's stream goes with its workflow; it is not deleted here."
+            detail = (
+                "This stream belongs to a workflow, and ends with it; it cannot be deleted here."
+            )
             raise NotOfferedError(detail) from None
     return Response(status_code=204, headers={"cache-control": "no-store"})

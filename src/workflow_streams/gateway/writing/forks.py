@@ -1,4 +1,4 @@
-"""The stream that a PUT is to fork (Durable Streams 4.2): who may, and which can be."""
+"""Finds the stream that a PUT forks, and checks that the client may (Durable Streams 4.2)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ...errors import StreamNotHostedError
 from ...hosted import forks
 from ...hosted.fork_point import ForkPoint
 from ...hosted.forks import Source
-from ..problems import ConflictError
 from ..refusals import ForbiddenError
+from ..refusals.problems import ConflictError
 from ..security import authorize
 from ..sessions import Gateway
 
@@ -21,10 +21,10 @@ from ..sessions import Gateway
 async def found_source(
     request: Request, gateway: Gateway, point: ForkPoint
 ) -> AsyncIterator[Source]:
-    """Look up the stream that is to be forked.
+    """Look up the stream to be forked, for the time of the block.
 
     Raises:
-        RefusedError: The client may not read it, or there is none that can be forked.
+        RefusedError: The client may not read it, or it does not exist or cannot be forked.
         ForkError: It has been deleted, or its content is of another type.
     """
     grant = await authorize(request, "read", point.source)

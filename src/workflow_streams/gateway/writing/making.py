@@ -10,10 +10,10 @@ from starlette.responses import Response
 from ...hosted.forks import Source
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
-from ..frames import shape_of
-from ..paths import raw_path
-from ..problems import InvalidRequestError
-from ..requests import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
+from ..formats.frames import shape_of
+from ..refusals.problems import InvalidRequestError
+from ..requests.paths import raw_path
+from ..requests.writes import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
 from ..security import authorize
 from ..sessions import gateway_of
 from .bodies import read_entries
@@ -23,7 +23,7 @@ _DEFAULT_TYPE = "application/octet-stream"
 
 
 async def put(request: Request, workflow_id: str) -> Response:
-    """Make a stream, or see that it is there."""
+    """Make a stream, or find that it exists already."""
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
     lifetime = parse_lifetime(request.headers)
@@ -59,10 +59,10 @@ async def put(request: Request, workflow_id: str) -> Response:
 
 
 def _checked(content_type: str) -> str:
-    """Return a content type.
+    """Return a content type that is well-formed.
 
     Raises:
-        InvalidRequestError: It is none.
+        InvalidRequestError: It is not.
     """
     if (fault := fault_of(content_type)) is not None:
         raise InvalidRequestError(fault)

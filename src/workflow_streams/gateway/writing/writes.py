@@ -9,8 +9,9 @@ from ...errors import StreamClosedError
 from ...hosted.appends import Append, Appended, append, publish
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ...log.media_types import media_type
-from ..frames import Shape
-from ..problems import (
+from ..formats.frames import Shape
+from ..refusals import Headers
+from ..refusals.problems import (
     ConflictError,
     InternalError,
     InvalidRequestError,
@@ -18,8 +19,7 @@ from ..problems import (
     StaleProducerError,
     UnsupportedError,
 )
-from ..refusals import Headers
-from ..requests import (
+from ..requests.writes import (
     DEFAULT_TOPIC,
     ProducerBatch,
     is_closing,
@@ -29,8 +29,8 @@ from ..requests import (
 )
 from ..security import authorize
 from ..sessions import gateway_of
-from ..streams import Stream
 from ..telemetry.metrics import Metrics
+from ..temporal.streams import Stream
 from .bodies import read_entries
 
 _CLOSED: Headers = (("stream-closed", "true"),)
@@ -38,7 +38,7 @@ _MISSING = "Batches of this producer that come before this one are missing."
 _FORGOTTEN = (
     "The stream knows no batch of this producer in this epoch: batches that come before this one "
     "are missing, or the stream has forgotten the producer, since many others have written after "
-    "it. What it wrote stands. A new epoch goes on, with Producer-Seq 0."
+    "it. What it wrote is still there. Go on with a new epoch and Producer-Seq 0."
 )
 
 
@@ -48,8 +48,8 @@ async def post(request: Request, workflow_id: str) -> Response:
     closing = is_closing(request.headers)
     producer = parse_producer_headers(request.headers)
     order = parse_order(request.headers)
-    # Closing is about the stream as a whole, whatever topic a last item may have. So is the order
-    # of its writers: the key of one bears on all others.
+    # Closing is about the stream as a whole, whatever the topic of a last item. So is Stream-Seq,
+    # since one writer's key is compared with those of all others.
     topics = () if closing or order is not None else (topic or DEFAULT_TOPIC,)
     grant = await authorize(request, "write", workflow_id, topics)
     if producer is not None and not grant.may_touch_all:
@@ -72,7 +72,7 @@ async def post(request: Request, workflow_id: str) -> Response:
         if closing and stream.setup is None and stream.end is None:
             raise NotOfferedError("This stream ends with its workflow; nobody else can close it.")
         batch = Append(
-            # After the end the body's form does not matter any more.
+            # After the end of the stream, the form of the body makes no difference.
             await _entries(body, content_type, stream, topic)
             if stream.end is None
             else [""] * bool(body),
@@ -103,7 +103,7 @@ async def _entries(body: bytes, content_type: str, stream: Stream, topic: str | 
 
 
 def check_content_type(content_type: str, shape: Shape) -> None:
-    """Refuse content of another type than the stream's.
+    """Refuse content whose type is not that of the stream.
 
     Raises:
         ConflictError: The types differ.
@@ -113,7 +113,7 @@ def check_content_type(content_type: str, shape: Shape) -> None:
 
 
 async def _post_unseen(stream: Stream, request: Request, body: bytes, topic: str) -> Response:
-    """Publish to a stream whose host does not write the history that verdicts are read from."""
+    """Publish to a stream of the contrib, whose history does not show verdicts."""
     special = ("producer-id", "stream-seq", "stream-closed")
     if any(name in request.headers for name in special):
         raise UnsupportedError("This stream's host takes plain appends only.")
@@ -129,7 +129,7 @@ def _verdict_name(verdict: Verdict) -> str:
 def _answer(
     appended: Appended, batch: Append, producer: ProducerBatch | None, has_body: bool
 ) -> Response:
-    """Return the protocol's answer to a verdict."""
+    """Return the answer that the protocol has for a verdict."""
     headers = {"stream-next-offset": appended.position, "cache-control": "no-store"}
     sent = producer.sequence if producer is not None else 0
     if producer is not None:
@@ -176,7 +176,7 @@ async def cancel(request: Request, workflow_id: str) -> Response:
     await authorize(request, "cancel", workflow_id)
     gateway = gateway_of(request)
     async with gateway.found(workflow_id) as stream, stream.held():
-        await stream.now()  # which fails where there is no stream
+        await stream.now()  # fails if there is no stream
     if not stream.running:
         raise ConflictError("The workflow has ended.", headers=_CLOSED)
     try:

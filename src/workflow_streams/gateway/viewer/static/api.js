@@ -1,12 +1,12 @@
-/** The gateway's HTTP interface, as far as this page needs it. */
+/** Those parts of the gateway's HTTP interface that this page needs. */
 
 import { offsetOf } from "./place.js";
 
-// This file stands one folder below the gateway's root, wherever the gateway is mounted.
+// This file is served one folder below the gateway's root, wherever the gateway is mounted.
 const ROOT = new URL("..", import.meta.url);
 const TIMEOUT_MS = 30_000;
 
-/** An answer other than what was asked for; `status` 0 means that none came. */
+/** A request failed; `status` is that of the answer, or 0 if none came. */
 export class ApiError extends Error {
   constructor(status, message, { retryAfter = 0, slug = "", login = "" } = {}) {
     super(message);
@@ -16,7 +16,7 @@ export class ApiError extends Error {
     this.slug = slug;
   }
 
-  /** Whether the same request may succeed later without anybody doing anything. */
+  /** Whether the same request may succeed later by itself. */
   get passes() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 502;
   }
@@ -28,7 +28,7 @@ export class Api {
     this._token = token;
   }
 
-  /** The token that is sent now. */
+  /** The token that is sent at present. */
   get login() {
     return this._token();
   }
@@ -42,7 +42,7 @@ export class Api {
     return response.json();
   }
 
-  /** Return what is known of a stream without reading it. */
+  /** Return what the gateway tells of a stream without reading it. */
   async describe(id, signal) {
     const { headers } = await this._askHead(streamPath(id), signal);
     const offset = (name) => (headers.has(name) ? offsetOf(headers.get(name)) : null);
@@ -55,7 +55,7 @@ export class Api {
     };
   }
 
-  /** Open the stream's events from a token on; the response's body is still to be read. */
+  /** Open a stream's events from a token on. The caller reads the body of the response. */
   follow(id, { token, topics, signal }) {
     const query = new URLSearchParams({ offset: token, live: "sse" });
     for (const topic of topics) query.append("topic", topic);
@@ -81,7 +81,7 @@ export class Api {
     try {
       return await this._ask(path, { method: "HEAD", signal });
     } catch (error) {
-      // The answer to a HEAD has no words; that to a GET says why.
+      // The answer to a HEAD has no body. Ask again by GET, to learn the reason.
       if (!error.status || error.passes) throw error;
       return this._ask(`${path}?offset=now`, { signal });
     }
@@ -106,7 +106,7 @@ export class Api {
 }
 
 function streamPath(id) {
-  // A lone surrogate, which no id holds, would make this throw.
+  // Otherwise a lone surrogate, which no id contains, would make this throw.
   return `v1/stream/${encodeURIComponent(id.toWellFormed())}`;
 }
 
@@ -115,7 +115,7 @@ async function refusalIn(response, login) {
   try {
     problem = await response.json();
   } catch {
-    // HEAD has no body, and a proxy's answer is no JSON: the status has to do.
+    // HEAD has no body, and a proxy's answer may not be JSON: then there is only the status.
   }
   const retryAfter = Number(response.headers.get("retry-after")) || 0;
   const message = problem.detail ?? problem.title ?? `The gateway answered ${response.status}.`;

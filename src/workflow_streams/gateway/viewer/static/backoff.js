@@ -1,4 +1,4 @@
-/** Growing pauses between attempts, cut short when the network is back or the page is looked at. */
+/** Growing pauses between attempts, cut short when the network is back or the page is shown. */
 
 const FIRST_MS = 300;
 const LONGEST_MS = 15_000;
@@ -13,14 +13,14 @@ export class Backoff {
     this.failures = 0;
   }
 
-  /** Return the next pause in milliseconds; between half and all of it, so that many spread out. */
+  /** Return the next pause in milliseconds. It is random, so that many clients spread out. */
   next(atLeast = 0) {
     const full = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.failures);
     this.failures += 1;
     return Math.max(atLeast, full * (0.5 + Math.random() / 2));
   }
 
-  /** Wait, but not longer than until `hurry()` or until the signal is aborted. */
+  /** Wait, but only until `hurry()` is called or the signal is aborted. */
   wait(milliseconds, signal) {
     return new Promise((resolve) => {
       const done = () => {

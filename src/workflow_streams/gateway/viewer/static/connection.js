@@ -1,27 +1,25 @@
-/** One live read of a stream that outlasts its connections. */
+/** A live read of one stream that goes on across lost connections. */
 
 import { Backoff } from "./backoff.js";
+import { eventsIn, Watch } from "./event_stream.js";
 import { Decoder } from "./events.js";
 import { offsetOf, tokenAt } from "./place.js";
-import { SseParser } from "./sse.js";
 
-// The gateway breaks a silence after 15 s.
-const SILENCE_MS = 40_000;
-// A connection that ends sooner than this without news has not worked.
+// A connection that ends sooner than this, and without news, counts as a failure.
 const WORKED_MS = 1000;
 const SLICE_MS = 12;
-// After it has not worked to share a connection.
+// How long to use a connection of its own after sharing one has failed.
 const ALONE_MS = 30_000;
 
 /**
- * Reads from an offset on, and goes on there whenever a connection ends.
+ * Reads from an offset on, and resumes whenever a connection ends.
  *
- * It catches up over a connection of its own. Once level with the stream, it leaves that for the
- * one that the tabs share, and comes back to one of its own when that is lost.
+ * It catches up over a connection of its own. Once it is level with the stream, it changes to the
+ * connection that all tabs share. If that is lost, it opens one of its own again.
  *
- * `take(notices)` gets what comes, in order, and returns where to go on; `tell(state, details)`
- * hears of "connecting", "open", "waiting" (`{until, reason}`) and of the last state, "over"
- * (after the end) or "refused" (`{error}`).
+ * `take(notices)` is called with what comes, in order, and returns the offset to go on at.
+ * `tell(state, details)` is called with "connecting", "open", "waiting" (`{until, reason}`) and the
+ * final state, which is "over" (after the end) or "refused" (`{error}`).
  */
 export class Connection {
   constructor({ api, sharing, id, offset, token, topics, contentType, take, tell }) {
@@ -52,7 +50,7 @@ export class Connection {
       try {
         if (first || this._backoff.failures) this._tell("connecting");
         first = false;
-        // Before this takes one of the few connections that there are: the worker needs one, too.
+        // First of all, since the worker needs one of the few connections that a browser has.
         await this._sharing.ready();
         if (this._stop.signal.aborted) return;
         const decoder = await this._read();
@@ -74,7 +72,7 @@ export class Connection {
     this._stop.abort();
   }
 
-  /** Try again at once if it waits to. */
+  /** If it is waiting to try again, try at once. */
   hurry() {
     this._backoff.hurry();
   }
@@ -101,37 +99,34 @@ export class Connection {
     }
   }
 
-  /** Read until the connection ends, or there is one to share: then return the decoder for that. */
+  /** Read until the connection ends. If a shared one can take over, return the decoder for it. */
   async _readBody(response, watch) {
     const decoder = new Decoder({
       position: this._position,
       contentType: this._contentType,
       base64: response.headers.get("stream-sse-data-encoding") === "base64",
     });
-    const parser = new SseParser();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const began = Date.now();
     let rested = performance.now();
     this._tell("open");
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done || this._stop.signal.aborted) return null;
-      watch.heard();
-      for (const event of parser.feed(value)) {
+    for await (const events of eventsIn(response, watch)) {
+      if (this._stop.signal.aborted) return null;
+      for (const event of events) {
         this._deliver(decoder.decode(event));
-        // Whoever takes the events may have had enough after each of them.
+        // The owner may stop this after any event.
         if (this._over || this._stop.signal.aborted) return null;
         if (this._mayShare()) return decoder;
       }
-      // After a comment, which breaks each silence.
+      // Also after a comment, which is all that comes while the stream is silent.
       if (this._mayShare()) return decoder;
-      // The worker may lack the very connection that this one takes.
+      // The worker may be waiting for the very connection that this one occupies.
       if (this._sharing.wanted && Date.now() - began > ALONE_MS) return null;
       if (performance.now() - rested > SLICE_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
       }
     }
+    return null;
   }
 
   _deliver(notices) {
@@ -145,14 +140,14 @@ export class Connection {
     this._position = this._take(notices);
   }
 
-  /** Whether to leave this connection for the one that is shared, which carries all topics. */
+  /** Whether to change to the shared connection, which carries all topics. */
   _mayShare() {
     const told = this._topics.size === 0 || !this._bare;
     const here = this._level && offsetOf(this._token) === this._position;
     return this._sharing.alive && here && told && Date.now() >= this._shareFrom;
   }
 
-  /** Take what the worker reads for all tabs, until that is lost or this is over. */
+  /** Take what the worker reads for all tabs, until the worker is lost or this is over. */
   async _share(decoder) {
     const began = Date.now();
     const { signal } = this._stop;
@@ -182,7 +177,7 @@ export class Connection {
     return !this._over && !this._stop.signal.aborted;
   }
 
-  /** Leave out items of other topics; null if they do not tell theirs. */
+  /** Leave out items of other topics; null if the items do not name their topics. */
   _chosen(notices) {
     const chosen = [];
     for (const notice of notices) {
@@ -197,24 +192,7 @@ export class Connection {
   }
 }
 
-/** Calls `silent` when nothing has been heard for too long. */
-class Watch {
-  constructor(silent) {
-    this._silent = silent;
-    this.heard();
-  }
-
-  heard() {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(this._silent, SILENCE_MS);
-  }
-
-  stop() {
-    clearTimeout(this._timer);
-  }
-}
-
-/** Read the items and markers between two offsets, once; for what has been scrolled back to. */
+/** Read the items and markers between two offsets, once; used when somebody scrolls back. */
 export async function readRange({ api, id, topics, contentType, from, to, signal }) {
   const taken = [];
   let position = from;
@@ -224,21 +202,17 @@ export async function readRange({ api, id, topics, contentType, from, to, signal
   const response = await api.follow(id, { token, topics, signal: stop });
   const base64 = response.headers.get("stream-sse-data-encoding") === "base64";
   const decoder = new Decoder({ position, contentType, base64 });
-  const parser = new SseParser();
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   const watch = new Watch(() => done.abort());
   try {
-    while (position < to) {
-      const { done: over, value } = await reader.read();
-      if (over) break;
-      watch.heard();
-      for (const event of parser.feed(value)) {
+    for await (const events of eventsIn(response, watch)) {
+      for (const event of events) {
         for (const notice of decoder.decode(event)) {
           taken.push(notice);
           position = notice.next ?? notice.end ?? position;
           if (notice.kind === "end" || notice.upToDate) position = to;
         }
       }
+      if (position >= to) break;
     }
   } finally {
     watch.stop();

@@ -1,11 +1,11 @@
-/** What the gateway says of a stream: asked until there is an answer, and asked again. */
+/** Asks the gateway to describe a stream: until it answers, and then at intervals. */
 
 const AGAIN_MS = 4000;
 
 /**
  * Return the stream's description; null if `signal` was aborted first.
  *
- * `tell` hears of the states "connecting" and "waiting". An error that does not pass is thrown.
+ * `tell` is called with the states "connecting" and "waiting". Throws an error that does not pass.
  */
 export async function describeAtLast({ api, id, backoff, signal, tell }) {
   for (;;) {
@@ -25,7 +25,7 @@ export async function describeAtLast({ api, id, backoff, signal, tell }) {
   }
 }
 
-/** Asks at intervals, until stopped, from where to where a stream reaches. */
+/** Asks at intervals, until stopped, where a stream begins and ends. */
 export class HeadWatch {
   constructor({ api, id, hear, fail }) {
     Object.assign(this, { _api: api, _id: id, _hear: hear, _fail: fail, _stop: null });

@@ -1,4 +1,4 @@
-/** One item in full, beside the others. */
+/** Shows one item in full, beside the list. */
 
 import { byId, make, setText } from "./dom.js";
 import * as format from "./format.js";

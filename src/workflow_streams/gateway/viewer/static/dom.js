@@ -1,8 +1,8 @@
-/** Building elements. What a stream holds comes in as text only; nothing here parses markup. */
+/** Builds elements. Data of streams is only ever inserted as text; nothing here parses markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Return the element of this id; a missing one is a fault of the page. */
+/** Return the element with this id; throw if the page has none. */
 export function byId(id) {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`The page has no element ${id}.`);
@@ -17,7 +17,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Make an icon of those that the page defines. */
+/** Make one of the icons that the page defines. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
@@ -35,7 +35,7 @@ export function setAll(element, attributes) {
   }
 }
 
-/** Set an element's text if it is another one, so that screen readers hear changes only. */
+/** Set an element's text if it differs, so that screen readers hear only changes. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -51,7 +51,7 @@ export function oncePerFrame(draw) {
       due = false;
       draw();
     };
-    // A hidden page gets no frames, and its state has to be right when it is shown again.
+    // A hidden page gets no frames, but has to be up to date when it is shown again.
     if (document.hidden) setTimeout(run, 100);
     else requestAnimationFrame(run);
   };

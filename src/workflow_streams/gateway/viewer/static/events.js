@@ -1,4 +1,4 @@
-/** The gateway's events as what they mean: items, gaps, rewinds, runs, the end. */
+/** Turns the gateway's events into what they mean: items, gaps, rewinds, runs, the end. */
 
 import { offsetOf } from "./place.js";
 import { parse } from "./values.js";
@@ -11,7 +11,7 @@ const ENVELOPE = new Set(["offset", "topic", "time", "data", "encoding"]);
  * `decode` returns notices: `{kind: "items", items, next}`, `{kind: "gap", start, end, reason}`,
  * `{kind: "rewind", ranges, reason, next, attempt, key}`, `{kind: "runs", runs}`,
  * `{kind: "place", next, token, upToDate}`, `{kind: "end", offset, outcome}`,
- * `{kind: "closing", reason}`. Items that the stream tells no topic of are `bare`.
+ * `{kind: "closing", reason}`. Items for which the stream names no topic are `bare`.
  */
 export class Decoder {
   /** `position` is the offset that the connection begins at. */
@@ -39,7 +39,7 @@ export class Decoder {
     const each = data.length / Math.max(values.length, 1);
     return values.map((value, i) => {
       if (this._isEnvelope(value, next)) return fromEnvelope(value, each);
-      // The elements of a stream without envelopes are dense, and the event's id follows them.
+      // Without envelopes, the items have consecutive offsets that end right before the event's id.
       const offset = next - values.length + i;
       return { offset, topic: "", time: null, value, encoding: "", size: each, bare: true };
     });
@@ -59,7 +59,7 @@ export class Decoder {
 
   _control(fields) {
     const token = fields.streamNextOffset;
-    if (token === undefined || fields.problem) return []; // it cannot be read yet
+    if (token === undefined || fields.problem) return []; // the stream cannot be read yet
     const next = offsetOf(token);
     const notices = [];
     if (fields.runs) notices.push({ kind: "runs", runs: fields.runs.map(runOf) });

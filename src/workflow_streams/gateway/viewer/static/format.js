@@ -1,4 +1,4 @@
-/** Numbers, sizes, times and ids as people read them. */
+/** Formats numbers, sizes and times for people. */
 
 const NUMBER = new Intl.NumberFormat("en-US");
 const SIZES = ["B", "kB", "MB", "GB"];
@@ -32,7 +32,7 @@ export function size(bytes) {
 
 const two = (n) => String(n).padStart(2, "0");
 
-/** Time of day, to the millisecond, by the viewer's own clock zone. */
+/** Time of day, to the millisecond, in the viewer's time zone. */
 export function clock(milliseconds) {
   if (milliseconds === null) return "";
   const t = new Date(milliseconds);
@@ -40,7 +40,7 @@ export function clock(milliseconds) {
   return `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}.${fraction}`;
 }
 
-/** Date and time of day, for when the day matters. */
+/** Date and time of day, where the day matters. */
 export function moment(milliseconds) {
   if (milliseconds === null) return "";
   const t = new Date(milliseconds);
@@ -56,7 +56,7 @@ export function ago(milliseconds, now = Date.now()) {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-/** What an outcome is called: `timed_out` is "timed out". */
+/** The name of an outcome for people: `timed_out` is "timed out". */
 export function outcome(name) {
   return String(name).replaceAll("_", " ");
 }

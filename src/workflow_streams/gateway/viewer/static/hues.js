@@ -1,4 +1,4 @@
-/** A colour for each topic: the same each time, and another than its neighbours' if there is one. */
+/** Gives each topic a colour: always the same if possible, and different from other topics'. */
 
 export const HUES = 10;
 

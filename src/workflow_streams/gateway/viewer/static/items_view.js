@@ -1,4 +1,4 @@
-/** The items in the page: which are in view, which one is chosen, and moving among them. */
+/** Shows items in the page; knows which are in view and which is chosen, and moves among them. */
 
 import { Hues } from "./hues.js";
 import { RowView, searchText } from "./row_view.js";
@@ -8,8 +8,8 @@ import { VirtualList } from "./virtual.js";
 /**
  * Shows the rows of one session after another.
  *
- * `chosen(row)` hears of the row that was chosen, or null, and `opened(row)` of one that is to be
- * shown in full.
+ * `chosen(row)` is called with the row that is chosen, or null; `opened(row)` with a row that has
+ * to be shown in full.
  */
 export class ItemsView {
   constructor({ scroller, canvas, chosen, opened }) {
@@ -65,7 +65,7 @@ export class ItemsView {
     else this._scroller.removeAttribute("aria-activedescendant");
   }
 
-  /** The offset of the row on top. */
+  /** The offset of the topmost row in view. */
   get topOffset() {
     return this.shown[this._list.span[0]]?.offset ?? 0;
   }
@@ -78,7 +78,7 @@ export class ItemsView {
     this.show();
   }
 
-  /** Choose the row `by` rows further on; without one, begin with what is in view. */
+  /** Choose the row `by` rows further on. If none is chosen, begin with the rows in view. */
   move(by) {
     const { shown } = this;
     if (!shown.length) return;
@@ -88,7 +88,7 @@ export class ItemsView {
     this.choose(shown[Math.max(0, Math.min(to, shown.length - 1))]);
   }
 
-  /** Choose the next marker in a direction, 1 or -1. */
+  /** Choose the next marker, downwards (1) or upwards (-1). */
   moveToMarker(step) {
     const { shown } = this;
     const at = shown.indexOf(this.active);
@@ -104,7 +104,7 @@ export class ItemsView {
     return Math.max(1, last - first - 1);
   }
 
-  /** Open the chosen row: its details, or what a rewind has taken back. */
+  /** Open a row: show an item's details, or show or hide what a rewind has taken back. */
   open(row = this.active) {
     if (row === null) return false;
     if (row.kind === "rewind") this._fold(row, !row.folded);
@@ -112,7 +112,7 @@ export class ItemsView {
     return true;
   }
 
-  /** Fold all rewinds, or unfold them if they are. */
+  /** Fold all rewinds, or unfold them if all are folded. */
   foldAll() {
     const rewinds = this._session.rows.list.filter(({ kind, found }) => kind === "rewind" && found);
     const folded = rewinds.some((row) => !row.folded);
@@ -145,7 +145,7 @@ export class ItemsView {
     if (session === null || this._scroller.hidden) return;
     const { list } = session.rows;
     const { rows } = this._list;
-    // Rows that are folded away or not found lie between those in view and still take memory.
+    // Count all rows that are held, even those that are folded away or do not match the search.
     const above = first <= 0 ? 0 : list.indexOf(rows[first]);
     const at = last < 0 ? list.length - 1 : last >= rows.length - 1 ? list.length - 1 : list.indexOf(rows[last]);
     session.look(Math.max(0, above), list.length - 1 - at, atEnd);

@@ -1,9 +1,9 @@
-/** The keyboard: one table for what keys do and for what the help says of them. */
+/** The keyboard: one table of what keys do, which is also what the help shows. */
 
 import { byId, make } from "./dom.js";
 import { recall, remember } from "./settings.js";
 
-/** Groups of `[keys, what, action]`; an action is a name that the page gives a meaning to. */
+/** Groups of `[keys, what, action]`; `action` is a name, for which the page has a function. */
 export const KEYS = [
   ["Anywhere", [
     [["?"], "This help", "help"],
@@ -36,7 +36,7 @@ const SHOWN = { ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc", PageDown: "PgDn
 const IN_LIST = new Set(["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End", "Enter"]);
 
 export class Keyboard {
-  /** `actions` has a function for each action; it returns false if the key is not for it now. */
+  /** `actions` has a function for each action. It returns false if it does not use the key now. */
   constructor(actions, isList) {
     this._isList = isList;
     this._actions = new Map();
@@ -58,7 +58,7 @@ export class Keyboard {
     if (action === undefined) return;
     if (key !== "Escape") {
       if (target.closest("input, textarea, select")) return;
-      // Keys that scroll or press belong to whatever else has the focus.
+      // If another element has the focus, keys that scroll or press belong to that.
       if (IN_LIST.has(key) && !this._isList(target)) return;
       if (key.length === 1 && !this._single) return;
     }

@@ -1,4 +1,4 @@
-/** The list of streams in the page: found by name, chosen by a click or the keyboard. */
+/** Shows the list of streams in the page: to find them by name, and open them by click or key. */
 
 import { byId, make, oncePerFrame, setAll, setText } from "./dom.js";
 import * as format from "./format.js";
@@ -43,7 +43,7 @@ export class ListView {
     this._draw();
   }
 
-  /** Ask again, with another token for instance. */
+  /** Ask again, for example with another token. */
   retry() {
     this._streams.refresh();
   }
@@ -53,7 +53,7 @@ export class ListView {
     this._find.select();
   }
 
-  /** What is listed of a stream, if it is. */
+  /** Return the entry of a stream; undefined if it is not listed. */
   entry(id) {
     return this._streams.entries.get(id);
   }
@@ -104,7 +104,7 @@ export class ListView {
     this._status.classList.toggle("bad", this._error !== null);
     byId("no-streams").hidden = !loaded || entries.size > 0 || this._error !== null;
     this._more.hidden = !more;
-    // What is not listed may be there all the same: hosted by the contrib, or on a later page.
+    // A stream that is not listed may still exist: hosted by the contrib, or on a later page.
     this._open.hidden = !query || entries.has(query);
     setAll(this._open, { href: route.format({ id: query || null }) });
     setText(byId("list-open-id"), visible(query));

@@ -1,10 +1,9 @@
-/** What the notices of a stream do to the rows: the one place where order and doubles are judged. */
+/** Applies the notices of a stream to the rows. Only here are order and duplicates judged. */
 
 /**
- * A place in a stream and the rows up to it.
+ * The rows of a part of a stream, from offset `start` to offset `end`.
  *
- * `start` and `end` are the offsets between which the rows are complete; `end` is where reading
- * goes on.
+ * Between the two the rows are complete. Reading goes on at `end`.
  */
 export class Log {
   constructor(rows) {
@@ -16,7 +15,7 @@ export class Log {
     this._rewinds = new Map();
   }
 
-  /** Begin anew at an offset; what is known of the stream as a whole stays. */
+  /** Begin anew at an offset, but keep what is known of the stream as a whole. */
   begin(offset) {
     this.rows.clear();
     this.start = this.end = offset;
@@ -38,17 +37,17 @@ export class Log {
     return fresh;
   }
 
-  /** Say at the top that the stream is kept from there on only. */
+  /** Mark at the top that the stream is retained only from this offset on. */
   markBase(base) {
     if (base > 0 && this.start <= base) this.rows.prepend([{ kind: "base", key: "base", offset: base }]);
   }
 
-  /** Return a rewind that has been told, as the row that it makes. */
+  /** Return the row of a rewind that has been told. */
   rewind(key) {
     return this._rewinds.get(key);
   }
 
-  /** Put what was read for `from` to `start` before the rows; return how many rows that are. */
+  /** Add what was read from `from` to `start` before the rows; return how many rows were added. */
   takeEarlier(notices, from) {
     const earlier = [];
     for (const notice of notices) {
@@ -72,17 +71,17 @@ export class Log {
     return this.rows.prepend(earlier);
   }
 
-  /** Drop rows from the end on, since the reader is far from there. */
+  /** Drop the rows from an index on, since the reader is looking far above them. */
   dropFrom(index) {
     const [first] = this.rows.dropFrom(index);
     if (first === undefined) return;
-    // After a restart the offsets before its rewind are past ones; what counts is in the stream.
+    // Rows that a restart took back have old offsets. To read on, go to where the restart began.
     const restart = first.rewound && first.rewound.reason !== "attempt" ? first.rewound.offset : first.offset;
     this.end = Math.min(first.offset, restart);
     this.ended = null;
   }
 
-  /** Drop the first rows, since the reader is far from there. */
+  /** Drop the first `n` rows, since the reader is looking far below them. */
   dropFirst(n) {
     const dropped = this.rows.dropFirst(n);
     const next = this.rows.list.find((row) => row.kind === "item" && !row.rewound) ?? { offset: this.end };
@@ -92,7 +91,7 @@ export class Log {
 
   _items({ items, next }, fresh) {
     for (const item of items) {
-      if (item.offset < this.end) continue; // came before the connection was cut off
+      if (item.offset < this.end) continue; // it came already, before the connection was cut
       const row = this._row(item);
       this.rows.append(row);
       this.end = item.offset + 1;
@@ -127,7 +126,7 @@ export class Log {
       rewind.found = Math.max(rewind.found, this.rows.takeBack(rewind, rewind.ranges));
       this.end = Math.max(this.end, rewind.offset);
     } else if (!known) {
-      // The offsets from here on are used anew.
+      // The offsets from here on are used again.
       rewind.found = this.rows.takeBack(rewind, [[rewind.offset, Infinity]]);
       this.end = rewind.offset;
       this.start = Math.min(this.start, rewind.offset);
@@ -148,7 +147,7 @@ export class Log {
     return rewind;
   }
 
-  /** Note where the stream's runs began; each but the first of all was a rollover. */
+  /** Note where the stream's runs began. Each except the very first began with a rollover. */
   _learnRuns(runs) {
     for (const { id, first } of runs) {
       const key = `run ${id}`;

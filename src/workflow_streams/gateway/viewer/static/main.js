@@ -1,4 +1,4 @@
-/** The page: which stream its address names, and what keys do. */
+/** The page: shows the stream that its address names, and connects keys with actions. */
 
 import { Api } from "./api.js";
 import { byId, setText } from "./dom.js";
@@ -34,7 +34,7 @@ function show() {
   if (current.id !== null && current.id !== before) byId("items").focus({ preventScroll: true });
 }
 
-/** Change the address in place: the way back leads to another stream, not to each step in one. */
+/** Change the address in place, so that "back" leads to another stream, not to a former view. */
 function navigate(changes) {
   current = { ...current, ...changes };
   history.replaceState(null, "", route.format(current));
@@ -64,7 +64,7 @@ function focus(id) {
 
 function escape() {
   const { activeElement } = document;
-  // A dialog that has just been closed may still have the focus.
+  // An element in a dialog that was just closed may still have the focus.
   const inField = activeElement?.matches("input, select") && !activeElement.closest("dialog");
   if (stream.session !== null && inField) byId("items").focus();
   else if (stream.closeDetails()) return true;
@@ -73,7 +73,7 @@ function escape() {
   return true;
 }
 
-/** Wrap an action that makes sense with an open stream only. */
+/** Wrap an action that makes sense only while a stream is open. */
 const inStream = (act) => () => (stream.session === null ? false : act());
 const inItems = (act) => inStream(() => (byId("items").hidden ? false : act()));
 

@@ -1,4 +1,4 @@
-/** How many items per second a stream has taken: a count for each of the last seconds. */
+/** How many items per second a stream has received: a count for each of the last seconds. */
 
 export const SECONDS = 60;
 
@@ -10,8 +10,9 @@ export class Rates {
   }
 
   /**
-   * Count the items among notices, each once however often it is read, by when it was taken in;
-   * where that is not told, by when it came, if it came `live`.
+   * Count the items among notices, each only once even if it is read again. An item counts for the
+   * second in which the server received it. If that is not known, it counts for now if it came
+   * `live`, and otherwise not at all.
    */
   count(notices, live, now) {
     this._advance(now);
@@ -27,7 +28,7 @@ export class Rates {
     }
   }
 
-  /** Return the counts, oldest first; the last is of the second that is not over yet. */
+  /** Return the counts, oldest first. The last is that of the present, incomplete second. */
   series(now) {
     this._advance(now);
     const first = (this._second + 1) % SECONDS;

@@ -1,10 +1,10 @@
-/** What the page shows, as its address says it: in the fragment, which no server sees. */
+/** The page's address says what it shows: in the fragment, which servers do not see. */
 
 const STREAM = "#/stream/";
 
 /**
- * Return `{id, from, topics, view}`: `id` null for no stream, `from` "latest", "start" or an
- * offset, `view` "items" or "text".
+ * Return `{id, from, topics, view}`: `id` is null for no stream, `from` is "latest", "start" or an
+ * offset, `view` is "items" or "text".
  */
 export function parse(hash) {
   const route = { id: null, from: "latest", topics: [], view: "items" };
@@ -24,7 +24,7 @@ export function parse(hash) {
   return route;
 }
 
-/** Invert `parse`. */
+/** Return the fragment that `parse` reads. */
 export function format({ id, from = "latest", topics = [], view = "items" }) {
   if (id === null) return "#/";
   const query = new URLSearchParams();

@@ -1,4 +1,4 @@
-/** A row as an element: an item on one line, or a marker across it. */
+/** Draws a row as an element: an item on one line, or a marker across the list. */
 
 import { icon, make, setAll } from "./dom.js";
 import * as format from "./format.js";
@@ -60,7 +60,7 @@ function marker(row) {
   return element;
 }
 
-/** What a marker says. */
+/** Return the text of a marker. */
 export function markerText(row) {
   switch (row.kind) {
     case "gap":
@@ -93,7 +93,7 @@ function span(start, end) {
   return `${which} (${format.count(n, "item")})`;
 }
 
-/** The text that a search looks at, made when it is first wanted. */
+/** Return the text that a search looks at; it is made when it is first needed. */
 export function searchText(row) {
   row.searchText ??= oneLine(row.value, SEARCHED).toLowerCase();
   return row.searchText;

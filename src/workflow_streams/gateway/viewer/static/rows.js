@@ -1,4 +1,4 @@
-/** A window of a stream: rows in the stream's order, items and markers. No page in here. */
+/** Rows of a part of a stream, items and markers, in the stream's order. Knows no page. */
 
 export const MOST_ROWS = 6000;
 export const MOST_BYTES = 48 * 1024 * 1024;
@@ -8,7 +8,7 @@ export const MOST_BYTES = 48 * 1024 * 1024;
  *
  * An item's row is `{kind: "item", offset, topic, time, value, encoding, size, rewound}`;
  * `rewound` is the row of the rewind that took it back, or null. Markers are of the kinds "gap",
- * "rewind", "run", "base" and "end", each with `offset`: where in the stream it stands.
+ * "rewind", "run", "base" and "end", each with its `offset` in the stream.
  */
 export class Rows {
   constructor() {
@@ -23,7 +23,7 @@ export class Rows {
     return this.list.length > MOST_ROWS || this.bytes > MOST_BYTES;
   }
 
-  /** Add a row at the end, unless it is a marker that stands here already. */
+  /** Add a row at the end, unless it is a marker that is here already. */
   append(row) {
     if (this._count(row)) this.list.push(row);
   }
@@ -34,7 +34,7 @@ export class Rows {
     return fresh.length;
   }
 
-  /** Add a marker before the first item from its offset on that is not taken back by it. */
+  /** Add a marker: after the items that it takes back, before the others from its offset on. */
   insert(row) {
     const { list } = this;
     let at = list.length;
@@ -87,7 +87,7 @@ export class Rows {
 
   /** Return the index of the first item at or after an offset, in the stream as it is now. */
   indexOf(offset) {
-    // After a restart of the workflow an offset may be here twice; the past one does not count.
+    // After a restart of the workflow, an offset may be here twice. The old one does not count.
     const counts = ({ rewound }) => !rewound || rewound.reason === "attempt";
     return this.list.findIndex((row) => row.kind === "item" && row.offset >= offset && counts(row));
   }
@@ -115,7 +115,7 @@ export class Rows {
   }
 }
 
-/** Chooses which rows are shown: not what is folded away, and what the search finds. */
+/** Selects the rows to show: those that are not folded away and that match the search. */
 export class Selection {
   constructor(rows, textOf) {
     this._rows = rows;

@@ -1,4 +1,4 @@
-/** One open stream: what is read when, by where its reader looks. No page in here. */
+/** One open stream: decides what to read, by where the reader is looking. Knows no page. */
 
 import { Backoff } from "./backoff.js";
 import { Connection, readRange } from "./connection.js";
@@ -14,10 +14,10 @@ import { beginAt, decide, dropFrom, earlierSpan } from "./window.js";
  * Follows one stream and keeps a window of its rows.
  *
  * Dispatches "change" (rows or figures), "state" (of the connection), "jump" (`detail`: the row
- * to look at), "marker" (`detail`: a notice worth saying aloud) and "denied" (a token is wanted).
+ * to look at), "marker" (`detail`: a notice worth saying aloud) and "denied" (a token is needed).
  *
- * `state.name` is "connecting", "open", "waiting", "holding" (enough is here, reading goes on by
- * itself), "ended" or "refused".
+ * `state.name` is "connecting", "open", "waiting", "holding" (enough has been read for now, and
+ * reading goes on by itself), "ended" or "refused".
  */
 export class Session extends EventTarget {
   constructor(api, sharing, id) {
@@ -51,7 +51,7 @@ export class Session extends EventTarget {
     });
   }
 
-  /** How many items lie between what is shown and the head. */
+  /** How many items there are between those that are held and the head. */
   get lag() {
     return Math.max(0, this.head - this.log.end);
   }
@@ -60,7 +60,7 @@ export class Session extends EventTarget {
   async open(place) {
     this.close();
     this._place = place;
-    this._sharing.ready(); // it starts while the gateway answers
+    this._sharing.ready(); // let the worker start while the gateway answers
     const { signal } = (this._opening = new AbortController());
     const tell = (name, details) => this._tell(name, details);
     let described;
@@ -86,13 +86,13 @@ export class Session extends EventTarget {
     this._headWatch.start();
   }
 
-  /** Read these topics only; none means all. Stays about where one looks. */
+  /** Read these topics only, or all if there are none. Stay near the place that is in view. */
   async choose(topics, offset) {
     this.chosen = new Set(topics);
     await this.open(this.following ? "latest" : offset);
   }
 
-  /** Look at the head, the start or an offset; reads anew if it is not here. */
+  /** Look at the head, the start or an offset; read anew if that is not held. */
   goTo(place) {
     const { log, rows, base } = this;
     if (place === "latest") {
@@ -119,14 +119,14 @@ export class Session extends EventTarget {
     this._changed();
   }
 
-  /** Hear how many rows are above and below those that are looked at. */
+  /** Learn how many rows are above and below those in view. */
   look(above, below, following) {
     this._view = { above, below };
     this.following = following;
     this._balance();
   }
 
-  /** Read what stands before the first row, if there is something. */
+  /** Read what comes before the first row, if there is anything. */
   async wantEarlier() {
     const { signal } = this._opening;
     if (this._earlier !== null || this.log.start <= this.base || signal.aborted) return;
@@ -140,7 +140,7 @@ export class Session extends EventTarget {
     this._backoff.hurry();
     this._connection?.hurry();
     if (this.state.name !== "refused") return;
-    // With a fresh token it goes on where it was; otherwise from what was asked for first.
+    // If the stream was open before, go on where it was. Otherwise open it as was asked for first.
     if (!this.contentType) return this.open(this._place);
     this._connect();
     this._headWatch.start();
@@ -164,7 +164,7 @@ export class Session extends EventTarget {
         return;
       }
       if (signal.aborted || this.log.start !== to) return;
-      // A filter may leave nothing of a span; a longer one then finds something.
+      // With a filter, a span may contain no items. Then try a longer one.
       if (from > this.base && !notices.some((notice) => notice.kind === "items")) continue;
       this._view.above += this.log.takeEarlier(notices, from);
       if (from <= this.base) this.log.markBase(this.base);
@@ -205,7 +205,7 @@ export class Session extends EventTarget {
     this._headWatch.stop();
     this._tell("refused", { error });
     if (error.status !== 401) return;
-    // There may be another token since that was sent.
+    // Another token may have been entered since the request was sent.
     if (error.login !== this.api.login) this.hurry();
     else this.dispatchEvent(new CustomEvent("denied", { detail: error }));
   }
@@ -232,7 +232,7 @@ export class Session extends EventTarget {
   _apply(notices) {
     const before = this.rows.list.length;
     this._learnTopics(this.log.take(notices));
-    // Until the view has drawn them, they are below what is looked at.
+    // Until the view has drawn them, they count as below the rows in view.
     this._view.below += this.rows.list.length - before;
     for (const notice of notices) {
       if (["gap", "rewind", "end"].includes(notice.kind)) {
@@ -253,7 +253,7 @@ export class Session extends EventTarget {
 
   _learn({ head, base, closed, outcome }) {
     this.base = base;
-    // What is read live is newer than any description.
+    // A live read knows the head better than any description.
     if (!this.upToDate) this.head = Math.max(this.head, head);
     if (closed) this.outcome ??= outcome;
     this._changed();
@@ -263,7 +263,7 @@ export class Session extends EventTarget {
     for (const { topic } of rows) if (topic) this.topics.add(topic);
   }
 
-  /** Keep the window within bounds around what is looked at. */
+  /** Keep the rows that are held within bounds, around those in view. */
   _balance() {
     const { rows, following, paused, upToDate, _view: view } = this;
     const held = this.state.name === "holding";
@@ -279,7 +279,7 @@ export class Session extends EventTarget {
     if (now.earlier) this.wantEarlier();
   }
 
-  /** Give up rows far below what is looked at, if there are too many in all. */
+  /** Drop rows far below those in view, if there are too many altogether. */
   _trimEnd() {
     const { rows, following, _view: view } = this;
     const length = rows.list.length;

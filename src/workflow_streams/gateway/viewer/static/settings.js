@@ -1,8 +1,8 @@
-/** What this browser remembers of its reader's choices. */
+/** The user's choices, as this browser remembers them. */
 
 const PREFIX = "workflow-streams.";
 
-/** Return what was remembered; null without it, or where the browser does not let pages. */
+/** Return what was remembered; null if there is nothing, or if the browser forbids storage. */
 export function recall(name) {
   try {
     return localStorage.getItem(PREFIX + name);
@@ -15,6 +15,6 @@ export function remember(name, value) {
   try {
     localStorage.setItem(PREFIX + name, value);
   } catch {
-    // Then it holds until the page is closed.
+    // Then the choice is kept only until the page is closed.
   }
 }

@@ -1,14 +1,14 @@
-/** Events of several streams that share one connection, as events of one stream each. Pure. */
+/** Unwraps events of several streams that share one connection into events of each stream. Pure. */
 
-/** As many streams as one connection takes. */
+/** How many streams one connection may carry. */
 export const MOST_STREAMS = 50;
 
-// What each event of a stream begins with; the rest need not be parsed to know whose it is.
+// What each event begins with, so that its stream is known without parsing the rest.
 const HEAD = /^\{"index":(\d+),"stream":"(?:[^"\\]|\\.)*",(?:"streamNextOffset":"([^"]*)")?/;
 
 /**
- * Return `{index, token, event}`: which of the streams, where it goes on, and the event as a
- * connection to that stream alone has it. Null for what is of none of them.
+ * Return `{index, token, event}`: which of the streams it is, where to resume in it, and the event
+ * as a connection to that stream alone would bring it. Null if the event is about no single stream.
  */
 export function unwrap({ event, data }) {
   const head = HEAD.exec(data);

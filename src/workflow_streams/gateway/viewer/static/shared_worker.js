@@ -1,27 +1,25 @@
 /**
- * Reads what is newest in all streams that the tabs of this browser show, over one connection for
- * each login. Browsers have six connections to a host for all their tabs.
+ * Reads the newest items of all streams that the tabs of this browser show, over one connection for
+ * each login: browsers open only six connections to a host, for all tabs together.
  *
- * A tab catches up by itself and then joins with the place where it is. Whatever goes wrong here,
- * it is told so, and goes on by itself from where it was.
+ * A tab catches up by itself, and then joins here with the place that it has reached. If anything
+ * goes wrong here, the tab is told, and goes on by itself from where it was.
  *
- * From a tab come `{kind: "join", key, login, id, token}`, `{kind: "leave", key}`,
- * `{kind: "took", size}`, `{kind: "here"}` and `{kind: "bye"}`; to a tab go `{kind: "beat"}`,
+ * A tab sends `{kind: "join", key, login, id, token}`, `{kind: "leave", key}`,
+ * `{kind: "took", size}`, `{kind: "here"}` and `{kind: "bye"}`. It is sent `{kind: "beat"}`,
  * `{kind: "events", key, events, size}` and `{kind: "lost", key}`.
  */
 
 import { Api } from "./api.js";
+import { eventsIn, Watch } from "./event_stream.js";
 import { MOST_STREAMS, unwrap } from "./several.js";
-import { SseParser } from "./sse.js";
 
 const BEAT_MS = 4000;
-// A tab answers each beat, even in the background, unless the browser has put it to sleep.
+// Even in the background, a tab answers each beat, unless the browser has put it to sleep.
 const TAB_SILENCE_MS = 60_000;
-// The gateway breaks a silence after 15 s.
-const SILENCE_MS = 40_000;
-// Joins that come together cost one connection.
+// Joins that come within this time share one new connection.
 const GATHER_MS = 20;
-// Of what a tab has been sent and has not taken in yet, in characters.
+// How many characters may have been sent to a tab that it has not taken in yet.
 const MOST_UNTAKEN = 8 * 1024 * 1024;
 
 const logins = new Map();
@@ -39,7 +37,7 @@ class Login {
 
   add(member) {
     this._members.add(member);
-    // Always on a new connection: what a tab gets, it was allowed to read when it joined.
+    // Always over a new connection, so that the tab's permission to read is checked when it joins.
     this._reopen();
   }
 
@@ -67,14 +65,14 @@ class Login {
       try {
         closing = await this._read(places, signal);
       } catch {
-        // The tabs find out what is the matter, each for its own stream.
+        // Each tab finds out for its own stream what is wrong.
       }
       if (signal.aborted) return;
       if (closing !== "recycled") return this._lose([...this._members]);
     }
   }
 
-  /** Return the places to read from, with the members that are at each of them. */
+  /** Return the places to read from, each with the members that stand there. */
   _places() {
     const places = new Map();
     for (const member of [...this._members]) {
@@ -85,31 +83,27 @@ class Login {
     return [...places.values()];
   }
 
-  /** Read until the connection ends; return why it did. */
+  /** Read until the connection ends; return the reason that it gave. */
   async _read(places, outer) {
     const silent = new AbortController();
     const signal = AbortSignal.any([outer, silent.signal]);
-    let watch = setTimeout(() => silent.abort(), SILENCE_MS);
+    const watch = new Watch(() => silent.abort());
     try {
       const wanted = places.map(([{ id, token }]) => ({ id, token }));
       const response = await this._api.followSeveral(wanted, signal);
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      const parser = new SseParser();
       let closing = "";
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done || signal.aborted) return closing;
-        clearTimeout(watch);
-        watch = setTimeout(() => silent.abort(), SILENCE_MS);
-        closing = this._hand(parser.feed(value), places) || closing;
+      for await (const events of eventsIn(response, watch)) {
+        if (signal.aborted) break;
+        closing = this._hand(events, places) || closing;
       }
+      return closing;
     } finally {
-      clearTimeout(watch);
+      watch.stop();
       silent.abort();
     }
   }
 
-  /** Pass events on to whom they concern; return why the connection ends, if one of them says so. */
+  /** Pass events on to their members; return why the connection ends if an event says so. */
   _hand(events, places) {
     let closing = "";
     const handed = places.map(() => []);
@@ -126,7 +120,7 @@ class Login {
     return closing;
   }
 
-  /** Have members go on by themselves. */
+  /** Let members go on by themselves. */
   _lose(members) {
     for (const member of members) if (this._members.delete(member)) member.lose();
     if (this._members.size === 0) this._end();
@@ -138,7 +132,7 @@ class Login {
   }
 }
 
-/** Whether it is the gateway's word that a stream cannot be read now. */
+/** Whether this event says that a stream cannot be read now. */
 function tellsProblem({ event, data }) {
   return event === "control" && "problem" in JSON.parse(data);
 }
@@ -188,7 +182,7 @@ class Tab {
     this.send({ kind: "lost", key });
   }
 
-  /** Send nothing more: it does not take in what it gets, or is not there any more. */
+  /** Send nothing more, since the tab does not take in what it gets, or is gone. */
   drop() {
     for (const [key, member] of [...this._members]) {
       member.leave();

@@ -1,8 +1,8 @@
-/** A tab's way to the worker that reads for all tabs, where the browser has such a thing. */
+/** Connects a tab to the worker that reads for all tabs, if the browser has shared workers. */
 
-// Messages of another form go to a worker of another name: tabs may be of different versions.
+// Change the name with the form of the messages, since open tabs may be of different versions.
 const NAME = "workflow-streams-1";
-// The worker says something every 4 s.
+// The worker sends a beat every 4 s.
 const SILENCE_MS = 12_000;
 const READY_MS = 10_000;
 const AGAIN_MS = 30_000;
@@ -16,16 +16,16 @@ export class Sharing {
     this._keys = 0;
     this._waiting = [];
     this._notBefore = 0;
-    // For good, or until somebody comes back to it: then it starts anew.
+    // The page may be shown again later. Then this starts anew.
     window.addEventListener("pagehide", () => this._lose());
   }
 
-  /** Whether there may be a worker to join if one waits for it. */
+  /** Whether there is no worker yet, but it is worth waiting for one. */
   get wanted() {
     return !this.alive && typeof SharedWorker === "function" && Date.now() >= this._notBefore;
   }
 
-  /** Wait for the worker, which is started if need be, for a while at most. */
+  /** Start the worker if necessary, and wait for it for a limited time. */
   async ready() {
     if (!this.wanted) return;
     if (this._port === null) this._start();
@@ -37,8 +37,8 @@ export class Sharing {
   }
 
   /**
-   * Have a stream read for this tab from a token on. `hear(events)` gets what comes, `lost()` is
-   * called when no more will. Returns a function that ends it.
+   * Have the worker read a stream for this tab, from a token on. `hear(events)` is called with what
+   * comes, `lost()` when nothing more will come. Return a function that ends this.
    */
   join({ login, id, token, hear, lost }) {
     if (!this.alive) {
@@ -92,13 +92,13 @@ export class Sharing {
     for (const go of this._waiting.splice(0)) go();
   }
 
-  /** Do without for a while. */
+  /** Do without a worker for a while. */
   _fail() {
     this._notBefore = Date.now() + AGAIN_MS;
     this._lose();
   }
 
-  /** Give up this worker; another one may be started. */
+  /** Give up this worker; another one may be started later. */
   _lose() {
     clearTimeout(this._timer);
     this._send({ kind: "bye" });
@@ -113,7 +113,7 @@ export class Sharing {
 
 let policy = null;
 
-/** Return the worker's address, in a form that the page's policy takes for a script's. */
+/** Return the worker's address, in a form that the page's CSP accepts for a script. */
 function scriptUrl() {
   const url = String(new URL("shared_worker.js", import.meta.url));
   if (typeof trustedTypes === "undefined") return url;

@@ -1,4 +1,4 @@
-/** The rate of the last minute as a small picture. */
+/** Draws the rate of the last minute as a small picture. */
 
 import { make, setText } from "./dom.js";
 import * as format from "./format.js";
@@ -23,7 +23,7 @@ export class Sparkline {
   }
 
   draw(rates, now) {
-    // The running second is not over, and would always look like a drop.
+    // Leave out the present second: it is incomplete, and would always look like a drop.
     const series = rates.series(now).slice(0, -1);
     const most = Math.max(...series);
     const x = (i) => ((i / (SECONDS - 2)) * WIDTH).toFixed(1);

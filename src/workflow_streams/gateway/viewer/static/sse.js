@@ -1,12 +1,12 @@
-/** Server-sent events out of the text of a response. No connection in here. */
+/** Parses server-sent events from the text of a response. Knows nothing of connections. */
 
 const LINE_END = /\r\n|\r|\n/g;
 
 /**
  * Takes an event stream in pieces, cut anywhere, and returns the events that are complete.
  *
- * An event is `{event, data, id}`; `id` is the last one given on the stream so far. Comments keep
- * a connection alive and are no events.
+ * An event is `{event, data, id}`, where `id` is the last one that the stream has given so far.
+ * Comments, which keep a connection alive, are not events.
  */
 export class SseParser {
   constructor() {
@@ -24,7 +24,7 @@ export class SseParser {
       this._first = false;
       if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
     }
-    // A line may end with CR and LF, and the cut may have come between the two.
+    // A line may end with CR and LF, and the stream may be cut between the two.
     if (this._skipLineFeed && text.startsWith("\n")) text = text.slice(1);
     this._skipLineFeed = text.endsWith("\r");
     const from = this._rest.length;

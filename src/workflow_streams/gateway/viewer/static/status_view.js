@@ -1,4 +1,4 @@
-/** How a stream and the connection to it are: state, figures, rate. */
+/** Shows the state of a stream and of the connection to it, its figures and its rate. */
 
 import { byId, setAll, setText } from "./dom.js";
 import * as format from "./format.js";
@@ -41,7 +41,7 @@ export class StatusView {
   }
 }
 
-/** What to say of the connection; `aloud` has no seconds in it, so that it is said once. */
+/** Return how to show the connection. `aloud` contains no seconds, so that it is spoken once. */
 function connectionOf(session, now) {
   const { state, lag, upToDate, paused, waiting } = session;
   if (state.name === "refused") {

@@ -1,4 +1,4 @@
-/** An open stream in the page: its session, and the views of it. */
+/** An open stream in the page: its session, and the views that show it. */
 
 import { Details } from "./details.js";
 import { byId, oncePerFrame, setAll, setText } from "./dom.js";
@@ -11,12 +11,12 @@ import { TextView } from "./text_view.js";
 import { TopicsView } from "./topics_view.js";
 import { exact, visible } from "./values.js";
 
-// Pixels of text that count as much, or as little.
+// The session counts rows. Text of up to this height counts as none of them, more as FAR_ROWS.
 const NEAR_PX = 1500;
 const FAR_ROWS = 1000;
 
 export class StreamView {
-  /** `navigate(changes)` changes the address; `say(text)` tells screen readers. */
+  /** `navigate(changes)` changes the address; `say(text)` speaks to screen readers. */
   constructor({ api, sharing, navigate, say, toast, denied }) {
     Object.assign(this, { _api: api, _sharing: sharing, _navigate: navigate });
     Object.assign(this, { _say: say, _toast: toast, _denied: denied });
@@ -48,7 +48,7 @@ export class StreamView {
     setInterval(() => document.hidden || this._draw(), 1000);
   }
 
-  /** Show the stream that the address names, or none. */
+  /** Show the stream that the address names; `id` is null for none. */
   show({ id, from, topics, view }) {
     this._showView(view);
     const { session } = this;

@@ -1,4 +1,4 @@
-/** The list of streams as the gateway tells it, page by page, and how fast each one grows. */
+/** Lists the gateway's streams, page by page, and measures how fast each of them grows. */
 
 const PAGE = 100;
 const REFRESH_MS = 5000;
@@ -7,11 +7,11 @@ const PROBE_MS = 700;
 const PROBE_AGAIN_MS = 5000;
 
 /**
- * Holds the streams that have been listed. `changed()` is called whenever something differs,
- * `failed(error)` when the gateway does not answer as it should.
+ * Holds the streams that have been listed. `changed()` is called whenever anything changes,
+ * `failed(error)` when the gateway fails to answer.
  *
  * An entry has what the gateway lists (`id`, `state`, `outcome`, `type`, `started`, `closed`) and,
- * once it has been looked at, `head` and `rate`.
+ * once it has been in view, `head` and `rate`.
  */
 export class Streams {
   constructor(api, { changed, failed }) {
@@ -25,7 +25,7 @@ export class Streams {
     this._generation = 0;
   }
 
-  /** List anew and keep it up to date while the page is looked at. */
+  /** List the streams, and keep the list up to date while the page is visible. */
   start() {
     this._every(REFRESH_MS, () => this.refresh());
     this._every(PROBE_MS, () => this._probeNext());
@@ -44,7 +44,7 @@ export class Streams {
     return this.refresh();
   }
 
-  /** Have the gateway look for ids that begin like this, too; what is listed already stays. */
+  /** Also ask the gateway for ids that begin with `prefix`. What is listed already stays. */
   find(prefix) {
     clearTimeout(this._finding);
     this._finding = setTimeout(() => {
@@ -56,14 +56,14 @@ export class Streams {
     }, TYPING_MS);
   }
 
-  /** Take in the first page; what further pages have brought stays. */
+  /** Fetch the first page again. What further pages have brought stays. */
   async refresh() {
     const page = await this._page("");
     if (page === null) return;
     if (!this.loaded) this.more = page.next_page ?? "";
     this.loaded = true;
     const listed = new Set(page.streams.map(({ id }) => id));
-    // With everything on one page, what is not on it is gone.
+    // If there is only one page, a stream that is not on it is gone.
     if (!page.next_page) {
       for (const id of this.entries.keys()) {
         if (id.startsWith(this.prefix) && !listed.has(id)) this.entries.delete(id);
@@ -72,7 +72,7 @@ export class Streams {
     this._merge(page.streams);
   }
 
-  /** Take in the next page. */
+  /** Fetch the next page. */
   async loadMore() {
     if (!this.more) return;
     const page = await this._page(this.more);
@@ -81,7 +81,7 @@ export class Streams {
     this._merge(page.streams);
   }
 
-  /** Say which streams are in view: how far those have come is asked now and then. */
+  /** Say which streams are in view. Their heads are asked for from time to time. */
   look(ids) {
     this._visible = ids;
   }
@@ -113,7 +113,7 @@ export class Streams {
     setTimeout(tick, milliseconds);
   }
 
-  /** Ask the stream in view that was asked longest ago; one at a time, since each costs a read. */
+  /** Ask for the head that was asked for longest ago; one at a time, since each costs a read. */
   async _probeNext() {
     const now = Date.now();
     let next = null;
@@ -127,7 +127,7 @@ export class Streams {
     try {
       learn(next, await this._api.describe(next.id));
     } catch (error) {
-      next.at = Date.now() + 30_000; // not opened yet, or not readable: later again
+      next.at = Date.now() + 30_000; // not opened yet, or not readable: try again later
       if (error.status === 401) this._failed(error);
       return;
     }

@@ -1,4 +1,4 @@
-/** A stream of pieces of text as the text that they make. No page in here. */
+/** Joins a stream's pieces of text into a whole. Knows no page. */
 
 import { visible } from "./values.js";
 
@@ -8,7 +8,7 @@ const LIKELY = [
   "delta.text", "delta.content", "choices.0.delta.content",
 ];
 
-/** Return what stands at a path such as `choices.0.delta.content`, if it is text. */
+/** Return the text at a path such as `choices.0.delta.content`; null if there is none. */
 export function textAt(value, path) {
   let found = value;
   if (path !== WHOLE) {
@@ -20,7 +20,7 @@ export function textAt(value, path) {
   return typeof found === "string" ? found : null;
 }
 
-/** Return the paths under which an item's value holds text, likely ones first. */
+/** Return the paths at which an item's value holds text, the likely ones first. */
 export function pathsIn(value) {
   if (typeof value === "string") return [WHOLE];
   if (value === null || typeof value !== "object" || Array.isArray(value)) return [];
@@ -31,7 +31,7 @@ export function pathsIn(value) {
   return [...likely, ...others];
 }
 
-/** Collects which fields hold text, over the items that come by. */
+/** Collects which fields hold text, from all items that it is shown. */
 export class Fields {
   constructor() {
     this.paths = [];
@@ -51,7 +51,7 @@ export class Fields {
     return this.paths.length !== before;
   }
 
-  /** The path that most likely is the text. */
+  /** The path that most likely holds the text. */
   get best() {
     const rank = (path) => (LIKELY.indexOf(path) + 1 || LIKELY.length + 1) - (path === WHOLE ? 0.5 : 0);
     return [...this.paths].sort((a, b) => rank(a) - rank(b))[0] ?? WHOLE;
@@ -59,9 +59,9 @@ export class Fields {
 }
 
 /**
- * Return the text of rows, in parts: `{text}` and `{marker: row}` in turn.
+ * Return the text of rows as parts, each `{text}` or `{marker: row}`.
  *
- * What was taken back is not in it.
+ * Items that were taken back are left out.
  */
 export function partsOf(rows, path) {
   const parts = [];

@@ -1,4 +1,4 @@
-/** The text of a stream in the page, at its end as long as one looks there. */
+/** Shows the text of a stream in the page, and follows its end while that is in view. */
 
 import { make, setText } from "./dom.js";
 import { markerText } from "./row_view.js";
@@ -30,7 +30,7 @@ export class TextView {
     this._body.replaceChildren();
   }
 
-  /** How many pixels there are above and below what is looked at. */
+  /** How many pixels of text there are above and below what is in view. */
   get _place() {
     const { scrollTop, clientHeight, scrollHeight } = this._scroller;
     return { above: scrollTop, below: scrollHeight - scrollTop - clientHeight, atEnd: this.atEnd };
@@ -54,7 +54,7 @@ export class TextView {
       const first = this._parts[0];
       this._update(partsOf(rows.list, this._path ?? this._fields.best));
       const earlier = this._parts[0] !== first && first !== undefined && !grownFrom(first, this._parts[0]);
-      // What was read for one who scrolled back comes in above what is looked at.
+      // Earlier text was added above, so scroll down by its height to keep what is in view.
       if (earlier && !following) this._scroller.scrollTop += this._scroller.scrollHeight - before;
     }
     if (following) this._scroller.scrollTop = this._scroller.scrollHeight;
@@ -69,7 +69,7 @@ export class TextView {
     this._field.value = chosen;
   }
 
-  /** Change what differs: as a rule, that is the end of the last part. */
+  /** Change only what differs, which is usually the end of the last part. */
   _update(parts) {
     const before = this._parts;
     let same = 0;

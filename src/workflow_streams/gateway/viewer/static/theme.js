@@ -1,4 +1,4 @@
-/** Dark or light: as the system says, or as the reader has chosen. */
+/** Dark or light colours: as the system says, or as the user has chosen. */
 
 import { recall, remember } from "./settings.js";
 

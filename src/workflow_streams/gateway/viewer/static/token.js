@@ -1,11 +1,11 @@
-/** The bearer token, if the gateway wants one: asked for, kept until the tab is closed. */
+/** Asks for the bearer token if the gateway needs one, and keeps it until the tab is closed. */
 
 import { byId, setText } from "./dom.js";
 
 const KEY = "workflow-streams.token";
 
 export class Token {
-  /** `entered()` is called when there is a token to try. */
+  /** `entered()` is called when a token has been entered. */
   constructor(entered) {
     this._dialog = byId("token-dialog");
     this._input = byId("token-input");
@@ -24,7 +24,7 @@ export class Token {
     return this._value;
   }
 
-  /** Ask for a token; `why` is what the gateway said. */
+  /** Ask for a token; `why` is the reason that the gateway gave. */
   ask(why) {
     const had = this._value !== "";
     setText(this._message, had ? why : "This gateway wants to know who you are.");
@@ -38,7 +38,7 @@ export class Token {
     try {
       sessionStorage.setItem(KEY, this._value);
     } catch {
-      // Then it holds until the page is loaded anew.
+      // Then the token is kept only until the page is reloaded.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The topics that have been seen, as switches of what is read. */
+/** Shows the topics that have been seen, as switches for what is read. */
 
 import { make, setAll } from "./dom.js";
 import { visible } from "./values.js";

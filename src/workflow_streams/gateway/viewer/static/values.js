@@ -1,7 +1,7 @@
-/** Values as text: one line for a row, many for the details, nothing invisible in either. */
+/** Shows values as text, on one line for a row or on many for details, with nothing invisible. */
 
-// Controls, and what changes the order or hides the presence of characters around it. The zero
-// width joiner is not among them: it is part of many emoji.
+// Control characters, and characters that reorder those around them or cannot be seen. The zero
+// width joiner is not among them, since it is part of many emoji.
 const UNSEEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 const BIG_NUMBER = /\d{16}/;
@@ -16,7 +16,7 @@ export function parse(text) {
   });
 }
 
-/** Return `text` with what cannot be seen made visible; `lines` keeps line ends and tabs. */
+/** Return `text` with invisible characters made visible; `lines` keeps line ends and tabs. */
 export function visible(text, lines = false) {
   return text.replace(UNSEEN, (found) => {
     const code = found.charCodeAt(0);
@@ -45,11 +45,11 @@ export function exact(value) {
   try {
     return JSON.stringify(value, null, 2);
   } catch {
-    return new Writer(Infinity, "").write(value); // nested deeper than the engine's stack
+    return new Writer(Infinity, "").write(value); // nested too deep for the engine's stack
   }
 }
 
-/** Writes JSON up to a limit; a value of any size costs no more than what is shown of it. */
+/** Writes JSON up to a limit, so that a large value costs no more than what is shown of it. */
 class Writer {
   constructor(limit, indent) {
     this._left = limit;
@@ -104,7 +104,7 @@ class Writer {
 
 const TOKEN = /("(?:[^"\\]|\\.)*"?)(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\b(?:true|false|null)\b/g;
 
-/** Append JSON text to an element, its keys, strings, numbers and words in spans of their own. */
+/** Append JSON text to an element, with keys, strings, numbers and words in spans of their own. */
 export function appendColoured(element, text) {
   let done = 0;
   for (const match of text.matchAll(TOKEN)) {

@@ -1,14 +1,14 @@
-/** A list of rows of one height, of which only those in view are in the page. */
+/** A list of rows of equal height, of which only those in view are elements of the page. */
 
 const OVERSCAN = 8;
-// A browser that has scrolled to the end may be a fraction of a pixel off.
+// When scrolled to the end, a browser may be off by a fraction of a pixel.
 const AT_END_PX = 2;
 
 /**
  * Draws rows into `canvas`, which lies in `scroller`.
  *
- * `draw(row)` makes a row's element and `redraw(element, row)` brings it up to date;
- * `looked(first, last, atEnd)` hears which rows are in view after each drawing and scrolling.
+ * `draw(row)` makes a row's element, and `redraw(element, row)` updates it.
+ * `looked(first, last, atEnd)` is told which rows are in view, after each drawing and scrolling.
  */
 export class VirtualList {
   constructor({ scroller, canvas, draw, redraw, looked }) {
@@ -23,7 +23,7 @@ export class VirtualList {
     new ResizeObserver(() => this._resized()).observe(scroller);
   }
 
-  /** Show these rows; stays at the end when `following`, else at the row that was on top. */
+  /** Show these rows. Stay at the end if `following`, otherwise keep the topmost row in place. */
   show(rows, following) {
     const before = this.rows;
     this.rows = rows;
@@ -35,7 +35,7 @@ export class VirtualList {
     this._paint();
   }
 
-  /** Scroll so that a row is in view: on top, in the middle, or by as little as it takes. */
+  /** Scroll so that a row is in view: in the middle, or by as little as necessary. */
   reveal(row, where = "nearest") {
     const index = this.rows.indexOf(row);
     if (index < 0) return;
@@ -71,7 +71,7 @@ export class VirtualList {
     this._ownTop = this.scroller.scrollTop;
   }
 
-  /** Whoever scrolls to the end follows; the page's own scrolling says nothing of that. */
+  /** Follow if the user scrolls to the end. The page's own scrolling does not change that. */
   _scrolled() {
     if (this.scroller.scrollTop !== this._ownTop) this._following = this.atEnd;
     this._ownTop = null;
@@ -93,7 +93,7 @@ export class VirtualList {
   _keepPlace(before) {
     const { row, delta } = this._anchor;
     let index = this.rows.indexOf(row);
-    // The row on top may have been folded away or dropped: the next one that is left, then.
+    // If the topmost row was folded away or dropped, use the next one that is left.
     for (let i = before.indexOf(row) + 1; index < 0 && i > 0 && i < before.length; i++) {
       index = this.rows.indexOf(before[i]);
     }

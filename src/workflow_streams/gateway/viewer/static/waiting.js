@@ -1,4 +1,4 @@
-/** What came while the view was paused, up to a bound. */
+/** Keeps what comes while the view is paused, up to a limit. */
 
 export const MOST_WAITING = 5000;
 const MOST_BYTES = 16 * 1024 * 1024;
@@ -12,11 +12,11 @@ export class Waiting {
     this.notices = [];
     this.count = 0;
     this._bytes = 0;
-    /** Where reading goes on; null if nothing waits. */
+    /** The offset at which to go on reading; null if nothing is kept. */
     this.place = null;
   }
 
-  /** Whether no more is to be kept; it can be read again when it is wanted. */
+  /** Whether to keep no more. What is not kept can be read again later. */
   get full() {
     return this.count > MOST_WAITING || this._bytes > MOST_BYTES;
   }
@@ -31,7 +31,7 @@ export class Waiting {
     }
   }
 
-  /** Return what waits, and hold nothing any more. */
+  /** Return everything that is kept, and keep nothing of it. */
   take() {
     const { notices } = this;
     this.clear();

@@ -1,8 +1,9 @@
-/** How much of a stream is held around what is looked at. Decides only; the session acts. */
+/** Decides how much of a stream to hold around the rows in view; the session acts on that. */
 
 import { MOST_BYTES, MOST_ROWS } from "./rows.js";
 
-// Reading stops when so many rows wait below what is looked at, and goes on below so few.
+// With more rows than the first below those in view, reading stops; with fewer than the second, it
+// goes on.
 const ENOUGH_BELOW = 2500;
 const FEW_BELOW = 400;
 const FEW_ABOVE = 150;
@@ -18,8 +19,8 @@ const EARLIER_BYTES = 4 * 1024 * 1024;
 /**
  * Return what to do: `{dropFirst, stop, go, earlier}`.
  *
- * `above` and `below` count the rows before and after those that are looked at; `reading` says
- * whether more comes in at the end, `held` whether it could.
+ * `above` and `below` are the numbers of rows before and after those in view. `reading` says
+ * whether more is being read at the end, `held` whether reading there was stopped.
  */
 export function decide({ rows, above, below, following, paused, reading, held, upToDate }) {
   const length = rows.list.length;
@@ -40,7 +41,7 @@ export function decide({ rows, above, below, following, paused, reading, held, u
   };
 }
 
-/** Return from which row on to drop rows, when some were added before the first one. */
+/** Return the index from which on to drop rows, after some were added at the top. */
 export function dropFrom({ rows, below, following }) {
   const length = rows.list.length;
   if (!rows.full || following) return length;
@@ -48,19 +49,19 @@ export function dropFrom({ rows, below, following }) {
   return length - Math.max(0, spare);
 }
 
-/** Return how many offsets to go back at once, by how large the items have been. */
+/** Return how many offsets to go back at once, depending on the size of the items so far. */
 export function earlierSpan(rows) {
   const each = rows.bytes / Math.max(rows.items, 1);
   return Math.max(5, Math.min(EARLIER_ROWS, Math.floor(EARLIER_BYTES / Math.max(each, 1))));
 }
 
-/** Rows to drop because of their bytes, at most `spare`. */
+/** Return how many rows to drop because of their size, at most `spare`. */
 function overweight(rows, spare) {
   if (rows.bytes <= MOST_BYTES) return 0;
   return Math.max(0, Math.min(spare, Math.ceil(rows.list.length / 8)));
 }
 
-/** Return the offset to read from for one who wants to look at a place. */
+/** Return the offset to read from in order to show a place. */
 export function beginAt(place, { head, base }) {
   if (place === "start") return base;
   const wanted = place === "latest" ? head - BACKFILL : Math.min(place, head) - CONTEXT;

@@ -1,0 +1,1 @@
+"""What goes out: items as the bytes of answers and events, offsets as tokens."""

@@ -1,0 +1,1 @@
+"""GET /openapi.json: describes the HTTP interface (OpenAPI 3.1)."""
