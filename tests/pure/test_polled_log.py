@@ -70,8 +70,9 @@ class Log(RuleBasedStateMachine):
     def bytes_from(self, offset: int) -> None:
         there = [item for item in self.all if item.offset >= offset]
         carried = sum(carried_bytes(item.topic, item.data) for item in there)
-        assert self.log.bytes_from(offset) >= carried
-        assert self.log.bytes_from(self.end) == 0
+        assert self.log.bytes_from(offset, 10**9) >= carried
+        assert self.log.bytes_from(offset, carried) >= carried
+        assert self.log.bytes_from(self.end, 0) == 0
 
     @rule(offset=st.integers(0, 100))
     def entries_from(self, offset: int) -> None:
@@ -96,7 +97,7 @@ class Log(RuleBasedStateMachine):
         got: list[WireItem] = []
         while True:
             result = self.log.page(PollInput(topics, offset), self.end)
-            assert result.items or not result.more_ready
+            assert result.items or not result.more_ready or result.next_offset > offset
             assert size(result.items) <= 80 or len(result.items) == 1
             got += result.items
             offset = result.next_offset
@@ -118,6 +119,8 @@ class TestLog(Log.TestCase):
         patch = pytest.MonkeyPatch()
         patch.setattr(polled_log, "MAX_POLL_BYTES", 80)
         patch.setattr(polled_log, "_SEGMENT_BYTES", 50)
+        patch.setattr(polled_log, "_MOST_PASSED_OVER", 3)
+        patch.setattr(polled_log, "_MOST_TOPICS", 1)
         yield
         patch.undo()
 
@@ -243,6 +246,56 @@ def test_what_a_state_takes_of_packed_items_is_counted_from_where_it_begins() ->
     log = PolledLog([], 0)
     for _ in range(10):
         log.extend([item])
-    whole, last = log.bytes_from(0), log.bytes_from(9)
+    whole, last = log.bytes_from(0, 10**9), log.bytes_from(9, 10**9)
     assert whole == 10 * carried_bytes(*item)
     assert carried_bytes(*item) <= last < whole
+
+
+def test_what_a_state_takes_is_counted_no_further_than_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, unpacked = counted_log(monkeypatch, [("topic", "QUJD" * 3000)] * 10)
+    assert log.bytes_from(0, 50_000) > 50_000
+    assert len(unpacked) <= 5
+
+
+@pytest.mark.parametrize("topics", [1, 3, 50])
+def test_a_poll_for_another_topic_looks_through_few_items(
+    monkeypatch: pytest.MonkeyPatch, topics: int
+) -> None:
+    """A workflow task has 2 s for all polls together."""
+    count = 60_000
+    items = [(f"topic {i % topics}", "QUJD") for i in range(count)] + [("wanted", "QUJD")]
+    log, unpacked = counted_log(monkeypatch, items)
+    got: list[int] = []
+    offset, more, pages = 0, True, 0
+    while more:
+        unpacked.clear()
+        page = log.page(PollInput(["wanted"], offset), len(items))
+        assert sum(unpacked) < 30_000
+        got += [item.offset for item in page.items]
+        assert page.next_offset > offset
+        offset, more, pages = page.next_offset, page.more_ready, pages + 1
+    assert (got, offset) == ([count], count + 1)
+    # Where segments know their topics, they are passed over as a whole.
+    assert pages == (1 if topics < 9 else 3)
+
+
+def counted_log(
+    monkeypatch: pytest.MonkeyPatch, items: list[tuple[str, str]]
+) -> tuple[PolledLog, list[int]]:
+    """Return a packed log of items, and a list of how many are unpacked each time."""
+    unpacked: list[int] = []
+    unpack = polled_log._entries_of
+
+    def counted(text: bytes) -> list[tuple[str, str]]:
+        found = unpack(text)
+        unpacked.append(len(found))
+        return found
+
+    monkeypatch.setattr(polled_log, "_entries_of", counted)
+    log = PolledLog([], 0)
+    for start in range(0, len(items), 100):
+        log.extend(items[start : start + 100])
+    pack(log)
+    return log, unpacked

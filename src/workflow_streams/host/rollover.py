@@ -129,7 +129,7 @@ class Rollover:
         room = hand_over.tail_room(publishers, runs, fold.order, written, closed)
         tail = ""
         if self._copy.polled:
-            needed = log.bytes_from(self._polls.places.needed_after_task())
+            needed = log.bytes_from(self._polls.places.needed_after_task(), room)
             room = min(room, max(needed, hand_over.TAIL_BYTES))
             tail = hand_over.tail_text(log.newest(room) + own.entries, room)
         return State(
@@ -201,4 +201,5 @@ class Rollover:
 
     def _fits(self, needed_from: int) -> bool:
         self._order.settle()
-        return self._copy.log.bytes_from(needed_from) <= hand_over.SURE_TAIL_BYTES
+        most = hand_over.SURE_TAIL_BYTES
+        return self._copy.log.bytes_from(needed_from, most) <= most

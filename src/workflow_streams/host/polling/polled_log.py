@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from ...log.entries import entries_bytes, entry_bytes
 from ...log.payloads import decode_serialised, encode_serialised
@@ -27,6 +27,11 @@ from ..hand_over import ITEM_BYTES
 _SEGMENT_BYTES = 32 * 1024
 # Smaller data packs as well in base64 as decoded, and is there at once.
 _SMALL_DATA = 16
+# All polls of a workflow task together have 2 s, and up to 10 wait at a time. For each of them, so
+# many items of other topics are looked through; then its client asks again.
+_MOST_PASSED_OVER = 25_000
+# A segment knows its topics if there are no more. A worker keeps thousands of segments.
+_MOST_TOPICS = 8
 # The offset beside an item in an answer: `"offset":`, a comma and the number.
 _OFFSET_OVERHEAD = 24
 
@@ -54,14 +59,17 @@ class _Segment:
     Attributes:
         count: How many.
         size: Bytes of their text.
+        topics: Their topics; None if there are too many to know them.
         packed: They themselves; None before :meth:`pack`.
     """
 
-    __slots__ = ("_carried", "_entries", "count", "packed", "size")
+    __slots__ = ("_carried", "_entries", "count", "packed", "size", "topics")
 
     def __init__(self, entries: list[Entry], size: int) -> None:
         self.count = len(entries)
         self.size = size
+        topics = frozenset([topic for topic, _ in entries])
+        self.topics = topics if len(topics) <= _MOST_TOPICS else None
         self.packed: bytes | None = None
         self._entries: list[Entry] | None = entries
         self._carried: int | None = None
@@ -214,15 +222,19 @@ class PolledLog:
         """Return the items from ``offset`` on."""
         return [entry for _, entry in self._numbered(offset)]
 
-    def bytes_from(self, offset: int) -> int:
-        """Return how many bytes the items from ``offset`` on take in a state, or more."""
-        skip = max(0, offset - self.start) + self._dropped
-        total = 0
-        for segment in self._sealed:
-            if skip < segment.count:
-                total += segment.carried
-            skip = max(0, skip - segment.count)
-        return total + _carried(self._open[skip:])
+    def bytes_from(self, offset: int, most: int) -> int:
+        """Return how many bytes the items from ``offset`` on take in a state, or more.
+
+        It stops counting once they are more than ``most``, since it may have to unpack all of them.
+        """
+        at = self.start + len(self) - len(self._open)
+        total = _carried(self._open[max(0, offset - at) :])
+        for segment in reversed(self._sealed):
+            if at <= offset or total > most:
+                break
+            total += segment.carried
+            at -= segment.count
+        return total
 
     def newest(self, room: int) -> list[Entry]:
         """Return the newest items: enough to take ``room`` bytes in a state, and some more."""
@@ -239,7 +251,9 @@ class PolledLog:
     def page(
         self, poll: PollInput, head: int, limit: int | None = None, room: int | None = None
     ) -> PollResult:
-        """Return what a poll gets: at least one item if there is one.
+        """Return what a poll gets: at least one item if there is one not too far away.
+
+        Otherwise the answer is empty, and says that there is more.
 
         Args:
             poll: What is asked for.
@@ -256,8 +270,12 @@ class PolledLog:
         topics = set(poll.topics)
         items: list[WireItem] = []
         size = 0
-        for offset, (topic, data) in self._numbered(poll.from_offset):
+        passed_over = 0
+        for offset, (topic, data) in self._numbered(poll.from_offset, topics):
             if topics and topic not in topics:
+                passed_over += 1
+                if passed_over >= _MOST_PASSED_OVER:
+                    return PollResult(items, offset + 1, more_ready=offset + 1 < head)
                 continue
             length = entry_bytes(topic, data)
             size += length + _OFFSET_OVERHEAD
@@ -272,13 +290,17 @@ class PolledLog:
             items.append(WireItem(topic, data, offset))
         return PollResult(items, head)
 
-    def _numbered(self, offset: int) -> Iterator[tuple[int, Entry]]:
-        """Yield the items from ``offset`` on with their offsets."""
+    def _numbered(self, offset: int, topics: Set[str] = frozenset()) -> Iterator[tuple[int, Entry]]:
+        """Yield the items from ``offset`` on with their offsets.
+
+        With ``topics``, those of other topics may be left out.
+        """
         first = max(offset, self.start)
         at = self.start - self._dropped
         for segment in self._sealed:
             end = at + segment.count
-            if end > first:
+            others = topics and segment.topics is not None and topics.isdisjoint(segment.topics)
+            if end > first and not others:
                 skip = max(0, first - at)
                 yield from enumerate(segment.entries()[skip:], at + skip)
             at = end
