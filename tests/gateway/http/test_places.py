@@ -80,6 +80,8 @@ def test_offsets_are_for_all_or_for_each(offsets: list[str], places: tuple[str, 
         [("id", "a"), ("id", "b"), ("id", "c"), ("offset", "-1"), ("offset", "-1")],
         [("id", "a"), ("offset", OVER)],
         [("id", "a"), ("offset", "first")],
+        [("id", "a"), ("errors", "none")],
+        [("id", "a"), ("errors", "events"), ("errors", "events")],
     ],
 )
 def test_what_does_not_fit_is_refused(pairs: list[tuple[str, str]]) -> None:

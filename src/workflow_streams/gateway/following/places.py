@@ -22,7 +22,10 @@ from starlette.datastructures import Headers, QueryParams
 
 from ..formats.frames import STRETCH, Shape
 from ..formats.offsets import parse_place
+from ..refusals.event_sources import ERRORS_PARAMETER
 from ..refusals.problems import InvalidRequestError
+from ..requests.reads import check_errors
+from ..requests.values import single
 
 MOST_STREAMS = 50
 """How many streams may share one connection."""
@@ -56,8 +59,10 @@ def parse_several(query: QueryParams, headers: Headers) -> SeveralQuery:
     """Read the parameters of a request; unknown ones are ignored.
 
     Raises:
-        InvalidRequestError: There are no streams or too many, or the places do not fit them.
+        InvalidRequestError: There are no streams or too many, the places do not fit them, or
+            ``errors`` has an unknown value.
     """
+    check_errors(single(query, ERRORS_PARAMETER))
     ids = tuple(query.getlist("id"))
     if not 1 <= len(ids) <= MOST_STREAMS:
         raise InvalidRequestError(f"Name 1 to {MOST_STREAMS} streams, each by a parameter id.")
