@@ -1,7 +1,9 @@
 """uvicorn's HTTP protocol with limits on clients that send too slowly or read too slowly.
 
 uvicorn sets no limit on how long a request's head may take, and with httptools none on its size.
-Clients that open connections and send nothing, or a byte a minute, could hold them for ever. Its
+Clients that open connections and send nothing, or a byte a minute, could hold them for ever. Nor
+does it then limit how many requests are sent ahead while one is being answered: it makes an object
+for each that it finds in 256 KiB, so behind an event stream thousands would be kept. Its
 protocol classes are made to be replaced (``http=`` takes a class), so the classes here add the two
 limits. They also cut connections whose clients do not read what is left to be written, even after
 the application has finished its answer.
@@ -26,6 +28,9 @@ _TOO_LARGE = (
 # What a chunk of one byte takes besides that byte: its size, two line ends, and room for leading
 # zeros.
 _FRAMING = 16
+MOST_PIPELINED = 16
+"""How many requests a client may send ahead on a connection; hardly any client sends one. With h11
+they wait unread."""
 
 
 def server_options(limits: LimitSettings, write_seconds: float = 30.0) -> dict[str, Any]:
@@ -144,12 +149,49 @@ def _h11(limits: LimitSettings) -> type[_Timed]:
     return Bounded
 
 
-def _httptools(limits: LimitSettings) -> type[_Timed]:
+def _few_ahead() -> Any:
+    """Return uvicorn's protocol, which cuts off clients that send many requests ahead."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+    class FewAhead(HttpToolsProtocol):
+        # The parser goes on to the end of what it has been given, whatever comes of it.
+        _is_cut = False
+
+        def on_message_begin(self) -> None:
+            if len(self.pipeline) >= MOST_PIPELINED:
+                # No refusal can be sent in the midst of another answer.
+                self._is_cut = True
+                self.transport.abort()
+            if not self._is_cut:
+                super().on_message_begin()
+
+        def on_url(self, url: bytes) -> None:
+            if not self._is_cut:
+                super().on_url(url)
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if not self._is_cut:
+                super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            if not self._is_cut:
+                super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            if not self._is_cut:
+                super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            if not self._is_cut:
+                super().on_message_complete()
+
+    return FewAhead
+
+
+def _httptools(limits: LimitSettings) -> type[_Timed]:
     most = limits.max_header_bytes + limits.max_url_bytes
 
-    class Bounded(_Timed, HttpToolsProtocol):  # type: ignore[misc]
+    class Bounded(_Timed, _few_ahead()):  # type: ignore[misc]
         head_seconds = limits.head_seconds
         _in_head = False
         _in_message = False

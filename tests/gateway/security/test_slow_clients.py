@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from workflow_streams.gateway import connections
 from workflow_streams.gateway.connections import server_options
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
 
@@ -94,6 +95,37 @@ async def test_the_next_request_of_a_connection_has_the_same_time(
             assert await reader.readexactly(7) == b"an item"
         writer.write(keep[:10])
         assert await until_closed(reader) == b""
+
+
+async def test_requests_that_are_sent_ahead_are_answered_in_turn(options: Options) -> None:
+    layered = Layered()
+    keep = get("/items/a").replace(b"connection: close", b"connection: keep-alive")
+    first = get("/stream").replace(b"connection: close", b"connection: keep-alive")
+    async with (
+        serving(layered.app, **options(PATIENT)) as port,
+        connected(port) as (reader, writer),
+    ):
+        writer.write(first + keep * (connections.MOST_PIPELINED - 1) + get("/items/a"))
+        layered.release.set()
+        answers = await until_closed(reader)
+    assert answers.count(b"HTTP/1.1 200") == connections.MOST_PIPELINED + 1
+    assert answers.count(b"an item") == connections.MOST_PIPELINED
+
+
+@pytest.mark.parametrize("body", [b"", b"content of one"], ids=["without a body", "with one"])
+async def test_a_client_that_sends_many_requests_ahead_is_cut_off(body: bytes) -> None:
+    layered = Layered()
+    ahead = get("/items/a", method="POST" if body else "GET", body=body)
+    ahead = ahead.replace(b"connection: close", b"connection: keep-alive")
+    async with (
+        serving(layered.app, **server_options(PATIENT)) as port,
+        connected(port) as (reader, writer),
+    ):
+        writer.write(get("/stream").replace(b"connection: close", b"connection: keep-alive"))
+        writer.write(ahead * 5000)
+        # While the first one is still being answered.
+        assert (await until_closed(reader)).count(b"HTTP/1.1") <= 1
+        layered.release.set()
 
 
 async def test_an_answer_may_take_longer_than_a_head(options: Options) -> None:
