@@ -22,8 +22,8 @@ from workflow_streams.hosted.host import (
     SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
-    host_worker,
 )
+from workflow_streams.hosted.worker import host_worker
 
 from .command import Cli, until
 from .hosts import Streams, workflows

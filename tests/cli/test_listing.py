@@ -17,8 +17,8 @@ from workflow_streams.hosted.host import (
     SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
-    host_worker,
 )
+from workflow_streams.hosted.worker import host_worker
 from workflow_streams.log import wire
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt, Producer
 

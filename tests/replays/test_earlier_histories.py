@@ -1,7 +1,9 @@
-"""Runs that began with the marker in their first task replay, and are answered as before.
+"""Runs of earlier versions replay, and are answered as before.
 
-The histories were made by the version that had it so. The first of them it could not replay
-itself: what its handlers had seen in the first task, they would not have seen again.
+Four of the histories were made when runs began with the marker in their first task. The first of
+them that version could not replay itself: what its handlers had seen in the first task, they would
+not have seen again. The others are of forks that told their source of their end before it came, one
+of which is read in the meantime, and of that source.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from workflow_streams.hosted.host import WorkflowStreamHost
 from .first_hosts import Keeper
 
 HISTORIES = Path(__file__).with_name("histories")
+NAMES = (
+    "first-task", "rolled-1", "rolled-2", "expired", "fork-expired", "fork-left", "source-left",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["first-task", "rolled-1", "rolled-2", "expired"])
+@pytest.mark.parametrize("name", NAMES)
 async def test_it_replays(name: str) -> None:
     text = HISTORIES.joinpath(f"{name}.json").read_text()
     history = WorkflowHistory.from_json(name, text)
@@ -28,4 +33,4 @@ async def test_it_replays(name: str) -> None:
 
 def test_every_history_is_replayed() -> None:
     names = {path.stem for path in HISTORIES.iterdir()}
-    assert names == {"first-task", "rolled-1", "rolled-2", "expired"}
+    assert names == set(NAMES)

@@ -4,7 +4,7 @@ Their workflow is one of this package, which a worker for hosted streams runs.
 """
 
 from .calls import CreatedStream, close_stream, create_stream, delete_stream
-from .host import host_worker, run_host_worker
+from .worker import host_worker, run_host_worker
 
 __all__ = [
     "CreatedStream",

@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..read.runs.lookup import first_run_of
 from .deletion import Doomed, delete_run, start_deletion
-from .forks import deleted_for_forks, fork_is_gone
+from .forks import deleted_for_forks
 from .host import HostSetup, start_host
 from .streams import Hosting, Stream
 
@@ -74,11 +74,9 @@ class Deletion:
         """Have its runs deleted, and put a run in its place that says so.
 
         The server deletes runs some half a minute later; until then they could be read. Once the
-        work has begun, the runs are deleted even if this breaks off.
+        work has begun, the runs are deleted even if this breaks off. A fork's source forgets it
+        then, too.
         """
-        if self.setup.forked_from is not None:
-            # It comes first, since later another fork may have this name.
-            await fork_is_gone(self.hosting, self.workflow_id, self.setup.forked_from)
         await self.begin(terminate=True)
         link = self.hosting.link
         place_holder = await self._replace()

@@ -6,6 +6,7 @@ on when the process that began it, or one that works at it, is killed.
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import (
     Client,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowHistoryEventFilterType,
@@ -26,8 +28,13 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
-from ..errors import StreamClosedError, StreamNotFoundError
+from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
+from ..temporal.link import ClientLink
 from ..temporal.rpc import translate
+from .gone_forks import forget_gone_forks
+from .streams import setup_of
+
+logger = logging.getLogger("workflow_streams.hosted")
 
 DELETION_WORKFLOW = "WorkflowStreamDeletion"
 
@@ -37,12 +44,17 @@ _DELETE_ACTIVITY = "workflow-streams-delete-runs"
 # A worker that is killed is noticed after this time. There is a heartbeat before each call to the
 # server.
 _HEARTBEAT = timedelta(seconds=10)
+_CALL_SECONDS = 5.0
 _LONGEST_TRY = timedelta(hours=1)
 _RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=10)
 )
 # How often it is checked whether the last fork of a stream is gone.
 _LOOK_AGAIN = timedelta(minutes=5)
+# And after a look that found forks to be gone, since the stream may end now.
+_LOOK_SOON = timedelta(seconds=0.5)
+# At so many forks of a stream, each time; one after the other.
+_MOST_FORKS = 1000
 
 
 @dataclass(frozen=True)
@@ -94,19 +106,25 @@ async def end_runs(doomed: Doomed) -> Doomed:
         activity.heartbeat()
         handle = _run(doomed, run_id)
         try:
-            status = (await handle.describe()).status
+            described = await handle.describe()
+            status = described.status
             if status == WorkflowExecutionStatus.CONTINUED_AS_NEW:
                 closed = await _event(handle, WorkflowHistoryEventFilterType.CLOSE_EVENT)
                 attributes = closed.workflow_execution_continued_as_new_event_attributes
                 run_id = attributes.new_execution_run_id
             elif status != WorkflowExecutionStatus.RUNNING:
+                await _tell_source(described)
                 break
             elif doomed.terminate:
                 await handle.terminate(reason="the stream is gone")
             else:
+                link = ClientLink(activity.client(), _CALL_SECONDS)
+                forgotten = await forget_gone_forks(
+                    link, doomed.workflow_id, most=_MOST_FORKS, on_look=activity.heartbeat
+                )
                 raise ApplicationError(
                     "The stream has forks",
-                    next_retry_delay=_LOOK_AGAIN,
+                    next_retry_delay=_LOOK_SOON if forgotten else _LOOK_AGAIN,
                     category=ApplicationErrorCategory.BENIGN,
                 )
         except RPCError as err:
@@ -118,6 +136,19 @@ async def end_runs(doomed: Doomed) -> Doomed:
                 case _:
                     raise
     return replace(doomed, run_id=run_id)
+
+
+async def _tell_source(fork: WorkflowExecutionDescription) -> None:
+    """Have the stream that a fork was made of forget it, now that the fork has ended."""
+    link = ClientLink(activity.client(), _CALL_SECONDS)
+    try:
+        setup = await setup_of(fork)
+        if setup is not None and setup.forked_from is not None:
+            activity.heartbeat()
+            await forget_gone_forks(link, setup.forked_from, fork.id)
+    except WorkflowStreamError as err:
+        # The fork is to go all the same. Its source looks by itself before it matters.
+        logger.info("The source of the deleted fork %r could not be told: %s", fork.id, err)
 
 
 @activity.defn(name=_DELETE_ACTIVITY)

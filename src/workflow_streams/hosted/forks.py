@@ -21,6 +21,7 @@ from ..errors import (
     StreamGoneError,
     StreamNotFoundError,
     StreamNotHostedError,
+    WorkflowStreamError,
 )
 from ..events import Gap
 from ..log.entries import entry_bytes, entry_json
@@ -33,9 +34,9 @@ from ..temporal import messages
 from ..temporal.codec import memo_value
 from .appends import content_payload
 from .fork_point import ForkPoint
+from .gone_forks import forget_gone_forks
 from .host import (
     DELETE_UPDATE,
-    FORK_GONE_SIGNAL,
     FORK_UPDATE,
     FORKS_MEMO_KEY,
     TOO_MANY_FORKS,
@@ -150,9 +151,20 @@ class Source:
     async def note(self, workflow_id: str) -> None:
         """Tell the source of the fork, unless it is closed and its workflow has ended.
 
+        If it has no room for another fork, it is looked whether some that it knows are gone.
+
         Raises:
             NotForkedError: It has too many forks.
         """
+        source, link = self._stream.workflow_id, self._stream.hosting.link
+        try:
+            await self._note(workflow_id)
+        except NotForkedError:
+            if not await forget_gone_forks(link, source):
+                raise
+            await self._note(workflow_id)
+
+    async def _note(self, workflow_id: str) -> None:
         try:
             with suppress(StreamClosedError, StreamNotFoundError):
                 await _update(self._stream, FORK_UPDATE, workflow_id)
@@ -201,17 +213,12 @@ async def deleted_for_forks(stream: Stream) -> bool:
     """Delete a stream if it has forks, so that its name stays taken; return whether it has."""
     if not stream.running or not await memo_value(stream.described, FORKS_MEMO_KEY, int):
         return False
+    with suppress(WorkflowStreamError):  # if it cannot be found out, all of them count
+        await forget_gone_forks(stream.hosting.link, stream.workflow_id)
     try:
         return await _update(stream, DELETE_UPDATE)
     except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
         return False  # its host has ended meanwhile
-
-
-async def fork_is_gone(hosting: Hosting, workflow_id: str, source: str) -> None:
-    """Tell a fork's source that the fork has been deleted."""
-    handle = hosting.link.client.get_workflow_handle(source)
-    with suppress(StreamClosedError, StreamNotFoundError):
-        await hosting.link.call(handle.signal(FORK_GONE_SIGNAL, workflow_id), source)
 
 
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:

@@ -1,4 +1,4 @@
-"""The workflow of streams for which the user writes none, and its worker.
+"""The workflow of streams for which the user writes none.
 
 Such a stream is made, written and closed from outside, usually by the gateway. Its workflow only
 keeps it open: it rolls over by itself, and ends when the stream is closed or has expired.
@@ -6,7 +6,6 @@ keeps it open: it rolls over by itself, and ends when the stream is closed or ha
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
 # name, which the sandbox does not know when the package was passed through.
-import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,15 +16,16 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError
-from temporalio.worker import Worker
+from temporalio.workflow import ParentClosePolicy
 
 from ..host.stream import WorkflowStream
 from ..log.wire import Rules, WorkflowStreamState
-from ..temporal.plugin import WorkflowStreamsPlugin, has_plugin
-from .deletion import WorkflowStreamDeletion, delete_runs, end_runs
+from .noted_forks import ForkList, NotedForks
 
 HOST_WORKFLOW = "WorkflowStreamHost"
 HOST_TASK_QUEUE = "workflow-streams-host"
+PARTING_WORKFLOW = "WorkflowStreamParting"
+"""Workflow that a fork starts when it expires; it has the source forget the fork."""
 
 HOST_TASK_TIMEOUT = timedelta(seconds=3)
 """How long a worker may take for a task of a host.
@@ -35,9 +35,6 @@ readers and writers wait when a worker is killed with a task in hand; Temporal's
 It has to leave time for the replay with which another worker begins: that of a full run of 4,096
 events takes 0.6 s of a processor, and as much again for each other one that runs at the same time.
 """
-# Replays of four full runs at the same time on one processor take 2.4 s. Tasks that wait for their
-# turn hold nothing back.
-_TASKS_AT_ONCE = 4
 
 SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
 """Memo field with the :class:`HostSetup`, set when the workflow is started."""
@@ -51,7 +48,14 @@ FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
 TOUCH_SIGNAL = "__temporal_workflow_stream_touch"
 """Signal that tells of a read, which keeps a stream with a time to live alive."""
 FORK_GONE_SIGNAL = "__temporal_workflow_stream_fork_gone"
-"""Signal that tells a stream that a fork of it is no more. Argument: the fork's workflow id."""
+"""Signal of earlier versions: a fork of the stream is no more. Argument: the fork's workflow id."""
+FORKS_GONE_SIGNAL = "__temporal_workflow_stream_forks_gone"
+"""Signal that tells a stream which of its forks are no more.
+
+Arguments: the number of notes in the list that was looked at, and the forks' workflow ids.
+"""
+FORKS_QUERY = "__temporal_workflow_stream_forks"
+"""Query that returns a stream's forks, as a :class:`ForkList`."""
 FORK_UPDATE = "__temporal_workflow_stream_fork"
 """Update that tells a stream of a fork. Argument: its workflow id."""
 DELETE_UPDATE = "__temporal_workflow_stream_delete"
@@ -65,12 +69,12 @@ NOT_A_WORKFLOW_ID = "NotAWorkflowId"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # which has no UTF-8
 # Producers over HTTP may come back after any time. What is handed on of them is bounded in bytes.
 _PUBLISHER_TTL = timedelta(days=365)
-# Beside the stream's own state, in the payload that a run hands on.
-_MAX_FORKS_BYTES = 48 * 1024
 # The longest timer that is set; when it fires, another one is.
 _LONGEST_WAIT = timedelta(days=365)
 _SHORTEST_WAIT = timedelta(milliseconds=1)
 _LONGEST_TTL_SECONDS = 100 * 365 * 24 * 3600
+# Marks runs whose source is told once they have ended. Runs of earlier versions told it before.
+_PARTING_PATCH = "workflow-streams-parting"
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class WorkflowStreamHost:
         self._used_at = now if used is None else datetime.fromtimestamp(used, timezone.utc)
         self._used = False
         self._seen = 0
-        self._forks = set(host.forks)
+        self._forks = NotedForks(host.forks)
         self._deleted = host.deleted
         self._closed_rolls_over = host.closed_rolls_over
 
@@ -159,13 +163,12 @@ class WorkflowStreamHost:
             except TimeoutError:
                 # The clock does not decide, since a replay may show several tasks as one, at the
                 # time of the last of them.
-                if not self._used and left != _LONGEST_WAIT:
-                    await self._vanish()
+                if not self._used and left != _LONGEST_WAIT and await self._leaves():
                     return
             if self._rolls_over():
                 await self.stream.continue_as_new(self._go_on, publisher_ttl=_PUBLISHER_TTL)
         if self._deleted:
-            await self._vanish()
+            await self._leaves()
 
     @workflow.signal(name=TOUCH_SIGNAL)
     def touch(self) -> None:
@@ -181,9 +184,8 @@ class WorkflowStreamHost:
         """
         workflow_id = _workflow_id_in(arguments)
         if workflow_id is not None and not self._deleted:
-            if len(json.dumps([*self._forks, workflow_id])) > _MAX_FORKS_BYTES:
+            if not self._forks.note(workflow_id):
                 raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
-            self._forks.add(workflow_id)
             workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
         return not self._deleted
 
@@ -199,8 +201,25 @@ class WorkflowStreamHost:
         """Forget a fork."""
         workflow_id = _workflow_id_in(arguments)
         if workflow_id is not None:
-            self._forks.discard(workflow_id)
+            self._forks.forget(workflow_id)
             workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+
+    @workflow.query(name=FORKS_QUERY)
+    def forks(self) -> ForkList:
+        """Return the forks, for somebody who looks whether they are still there."""
+        return self._forks.listed()
+
+    @workflow.signal(name=FORKS_GONE_SIGNAL)
+    def forks_gone(self, *arguments: Any) -> None:
+        """Forget forks that are gone, except for those that have been noted again since."""
+        match arguments:
+            case (int(notes), list(names)):
+                for name in names:
+                    if isinstance(name, str):
+                        self._forks.forget(name, notes)
+                workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+            case _:
+                pass
 
     @workflow.update(name=DELETE_UPDATE)
     def delete(self) -> bool:
@@ -211,7 +230,7 @@ class WorkflowStreamHost:
         return bool(self._forks)
 
     def _go_on(self, state: WorkflowStreamState) -> NoReturn:
-        used, forks = self._used_at.timestamp(), sorted(self._forks)
+        used, forks = self._used_at.timestamp(), self._forks.names
         following = HostInput(
             self._setup, state, used, forks, self._deleted, closed_rolls_over=True
         )
@@ -223,13 +242,44 @@ class WorkflowStreamHost:
             memo[DELETED_MEMO_KEY] = True
         workflow.continue_as_new(args=[following], memo=memo)
 
-    async def _vanish(self) -> None:
-        """Mark the stream as gone, and tell the one that it was forked from."""
-        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+    async def _leaves(self) -> bool:
+        """Mark the stream as gone, unless it is used at the last moment; return whether it is gone.
+
+        Nothing is awaited once that is decided. So whatever is written before the end is known when
+        it is decided: the server lets no workflow end while there is something new for it.
+        """
         if self._setup.forked_from is not None:
-            source = workflow.get_external_workflow_handle(self._setup.forked_from)
-            with suppress(FailureError):  # it may be gone itself
-                await source.signal(FORK_GONE_SIGNAL, workflow.info().workflow_id)
+            if not workflow.patched(_PARTING_PATCH):
+                await self._leave_as_before(self._setup.forked_from)
+                return True
+            await self._start_parting(self._setup.forked_from)
+        self._note_writes()
+        lives_by_use = self._setup.ttl_seconds is not None
+        if not self._over() if self._deleted else (self._used and lives_by_use):
+            return False
+        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+        return True
+
+    async def _start_parting(self, source: str) -> None:
+        """Have the stream that this one was forked from forget it, once this one has ended.
+
+        It cannot be told in the last task, since the server drops what a workflow sends then, and
+        not before, since this stream may yet be used and go on. So another workflow does it.
+        """
+        own = workflow.info()
+        await workflow.start_child_workflow(
+            PARTING_WORKFLOW,
+            args=[source, own.workflow_id, own.run_id],
+            id=f"workflow-streams-parting-{workflow.uuid4()}",
+            parent_close_policy=ParentClosePolicy.ABANDON,
+        )
+
+    async def _leave_as_before(self, source: str) -> None:
+        """Do what earlier versions did, in a replay of what they have begun."""
+        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+        handle = workflow.get_external_workflow_handle(source)
+        with suppress(FailureError):  # it may be gone itself
+            await handle.signal(FORK_GONE_SIGNAL, workflow.info().workflow_id)
 
     def _over(self) -> bool:
         """Whether the workflow may end.
@@ -244,12 +294,14 @@ class WorkflowStreamHost:
 
     def _stirs(self) -> bool:
         """Whether there is something to do."""
-        # Evaluated after each batch of signals, so this is where writes are noticed.
+        self._note_writes()  # this is evaluated after each batch of signals
+        return self._over() or self._rolls_over()
+
+    def _note_writes(self) -> None:
         signals = self.stream.signal_count
         if signals != self._seen:
             self._seen = signals
             self._note_use()
-        return self._over() or self._rolls_over()
 
     def _rolls_over(self) -> bool:
         if not self.stream.rollover_due:
@@ -323,36 +375,3 @@ async def start_host(
         start_delay=start_delay,
     )
     return handle.result_run_id or ""
-
-
-def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
-    """Return a worker for hosted streams, to be used as ``async with``.
-
-    It runs :class:`WorkflowStreamHost`, and deletes what is left of streams that were deleted.
-
-    Args:
-        client: Temporal client.
-        task_queue: Task queue that the gateways start hosted streams on.
-    """
-    plugins = [] if has_plugin(client.config().get("plugins", [])) else [WorkflowStreamsPlugin()]
-    return Worker(
-        client,
-        task_queue=task_queue,
-        workflows=[WorkflowStreamHost, WorkflowStreamDeletion],
-        activities=[end_runs, delete_runs],
-        max_concurrent_workflow_tasks=_TASKS_AT_ONCE,
-        # Nobody waits for deletions, and each poll is one of the calls of which only so many may
-        # wait at the server.
-        max_concurrent_activities=4,
-        max_concurrent_activity_task_polls=1,
-        plugins=plugins,
-    )
-
-
-async def run_host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> None:
-    """Run a worker for hosted streams until cancelled; see :func:`host_worker`.
-
-    A gateway runs one by itself unless told otherwise. Run more where many hosted streams are
-    written at once, or where gateways have no permission to be workers.
-    """
-    await host_worker(client, task_queue=task_queue).run()

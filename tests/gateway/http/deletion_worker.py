@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from workflow_streams import connect
 from workflow_streams.hosted import deletion as hosted_deletion
-from workflow_streams.hosted.host import run_host_worker
+from workflow_streams.hosted.worker import run_host_worker
 
 from ...parents import end_with_the_tests
 

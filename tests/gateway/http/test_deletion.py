@@ -21,7 +21,8 @@ from workflow_streams.gateway.sessions import Gateway
 from workflow_streams.hosted import deletion as hosted_deletion
 from workflow_streams.hosted.deleting import Deletion
 from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
-from workflow_streams.hosted.host import HostSetup, host_worker
+from workflow_streams.hosted.host import HostSetup
+from workflow_streams.hosted.worker import host_worker
 from workflow_streams.testing.fixtures import _background_loop
 
 from ...configured import DELETES_AT_ONCE, ConfiguredServer

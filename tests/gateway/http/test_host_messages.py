@@ -13,6 +13,7 @@ from workflow_streams.hosted.host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
     FORK_UPDATE,
+    FORKS_GONE_SIGNAL,
     NOT_A_WORKFLOW_ID,
     TOUCH_SIGNAL,
 )
@@ -33,12 +34,14 @@ async def test_messages_with_odd_arguments_are_refused_or_ignored(
     handle = client.get_workflow_handle(name)
     assert await handle.execute_update(FORK_UPDATE, "fork", result_type=bool)
     for arguments in ODD:
-        for signal in (FORK_GONE_SIGNAL, wire.PUBLISH_SIGNAL):
+        for signal in (FORK_GONE_SIGNAL, FORKS_GONE_SIGNAL, wire.PUBLISH_SIGNAL):
             await handle.signal(signal, args=arguments)
         with pytest.raises(WorkflowUpdateFailedError) as refused:
             await handle.execute_update(FORK_UPDATE, args=arguments)
         assert getattr(refused.value.cause, "type", "") in (NOT_A_WORKFLOW_ID, "RuntimeError")
         await handle.signal(TOUCH_SIGNAL, args=arguments)
+    for arguments in ([1, [2, None, ["fork"], "\ud800"]], [0, ["fork"]], [True, "fork"]):
+        await handle.signal(FORKS_GONE_SIGNAL, args=arguments)
     for arguments in ([], ["a", "b"], [1]):
         with pytest.raises(WorkflowUpdateFailedError):
             await handle.execute_update(wire.POLL, args=arguments)

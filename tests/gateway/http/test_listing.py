@@ -20,7 +20,7 @@ from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.security import Grant
 from workflow_streams.gateway.security.claims import Rule
 from workflow_streams.gateway.security.patterns import Pattern
-from workflow_streams.hosted.host import host_worker
+from workflow_streams.hosted.worker import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting

@@ -16,7 +16,7 @@ from workflow_streams import WorkflowStreamClient
 from workflow_streams.errors import StreamNotFoundError
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.hosted import appends, forks
-from workflow_streams.hosted.host import host_worker
+from workflow_streams.hosted.worker import host_worker
 from workflow_streams.testing.fixtures import StreamServer
 
 from ...faults.network import Filter, Network

@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from ...errors import ServerUnavailableError
-from ...hosted.host import host_worker
+from ...hosted.worker import host_worker
 from ...read.feeds.lookup import feeds_reading
 from ...temporal.backoff import Backoff
 from ...temporal.link import bounded

@@ -1,0 +1,63 @@
+"""The forks that a stream's host has been told of. Pure.
+
+What a host forgets has to be certain, since a source that is deleted stays for its forks. Whether a
+fork is gone is found out from outside, which takes a while; meanwhile another fork may have been
+made under the same name. So each note has a number, and whoever looks says which notes it knew of.
+"""
+
+# No `from __future__ import annotations`: payload converters look the types up by the module's
+# name, which the sandbox does not know when the package was passed through.
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# Beside the stream's own state, in the payload that a run hands on.
+_MAX_FORKS_BYTES = 48 * 1024
+
+
+@dataclass(frozen=True)
+class ForkList:
+    """The forks of a stream, as its host knows them.
+
+    Attributes:
+        notes: How many forks this run of the host has noted so far.
+        names: The forks' workflow ids, in order.
+    """
+
+    notes: int
+    names: list[str]
+
+
+class NotedForks:
+    """Workflow ids of forks, each with the number of its last note in this run."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Begin with what the run before has handed on."""
+        self._numbers = dict.fromkeys(names, 0)
+        self._notes = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._numbers)
+
+    @property
+    def names(self) -> list[str]:
+        """Their workflow ids, in order."""
+        return sorted(self._numbers)
+
+    def note(self, name: str) -> bool:
+        """Note a fork, or note it again; false if there is no room for its name."""
+        if len(json.dumps([*self._numbers, name])) > _MAX_FORKS_BYTES:
+            return False
+        self._notes += 1
+        self._numbers[name] = self._notes
+        return True
+
+    def listed(self) -> ForkList:
+        """Return what somebody needs who is to look which of them are gone."""
+        return ForkList(self._notes, self.names)
+
+    def forget(self, name: str, notes: int | None = None) -> None:
+        """Forget a fork, but not if it has been noted again since there were so many notes."""
+        if notes is None or self._numbers.get(name, 0) <= notes:
+            self._numbers.pop(name, None)
