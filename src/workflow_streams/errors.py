@@ -15,7 +15,8 @@
     ├── StreamExistsError                  there is another stream of the name
     ├── StreamNotHostedError               its workflow is the user's, not one of this package
     ├── StreamNotReadyError                its history is not there yet
-    │   └── StreamNotOpenedError           no worker has run its workflow yet
+    │   ├── StreamNotOpenedError           no worker has run its workflow yet
+    │   └── StreamUnfinishedError          what it was made with has not all been written yet
     ├── ForkError                          a stream that cannot be forked, or not there
     │   └── ForkTooLargeError              it would begin with too much
     ├── StreamClosedError                  the workflow has ended and takes no more items
@@ -214,6 +215,22 @@ class StreamNotReadyError(_OfWorkflow):
 
 class StreamNotOpenedError(StreamNotReadyError):
     """The workflow runs, and no worker has opened its stream yet."""
+
+
+class StreamUnfinishedError(StreamNotReadyError):
+    """What a hosted stream was made with has not all been written yet, so nobody else may write.
+
+    A large fork takes a while to copy. If the call that made the stream broke off, only the same
+    call finishes it; else delete the stream.
+    """
+
+    def __init__(self, workflow_id: str) -> None:
+        """Record the stream."""
+        super().__init__(
+            workflow_id,
+            "what the stream was made with has not all been written yet. If that goes on, the call "
+            "or PUT that made it broke off: repeat it, with the same content, or delete the stream",
+        )
 
 
 class ForkError(_WithReason):

@@ -143,6 +143,7 @@ def test_all_of_a_setup_is_compared_but_what_its_content_makes_of_it() -> None:
         "content_type": "text/plain", "ttl_seconds": 1, "expires_at": "2100-01-01T00:00:00+00:00",
         "forked_from": "source", "fork_offset": 1, "fork_sub_offset": 1,
         "closed": True, "initial": True, "inherits": 1, "deleted": True, "sources": "ab",
+        "maker": "made-with:0",
     }  # fmt: skip
     assert set(others) == {field.name for field in dataclasses.fields(HostSetup)}
     same = {
@@ -151,7 +152,7 @@ def test_all_of_a_setup_is_compared_but_what_its_content_makes_of_it() -> None:
         if not differing(setup, dataclasses.replace(setup, **{name: value}))
     }
     # Whether it is closed is compared when all is in; a deleted one is not found at all.
-    assert same == {"closed", "initial", "inherits", "deleted", "sources"}
+    assert same == {"closed", "initial", "inherits", "deleted", "sources", "maker"}
 
 
 async def test_a_making_that_broke_off_is_finished_once(
@@ -191,7 +192,7 @@ async def test_without_a_worker_it_is_said_that_nobody_opens_the_stream(
     with pytest.raises(StreamNotOpenedError, match="worker"):
         await make(slow, name, setup, [entry])
     async with host_worker(client, task_queue=slow.task_queue):
-        made = await create_stream(client, name, initial=[1], task_queue=slow.task_queue)
+        made = await create_stream(client, name, initial=[1], topic="t", task_queue=slow.task_queue)
         assert not made.is_new
         assert await items(client, name, 1) == [1]
 

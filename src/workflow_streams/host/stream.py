@@ -186,6 +186,11 @@ class WorkflowStream:
         """
         return self._rollover.malformed
 
+    def last_sequence(self, publisher_id: str) -> int | None:
+        """Return the number of a publisher's last batch in the stream; None if none is known."""
+        self._order.settle()
+        return self._copy.fold.publishers.get(publisher_id)
+
     @property
     def signal_count(self) -> int:
         """How many publish signals this run has taken, whatever became of them."""

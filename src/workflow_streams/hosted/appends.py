@@ -91,12 +91,18 @@ class Appended:
 async def append(stream: Stream, batch: Append) -> Appended:
     """Append to a stream whose feed is held, and wait for the verdict.
 
+    What a stream was made with comes first: everybody else's batch waits for that. Each writer
+    decides that by the history. That does for any number of them, since what is in it stays there.
+
     Raises:
+        StreamUnfinishedError: What the stream was made with is not there in time.
         ServerUnavailableError: Temporal did not take it, or it was not seen in the history in
             time. In that case it may be in the stream all the same.
         RunFullError: The workflow has to roll over first.
         WorkflowStreamError: It cannot be written to.
     """
+    if stream.setup is not None and batch.publisher_id != stream.setup.maker:
+        await stream.wait_until_finished()
     if stream.running:
         info = stream.described.raw_description.workflow_execution_info
         # A batch in several signals is not begun if the run has no room for all of it. For a

@@ -95,6 +95,8 @@ async def create_stream(
         ForkError: The stream cannot be forked.
         ForkOffsetError: The stream to be forked does not reach to ``fork_offset``.
         StreamNotOpenedError: No worker has opened the stream in time.
+        StreamUnfinishedError: Another call has begun to make the stream with another ``initial``,
+            and has not finished in time.
         ServerUnavailableError: Temporal does not answer.
     """
     topic = topic_name(topic)
@@ -134,6 +136,7 @@ async def close_stream(client: Client, name: str) -> None:
         StreamNotFoundError: There is no such stream, or not any more.
         StreamNotHostedError: It is that of a workflow of yours, and ends with its workflow.
         StreamNotOpenedError: No worker has opened the stream in time.
+        StreamUnfinishedError: What it was made with has not all been written in time.
         ServerUnavailableError: Temporal does not answer.
     """
     async with found(Hosting(ClientLink(client)), name) as stream:

@@ -8,7 +8,7 @@ keeps it open: it rolls over by itself, and ends when the stream is closed or ha
 # name, which the sandbox does not know when the package was passed through.
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, NoReturn
 
@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.workflow import ParentClosePolicy
 
 from ..host.stream import WorkflowStream
-from ..log.wire import Rules, WorkflowStreamState
+from ..log.wire import UNFINISHED_MEMO_KEY, Rules, WorkflowStreamState
 from .noted_forks import ForkList, NotedForks
 
 HOST_WORKFLOW = "WorkflowStreamHost"
@@ -66,6 +66,9 @@ TOO_MANY_FORKS = "TooManyForks"
 NOT_A_WORKFLOW_ID = "NotAWorkflowId"
 """Type of the error of a fork Update whose argument is no workflow id."""
 
+LAST_OF_FORK = 1_000_000_000
+"""Number of the last batch that a fork begins with, however many there are."""
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # which has no UTF-8
 # Producers over HTTP may come back after any time. What is handed on of them is bounded in bytes.
 _PUBLISHER_TTL = timedelta(days=365)
@@ -95,6 +98,9 @@ class HostSetup:
         sources: The streams that it descends from by forks: the digests of their chains, in
             hexadecimal, separated by commas. Positions of those streams are valid here, too, for
             all that this one began with, or up to an offset that follows the digest after an ``@``.
+        maker: Publisher of what the stream begins with. Other writers wait until all of that is in.
+            Empty if there is nothing to wait for, or not any more, and for streams that earlier
+            versions made, where nobody waits.
     """
 
     content_type: str
@@ -108,6 +114,12 @@ class HostSetup:
     inherits: int | None = None
     deleted: bool = False
     sources: str = ""
+    maker: str = ""
+
+    @property
+    def last_sequence(self) -> int:
+        """Number of the last batch that the stream begins with."""
+        return 1 if self.forked_from is None else LAST_OF_FORK
 
     @property
     def expiry(self) -> datetime | None:
@@ -165,6 +177,11 @@ class WorkflowStreamHost:
                 # time of the last of them.
                 if not self._used and left != _LONGEST_WAIT and await self._leaves():
                     return
+            if self._is_finished():
+                self._setup = replace(self._setup, maker="")
+                # To remove the field would not do: a payload codec hides from the server that a
+                # value is none.
+                workflow.upsert_memo({SETUP_MEMO_KEY: self._setup, UNFINISHED_MEMO_KEY: False})
             if self._rolls_over():
                 await self.stream.continue_as_new(self._go_on, publisher_ttl=_PUBLISHER_TTL)
         if self._deleted:
@@ -235,7 +252,7 @@ class WorkflowStreamHost:
             self._setup, state, used, forks, self._deleted, closed_rolls_over=True
         )
         # By itself, the next run would have the memo that the first one was started with.
-        memo: dict[str, Any] = {SETUP_MEMO_KEY: self._setup}
+        memo = _memo_of(self._setup)
         if forks:
             memo[FORKS_MEMO_KEY] = len(forks)
         if self._deleted:
@@ -295,13 +312,18 @@ class WorkflowStreamHost:
     def _stirs(self) -> bool:
         """Whether there is something to do."""
         self._note_writes()  # this is evaluated after each batch of signals
-        return self._over() or self._rolls_over()
+        return self._over() or self._is_finished() or self._rolls_over()
 
     def _note_writes(self) -> None:
         signals = self.stream.signal_count
         if signals != self._seen:
             self._seen = signals
             self._note_use()
+
+    def _is_finished(self) -> bool:
+        """Whether all is there now for which other writers have been waiting."""
+        maker, last = self._setup.maker, self._setup.last_sequence
+        return bool(maker) and (self.stream.last_sequence(maker) or 0) >= last
 
     def _rolls_over(self) -> bool:
         if not self.stream.rollover_due:
@@ -325,6 +347,11 @@ class WorkflowStreamHost:
             return None
         # With no time left, no timer would be set, and the wait would be over within this task.
         return max(_SHORTEST_WAIT, min(left, _LONGEST_WAIT))
+
+
+def _memo_of(setup: HostSetup) -> dict[str, Any]:
+    """Return the memo that a run of a host begins with."""
+    return {SETUP_MEMO_KEY: setup, **({UNFINISHED_MEMO_KEY: True} if setup.maker else {})}
 
 
 def _workflow_id_in(arguments: tuple[Any, ...]) -> str | None:
@@ -371,7 +398,7 @@ async def start_host(
         task_timeout=HOST_TASK_TIMEOUT,
         id_reuse_policy=reuse,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        memo={SETUP_MEMO_KEY: setup},
+        memo=_memo_of(setup),
         start_delay=start_delay,
     )
     return handle.result_run_id or ""

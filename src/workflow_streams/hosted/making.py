@@ -6,6 +6,7 @@ the same, but an earlier call broke off before it was finished, it is finished n
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
@@ -31,10 +32,10 @@ from .streams import Hosting, Stream, found, is_gone, setup_of
 
 # The publisher of what a stream begins with, so that this is in the stream once, however many tries
 # it takes to make it. It is one batch. In a fork there are several, which are cut in the same way
-# each time; the last one has a number of its own, which tells that nothing is missing.
+# each time; the last one has a number of its own. The id ends with a digest of the content, so that
+# a call with other content does not take the place of the one that has begun, whose content would
+# be lost. In streams that earlier versions made, it has no digest.
 _MAKER = "made-with"
-_ONLY = 1
-_LAST = 1_000_000_000
 # One signal has room for such a batch and for what is around its entries.
 _BATCH_CHARACTERS = wire.FRAGMENT_CHARACTERS - 1024
 _TRIES = 3
@@ -56,12 +57,16 @@ class _Beginning:
     source: Source | None = None
 
     @property
-    def last(self) -> int:
-        """Number of the last batch."""
-        return _ONLY if self.source is None else _LAST
+    def maker(self) -> str:
+        """Id of the publisher that writes it."""
+        digest = hashlib.sha256()
+        for entry in self.entries:
+            digest.update(entry.encode(errors="surrogatepass") + b"\n")
+        return f"{_MAKER}:{digest.hexdigest()[:32]}"
 
     async def batches(self) -> AsyncGenerator[Append]:
         """Yield it in batches, always the same; the last one closes the stream if it is to be."""
+        maker = self.setup.maker or _MAKER
         number, batch, size = 1, list[str](), 0
         if self.source is None:
             batch = self.entries
@@ -70,11 +75,11 @@ class _Beginning:
             async with aclosing(items):
                 async for entry in items:
                     if batch and size + len(entry) >= _BATCH_CHARACTERS:
-                        yield Append(batch, _MAKER, number)
+                        yield Append(batch, maker, number)
                         number, batch, size = number + 1, [], 0
                     batch.append(entry)
                     size += len(entry) + 1
-        yield Append(batch, _MAKER, self.last, close=self.setup.closed)
+        yield Append(batch, maker, self.setup.last_sequence, close=self.setup.closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +116,21 @@ async def make(
     Raises:
         StreamExistsError: There is another stream of this name.
         ForkError: It cannot be forked from its source any more.
+        StreamUnfinishedError: Another call has begun to make it with other content.
         WorkflowStreamError: Temporal did not do it. What has been begun may be tried again.
     """
-    setup = replace(setup, initial=bool(entries or setup.inherits))
+    beginning = _Beginning(setup, entries, source)
+    initial = bool(entries or setup.inherits)
+    maker = beginning.maker if initial or setup.closed else ""
+    setup = replace(setup, initial=initial, maker=maker)
+    beginning = replace(beginning, setup=setup)
     run_id = await _start(hosting, workflow_id, setup)
     is_new = run_id is not None
     position, closed = position_at(0, tag_of(run_id or "", run_id or "")), False
-    beginning = _Beginning(setup, entries, source)
     try:
         if is_new and source is not None:
             await source.note(workflow_id)
-        if not is_new or setup.initial or setup.closed:
+        if not is_new or maker:
             position, closed = await _settle(hosting, workflow_id, beginning, is_new=is_new)
     except NotForkedError:
         if run_id is not None:
@@ -165,6 +174,8 @@ async def _settle(
 
     Raises:
         StreamExistsError: There is another stream of the name.
+        StreamUnfinishedError: There is one that another call has begun to make with other content,
+            and does not finish in time.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -176,11 +187,12 @@ async def _settle(
             raise StreamExistsError(workflow_id, why) from None
         await stack.enter_async_context(stream.held())
         asked_closed = beginning.setup.closed
-        done = None
+        done, complete = None, False
         if not is_new:
             beginning = await _existing(stream, beginning)
-            done = await _progress(stream)
-        if is_new or not _is_complete(stream, beginning, done):
+            done = await _progress(stream, beginning.setup.maker or _MAKER)
+            complete = await _is_complete(stream, beginning, done)
+        if not complete:
             position, closed = await _complete(stream, beginning, done or 0)
         else:
             position, closed = _head_of(stream), stream.end is not None
@@ -210,23 +222,35 @@ def _head_of(stream: Stream) -> str:
     return position_at(stream.feed.head, stream.feed.tag)
 
 
-async def _progress(stream: Stream) -> int | None:
-    """Return the number of the last batch of it that is there.
+async def _progress(stream: Stream, maker: str) -> int | None:
+    """Return the number of the last batch of its beginning that is there.
 
     None if there is none, or if that was so long ago that it has been forgotten.
     """
     await stream.now()
     await stream.wait_for_host()  # or right after a rollover, nothing is known
-    return stream.feed.last_sequence(_MAKER)
+    return stream.feed.last_sequence(maker)
 
 
-def _is_complete(stream: Stream, beginning: _Beginning, done: int | None) -> bool:
-    """Whether everything is there that a stream was to begin with and that this call can write."""
+async def _is_complete(stream: Stream, beginning: _Beginning, done: int | None) -> bool:
+    """Return whether everything is there that a stream was to begin with.
+
+    If it is not, and the content of this call is another one, wait for the call that has begun.
+    """
     there = stream.setup
     if there is None or stream.end is not None:
         return True
+    if there.maker:
+        if stream.unfinished and there.maker == beginning.maker:
+            return False
+        await stream.wait_until_finished()
+        if there.closed:  # by the last batch, which may have been read, but not shown yet
+            await stream.feed.wait_known(lambda: stream.end is not None)
+        return True
+    # It was finished some time ago, or an earlier version has made it, in which others may have
+    # written first. In that case this call writes what it can.
     if done is not None:
-        return done == beginning.last or there.inherits is None
+        return done == there.last_sequence or there.inherits is None
     if there.initial:
         # If there are items, others have written first, or the beginning has been forgotten.
         return stream.feed.head > 0 or not (beginning.entries or there.inherits)
@@ -295,7 +319,8 @@ async def _existing(stream: Stream, beginning: _Beginning) -> _Beginning:
             raise StreamExistsError(stream.workflow_id, why, ("forked_from",))
         await source.note(stream.workflow_id)
         inherits = there.inherits  # the source may have grown since
-    return replace(beginning, setup=replace(setup, closed=there.closed, inherits=inherits))
+    setup = replace(setup, closed=there.closed, inherits=inherits, maker=there.maker)
+    return replace(beginning, setup=setup)
 
 
 _COMPARED = {

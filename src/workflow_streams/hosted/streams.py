@@ -14,7 +14,12 @@ from temporalio.client import (
     WorkflowExecutionStatus,
 )
 
-from ..errors import StreamGoneError, StreamNotOpenedError, StreamNotReadyError
+from ..errors import (
+    StreamGoneError,
+    StreamNotOpenedError,
+    StreamNotReadyError,
+    StreamUnfinishedError,
+)
 from ..events import End
 from ..log.positions import Position, chain_digest
 from ..read.feeds.feed import Feed
@@ -126,6 +131,30 @@ class Stream:
             StreamNotOpenedError: No worker has begun to run it yet.
         """
         await self._in_time(lambda: self.feed.view.polled or self.feed.view.opened)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something of what it was made with may still be missing.
+
+        Once everything is there, that stays so. So an answer from an old description, or from a
+        feed that is behind, errs on one side only: it says that something is missing.
+        """
+        setup = self.setup
+        if setup is None or not setup.maker or self.end is not None:
+            return False
+        return (self.feed.last_sequence(setup.maker) or 0) < setup.last_sequence
+
+    async def wait_until_finished(self) -> None:
+        """Wait until nothing is missing of what it was made with.
+
+        Raises:
+            StreamUnfinishedError: That takes too long; it may have been given up.
+        """
+        try:
+            async with asyncio.timeout(self.hosting.open_seconds):
+                await self.feed.wait_known(lambda: not self.unfinished)
+        except TimeoutError:
+            raise StreamUnfinishedError(self.workflow_id) from None
 
     @property
     def end(self) -> End | None:

@@ -26,6 +26,9 @@ TRUNCATE_OUT_OF_RANGE = "TruncateOutOfRange"
 MEMO_KEY = "__temporal_workflow_stream_record"
 """Memo field that holds the last record of a run."""
 
+UNFINISHED_MEMO_KEY = "__temporal_workflow_stream_unfinished"
+"""Memo field of a hosted stream: whether some of what it was made with has yet to be written."""
+
 PATCH_ID = "workflow-streams-history"
 """Id for ``workflow.patched``; ``TemporalChangeVersion`` finds the streams of a namespace by it."""
 

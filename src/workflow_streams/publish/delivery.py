@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import PublishError, PublishTimeoutError, RunFullError, ServerUnavailableError
+from ..errors import (
+    PublishError,
+    PublishTimeoutError,
+    RunFullError,
+    ServerUnavailableError,
+    StreamUnfinishedError,
+)
 from ..log.batches import batch_payload
 from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
@@ -87,8 +93,8 @@ class Delivery:
 
     def _failed(self, err: Exception) -> None:
         # A codec that cannot reach its key service raises the built-in errors.
-        if isinstance(err, RunFullError):
-            pass  # nothing was sent; that is possible again once the workflow has rolled over
+        if isinstance(err, RunFullError | StreamUnfinishedError):
+            pass  # nothing was sent; it will be once the workflow has rolled over, or has been made
         elif is_transient(err) or isinstance(err, ConnectionError | TimeoutError):
             self.unanswered = True
         else:

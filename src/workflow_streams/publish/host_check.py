@@ -1,8 +1,8 @@
-"""Finds out, before a publisher sends, whether a workflow hosts a stream at all.
+"""Finds out, before a publisher sends, whether a workflow hosts a stream, and may be written to.
 
 The server takes signals for any workflow that runs, and the SDK keeps those that no handler takes.
 So items for a workflow without a stream, such as a child of the one that has it, would be lost
-silently.
+silently. And items for a stream that is still being made would stand amid what it begins with.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from temporalio.client import (
 )
 from temporalio.service import ServiceClient
 
-from ..errors import StreamNotFoundError
+from ..errors import StreamNotFoundError, StreamUnfinishedError
 from ..log import wire
 from ..temporal import messages
+from ..temporal.codec import memo_value
 from ..temporal.handles import client_of
 from ..temporal.rpc import may_not_look
 
@@ -59,6 +60,7 @@ class HostCheck:
 
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
+            StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
         now = asyncio.get_running_loop().time()
         if self._looks >= _MOST_LOOKS or now < self._next:
@@ -74,6 +76,8 @@ class HostCheck:
         handle = self._handle
         try:
             described = await handle.describe(rpc_timeout=_TIMEOUT)
+            if await _is_unfinished(described):
+                raise StreamUnfinishedError(handle.id)
             if wire.MEMO_KEY not in described.raw_info.memo.fields:
                 if not _rests(described):
                     return False
@@ -86,11 +90,20 @@ class HostCheck:
                 "hosts no stream, so nobody would take the items. To publish to another workflow "
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
+        except StreamUnfinishedError:
+            raise
         except Exception as err:
             # The signal will meet any other fault, and report it.
             return may_not_look(err)
         _remember(handle)
         return True
+
+
+async def _is_unfinished(described: WorkflowExecutionDescription) -> bool:
+    """Whether the workflow runs, and what its stream was made with has not all been written."""
+    if described.status != WorkflowExecutionStatus.RUNNING:
+        return False
+    return bool(await memo_value(described, wire.UNFINISHED_MEMO_KEY, bool))
 
 
 def _rests(described: WorkflowExecutionDescription) -> bool:

@@ -41,6 +41,7 @@ class SignalSink:
             RunFullError: The run takes no more before its workflow has continued as new.
             RPCError: The server has not taken it, or has not answered.
             StreamNotFoundError: The workflow hosts no stream.
+            StreamUnfinishedError: What the stream was made with has not all been written yet.
         """
         await self._host.before()
         pace = pace_of(self._handle)

@@ -71,7 +71,7 @@ _REFUSALS = {
     "431": "The header fields are too large.",
     "501": "The stream's host cannot do this.",
     "502": "Temporal refused, or what it holds cannot be read.",
-    "503": "Temporal does not answer, or no worker has opened the stream yet.",
+    "503": "Temporal does not answer, or the stream has not been opened or fully made yet.",
 }
 _COMMON = ("400", "401", "403", "414", "429", "431", "502", "503")
 

@@ -16,7 +16,8 @@ In addition to the refusals of :mod:`.refused`:
     ├── UnsupportedError              501  not with streams hosted by the contrib
     ├── BrokenStreamError             502  what Temporal holds cannot be read as a stream
     └── UnavailableError              503  not now; try again
-        └── NotOpenedError                 no worker has run its workflow yet
+        ├── NotOpenedError                 no worker has run its workflow yet
+        └── UnfinishedError                what it was made with has not all been written yet
 
 :func:`refusal_of` is the one place where this package's errors become answers.
 """
@@ -184,6 +185,20 @@ class NotOpenedError(UnavailableError):
         )
 
 
+class UnfinishedError(UnavailableError):
+    """What the stream was made with has not all been written yet; until then nobody else writes."""
+
+    slug = "stream-unfinished"
+    title = "The stream is still being made"
+
+    def __init__(self) -> None:
+        """Say the same for every such stream."""
+        super().__init__(
+            "What the stream was made with has not all been written yet. If that goes on, its PUT "
+            "broke off: send it again, with the same content, or delete the stream."
+        )
+
+
 def refusal_of(error: errors.WorkflowStreamError) -> RefusedError:
     """Return the answer to a request that failed with one of this package's errors."""
     if isinstance(error, RefusedError):
@@ -246,6 +261,8 @@ def _refusal_of_life(error: errors.WorkflowStreamError) -> RefusedError | None:
             return NotOfferedError("This stream belongs to a workflow, and ends with it.")
         case errors.StreamNotOpenedError():
             return NotOpenedError()
+        case errors.StreamUnfinishedError():
+            return UnfinishedError()
         case errors.StreamNotReadyError():
             return UnavailableError("The stream's history is not there yet.")
         case errors.ForkOffsetError():
