@@ -125,7 +125,10 @@ async def publish(stream: Stream, batch: Append) -> None:
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
-    payload = json_payload(b"".join(_text_of(batch)))
+    text = _text_of(batch)
+    if sum(map(len, text)) > wire.MAX_SIGNAL_BYTES:  # so that no copies of it are made
+        raise BatchTooLargeError(_TOO_LARGE)
+    payload = json_payload(b"".join(text))
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:

@@ -224,6 +224,24 @@ async def test_all_that_writes_waits_for_room_and_is_refused_without(
         await until(lambda: room.held == 0)
 
 
+async def test_an_address_that_has_its_part_in_work_does_not_hold_up_others(
+    client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "_WAIT_SECONDS", 0)
+    name, many = unique("stream"), list(range(1000))
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with (
+        serving_streams(client, unique("queue")) as (room, url, http),
+        httpx.AsyncClient(timeout=100, transport=elsewhere) as other,
+    ):
+        assert (await http.put(url + name, headers=JSON)).status_code == 201
+        async with room.taken("address 127.0.0.1", 32 * MEBIBYTE):
+            assert (await http.post(url + name, json=many)).status_code == 503
+            assert (await other.post(url + name, json=many)).status_code == 204
+        assert (await http.post(url + name, json=many)).status_code == 204
+        assert (await http.get(url + name)).json() == many * 2
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_many_bodies_of_small_values_do_not_take_more_memory_than_there_is_room(
