@@ -100,7 +100,7 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
     name = unique("half")
     value = "x" * 1_200_000
     entry = entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
-    fragments = fragment_payloads(batch_payload([entry], "publisher", 1), "tag")
+    fragments = fragment_payloads([batch_payload([entry], "publisher", 1).data], "tag")
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)

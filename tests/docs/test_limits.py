@@ -38,6 +38,8 @@ OTHERS = {
     "gateway.settings.GatewaySettings.compress_from_bytes",
     "gateway.writing.bodies._LARGE_BYTES",
     "gateway.writing.bodies._MOST_AT_ONCE",
+    "gateway.writing.bodies._MOST_COMMAS",
+    "hosted.forks.COPY_BYTES",
     "host.hand_over.SURE_TAIL_BYTES",
     "host.hand_over._CLOSED_BYTES",
     "host.hand_over._COUNTERS_BYTES",

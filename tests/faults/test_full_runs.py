@@ -114,7 +114,7 @@ async def test_a_batch_whose_rest_never_comes_does_not_hold_the_run_until_it_is_
     async with Worker(client, task_queue=name, workflows=[Rolling]):
         handle = await client.start_workflow(Rolling.run, RollingInput(), id=name, task_queue=name)
         text = "x" * wire.FRAGMENT_CHARACTERS * 2
-        fragment, *_ = fragment_payloads(batch_payload([text], "", 0), "torn")
+        fragment, *_ = fragment_payloads([batch_payload([text], "", 0).data], "torn")
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(fragment))
         await publish_until_the_end(WorkflowStreamClient.create(client, name), "t", count)
         await client.get_workflow_handle(name).signal(Rolling.close)

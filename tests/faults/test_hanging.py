@@ -19,7 +19,7 @@ from workflow_streams.gateway import GatewaySettings
 from workflow_streams.gateway.temporal.link import TemporalLink
 from workflow_streams.gateway.temporal.streams import found
 from workflow_streams.hosted.appends import Append, append
-from workflow_streams.log.entries import entry_json
+from workflow_streams.log.entries import JoinedEntries, entry_json
 from workflow_streams.log.fold import Accepted
 from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.read.history import renewal
@@ -143,7 +143,7 @@ async def test_gateway_answers_a_write_and_a_read_of_an_idle_stream_by_a_new_cal
         async with found(link, settings, workflow_id) as stream, stream.held():
             assert await stream.now() == 1
             async with hung(client, hanging, unique("idle")):
-                appended = await append(stream, Append([entry]))
+                appended = await append(stream, Append(JoinedEntries.of([entry])))
                 assert (appended.verdict, appended.head) == (Accepted(1, 1), 2)
             async with hung(client, hanging, unique("idle")):
                 await near.topic("t").send("sent")

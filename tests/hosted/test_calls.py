@@ -38,7 +38,7 @@ from workflow_streams.hosted import host_worker
 from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.hosted.making import differing, make
 from workflow_streams.hosted.streams import Hosting
-from workflow_streams.log.entries import entry_json
+from workflow_streams.log.entries import JoinedEntries, entry_json
 from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.temporal.link import ClientLink
 from workflow_streams.testing.fixtures import StreamServer
@@ -190,7 +190,7 @@ async def test_without_a_worker_it_is_said_that_nobody_opens_the_stream(
     entry = entry_json("t", encode_payload(json_payload(b"1")))
     setup = HostSetup("application/json")
     with pytest.raises(StreamNotOpenedError, match="worker"):
-        await make(slow, name, setup, [entry])
+        await make(slow, name, setup, JoinedEntries.of([entry]))
     async with host_worker(client, task_queue=slow.task_queue):
         made = await create_stream(client, name, initial=[1], topic="t", task_queue=slow.task_queue)
         assert not made.is_new

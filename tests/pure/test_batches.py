@@ -13,8 +13,14 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams.log import wire
-from workflow_streams.log.batches import batch_payload, batches_of, fragment_payloads, parse_batch
-from workflow_streams.log.entries import entry_bytes, entry_json
+from workflow_streams.log.batches import (
+    batch_payload,
+    batch_text,
+    batches_of,
+    fragment_payloads,
+    parse_batch,
+)
+from workflow_streams.log.entries import AT_ONCE, JoinedEntries, entry_bytes, entry_json
 from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import (
     FRAGMENT_CHARACTERS,
@@ -74,13 +80,40 @@ def test_batches_are_those_of_the_contrib_in_both_directions(batch: Batch) -> No
 
 def test_a_batch_over_the_limit_of_a_signal_is_cut_into_fragments_that_make_it_up_again() -> None:
     batch = batch_payload([entry_json("t", "A" * (2 * FRAGMENT_CHARACTERS))], "p", 1, tag="x")
-    payloads = fragment_payloads(batch, "x")
+    payloads = list(fragment_payloads([batch.data], "x"))
     fragments = [f for payload in payloads if isinstance(f := parse_batch(payload), Fragment)]
     assert [(f.tag, f.index, f.count) for f in fragments] == [
         ("x", 0, 3), ("x", 1, 3), ("x", 2, 3),
     ]  # fmt: skip
     assert "".join(f.text for f in fragments).encode() == batch.data
     assert all(len(payload.data) < 2 * 1024 * 1024 for payload in payloads)
+
+
+@given(batches, st.integers(1, 60))
+def test_fragments_of_a_batch_do_not_depend_on_its_parts(batch: Batch, size: int) -> None:
+    entries = JoinedEntries.of(entry_json(*entry) for entry in batch.entries)
+    text = batch_text(entries.text, batch.publisher_id, batch.sequence, order=batch.order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "FRAGMENT_CHARACTERS", size)
+        cut, whole = (list(fragment_payloads(parts, "x")) for parts in (text, [b"".join(text)]))
+    assert cut == whole
+    pieces = [json.loads(payload.data)["text"] for payload in cut]
+    assert "".join(pieces).encode() == b"".join(text)
+    assert {len(piece) for piece in pieces[:-1]} <= {size}
+
+
+hostile = st.text(st.sampled_from('{}[],:"\\topic\ud800é')) | st.just('},{"topic":"') | texts
+
+
+@given(st.lists(st.tuples(hostile, st.sampled_from(["", "QUJD"])), max_size=8), st.booleans())
+def test_joined_entries_are_those_that_were_joined(
+    items: list[tuple[str, str]], many: bool
+) -> None:
+    entries = [entry_json(*item) for item in items] * (AT_ONCE if many else 1)
+    joined = JoinedEntries.of(iter(entries))
+    assert list(joined) == entries
+    assert bool(joined) == bool(entries)
+    assert json.loads(b"[" + joined.text + b"]") == [json.loads(entry) for entry in entries]
 
 
 @pytest.mark.parametrize(

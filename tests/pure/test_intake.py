@@ -56,7 +56,7 @@ def test_what_is_no_batch_is_malformed_and_counted() -> None:
 def test_a_batch_in_fragments_counts_when_its_last_fragment_comes() -> None:
     own = Intake(Fold())
     large = batch("p", 1, "A" * 3_000_000)
-    *first, last = fragment_payloads(large, "x")
+    *first, last = fragment_payloads([large.data], "x")
     assert [own.take(payload) for payload in first] == [None] * len(first)
     assert own.waiting
     assert 2_000_000 < own.waiting_bytes < 3_100_000

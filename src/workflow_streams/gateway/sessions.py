@@ -23,6 +23,7 @@ from .telemetry.readiness import Readiness
 from .temporal.link import TemporalLink
 from .temporal.streams import Stream, found, hosting_of
 from .temporal.uses import Uses
+from .writing.room import WriteRoom
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -39,6 +40,7 @@ class Gateway:
         settings: The gateway's settings.
         frames: Events that viewers share.
         unread: Counts what answers and event streams hold for their clients.
+        writes: Counts what the bodies of writes have become.
         patrol: Looks after the event streams; a new one for each run.
         renderer: Makes large answers and events; a new one for each run.
         readiness: Whether Temporal answers.
@@ -49,6 +51,7 @@ class Gateway:
         self.settings = settings
         self.frames = SharedFrames()
         self.unread = UnreadAnswers(settings.limits.max_unread_bytes)
+        self.writes = WriteRoom(settings.limits.max_total_write_bytes)
         self.renderer = Renderer(self.frames)
         self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
         self.patrol = self._new_patrol()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.common import RawValue
@@ -22,8 +22,10 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
-from ..log.batches import batch_payload, fragment_payloads
+from ..log.batches import batch_text, fragment_payloads
+from ..log.entries import JoinedEntries
 from ..log.fold import Closed, Torn, Verdict
+from ..log.payloads import json_payload
 from ..log.positions import position_at
 from ..publish.pacing import check_room, pace_of
 from ..read.feeds.feed import Feed
@@ -54,14 +56,14 @@ class Append:
     """A batch to append.
 
     Attributes:
-        entries: Its items, in JSON text.
+        entries: Its items.
         publisher_id: Who writes; empty turns deduplication off.
         sequence: Number of the batch among the publisher's, from 1.
         close: Whether it closes the stream.
         order: Key that has to rise from batch to batch.
     """
 
-    entries: list[str] = field(repr=False)
+    entries: JoinedEntries
     publisher_id: str = ""
     sequence: int = 0
     close: bool = False
@@ -107,7 +109,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
         info = stream.described.raw_description.workflow_execution_info
         # A batch in several signals is not begun if the run has no room for all of it. For a
         # single signal it has.
-        coming = sum(map(len, batch.entries))
+        coming = len(batch.entries.text)
         several = coming > wire.FRAGMENT_CHARACTERS
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
         handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
@@ -129,7 +131,10 @@ async def publish(stream: Stream, batch: Append) -> None:
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
-    payload = batch_payload(batch.entries, batch.publisher_id, batch.sequence)
+    text = _text_of(batch)
+    if sum(map(len, text)) > wire.MAX_SIGNAL_BYTES:  # so that no copies of it are made
+        raise BatchTooLargeError(_TOO_LARGE)
+    payload = json_payload(b"".join(text))
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:
@@ -198,19 +203,24 @@ def in_bounds(entries: Iterable[str]) -> Iterator[str]:
         yield entry
 
 
-def signals_of(batch: Append, tag: str = "") -> list[Payload]:
-    """Return the arguments of the signals that carry a batch: one, or its fragments."""
-    payload = batch_payload(
-        batch.entries,
+def signals_of(batch: Append, tag: str = "") -> Iterator[Payload]:
+    """Yield the arguments of the signals that carry a batch: one, or its fragments."""
+    text = _text_of(batch, tag)
+    if sum(map(len, text)) > wire.FRAGMENT_CHARACTERS:
+        yield from fragment_payloads(text, tag)
+    else:
+        yield json_payload(b"".join(text))
+
+
+def _text_of(batch: Append, tag: str = "") -> tuple[bytes, bytes, bytes]:
+    return batch_text(
+        batch.entries.text,
         batch.publisher_id,
         batch.sequence,
         tag=tag,
         close=batch.close,
         order=batch.order,
     )
-    if len(payload.data) <= wire.FRAGMENT_CHARACTERS:
-        return [payload]
-    return fragment_payloads(payload, tag)
 
 
 def _after_end(feed: Feed, batch: Append) -> Appended:

@@ -5,6 +5,7 @@ In between, a ``WorkflowStreamClient`` writes and reads it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from temporalio.client import Client
 
 from ..arguments import is_whole, seconds_of, topic_name
 from ..errors import EncodeError, InvalidOffsetError, StreamNotHostedError, UsageError
-from ..log.entries import entry_json
+from ..log.entries import JoinedEntries, entry_json, joined_parts
 from ..log.media_types import JSON_TYPE, media_type
 from ..log.payloads import encode_payload, encode_serialised
 from ..temporal.codec import converter_of
@@ -115,7 +116,7 @@ async def create_stream(
         content_type = content_type or JSON_TYPE
         if (fault := fault_of(content_type)) is not None:
             raise UsageError(fault)
-        entries = _entries(client, name, initial, topic, content_type)
+        entries = await _entries(client, name, initial, topic, content_type)
         setup = HostSetup(content_type, ttl_seconds, expiry, closed)
         if source is not None:
             setup = await forked(setup, source)
@@ -145,7 +146,7 @@ async def close_stream(client: Client, name: str) -> None:
         async with stream.held():
             if not stream.running:
                 await stream.feed.wait_known(lambda: stream.feed.done)
-            await append(stream, Append([], close=True))
+            await append(stream, Append(JoinedEntries(), close=True))
 
 
 async def delete_stream(client: Client, name: str, *, task_queue: str = HOST_TASK_QUEUE) -> None:
@@ -188,10 +189,10 @@ def _lifetime(ttl: timedelta | None, expires_at: datetime | None) -> tuple[int |
     return None, None
 
 
-def _entries(
+async def _entries(
     client: Client, name: str, initial: Iterable[Any], topic: str, content_type: str
-) -> list[str]:
-    """Return what a stream begins with, in JSON text.
+) -> JoinedEntries:
+    """Return what a stream begins with.
 
     Raises:
         UsageError: It is no iterable of values, or not of bytes though the stream holds bytes.
@@ -201,8 +202,7 @@ def _entries(
     if isinstance(initial, str | bytes):
         raise UsageError("initial is several values, such as a list of them.")
     if media_type(content_type) != JSON_TYPE:
-        contents = [_content(value) for value in initial]
-        return list(in_bounds(entry_json(topic, data) for data in contents))
+        return await _joined(entry_json(topic, _content(value)) for value in initial)
     values = Values(converter_of(client, name).payload_converter)
 
     def encoded(value: Any) -> str:
@@ -211,7 +211,16 @@ def _entries(
         except Exception as err:
             raise EncodeError(topic, value, err) from err
 
-    return list(in_bounds(map(encoded, initial)))
+    return await _joined(map(encoded, initial))
+
+
+async def _joined(entries: Iterable[str]) -> JoinedEntries:
+    """Join entries as they are made, and let the event loop go on now and then."""
+    parts = []
+    for part in joined_parts(in_bounds(entries)):
+        parts.append(part)
+        await asyncio.sleep(0)
+    return JoinedEntries(b",".join(parts))
 
 
 def _content(value: Any) -> str:

@@ -7,6 +7,7 @@ for them, but cannot be read.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
@@ -24,7 +25,8 @@ from ..errors import (
     WorkflowStreamError,
 )
 from ..events import Gap
-from ..log.entries import entry_bytes, entry_json
+from ..log import wire
+from ..log.entries import AT_ONCE, entry_bytes, entry_json
 from ..log.media_types import JSON_TYPE, media_type
 from ..log.payloads import decode_payload, encode_payload
 from ..log.positions import chain_digest
@@ -49,6 +51,9 @@ MAX_INHERITED_BYTES = 256 * 1024 * 1024
 
 It is copied in one go, with a signal and a verdict for each 1.25 MB.
 """
+
+COPY_BYTES = 2 * wire.FRAGMENT_CHARACTERS
+"""What a copy takes while it is made: a batch of the fork, and what has been read of the source."""
 
 _TRIES = 5
 
@@ -125,8 +130,9 @@ class Source:
         async with self._stream.held(), aclosing(self._items(count)) as items:
             async for item in items:
                 yield entry_json(*item)
-        for entry in own:
+        for number, entry in enumerate(own, 1):
             yield entry
+            await _pause_after(number)
 
     async def _items(self, count: int) -> AsyncGenerator[Entry]:
         """Yield the first ``count`` items; the last one is cut where the sub-offset says."""
@@ -144,6 +150,7 @@ class Source:
                 for item in step.entries[: count - at] if isinstance(step, Slice) else ():
                     at += 1
                     yield _cut(item, past) if past and at == count else item
+                    await _pause_after(at)
                 if at == count:
                     return
         raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
@@ -233,6 +240,12 @@ async def _update(stream: Stream, update: str, *arguments: str) -> bool:
             if not tries_left or not messages.task_failed(err.__cause__):
                 raise
     raise AssertionError  # the last try returns or raises
+
+
+async def _pause_after(number: int) -> None:
+    """Let others have their turn now and then, since items may be small and many."""
+    if number % AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 def _cut(entry: Entry, size: int) -> Entry:

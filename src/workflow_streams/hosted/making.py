@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -21,6 +21,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
+from ..log.entries import JoinedEntries
 from ..log.fold import Closed
 from ..log.media_types import media_type
 from ..log.positions import position_at, tag_of
@@ -48,12 +49,12 @@ class _Beginning:
 
     Attributes:
         setup: What it is made with.
-        entries: Its own items, in JSON text.
+        entries: Its own items.
         source: The stream that it is forked from, whose items come first.
     """
 
     setup: HostSetup
-    entries: list[str] = field(repr=False)
+    entries: JoinedEntries
     source: Source | None = None
 
     @property
@@ -68,18 +69,18 @@ class _Beginning:
         """Yield it in batches, always the same; the last one closes the stream if it is to be."""
         maker = self.setup.maker or _MAKER
         number, batch, size = 1, list[str](), 0
-        if self.source is None:
-            batch = self.entries
-        else:
+        last = self.entries
+        if self.source is not None:
             items = self.source.beginning_with(self.setup.inherits or 0, self.entries)
             async with aclosing(items):
                 async for entry in items:
                     if batch and size + len(entry) >= _BATCH_CHARACTERS:
-                        yield Append(batch, maker, number)
+                        yield Append(JoinedEntries.of(batch), maker, number)
                         number, batch, size = number + 1, [], 0
                     batch.append(entry)
                     size += len(entry) + 1
-        yield Append(batch, maker, self.setup.last_sequence, close=self.setup.closed)
+            last = JoinedEntries.of(batch)
+        yield Append(last, maker, self.setup.last_sequence, close=self.setup.closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ async def make(
     hosting: Hosting,
     workflow_id: str,
     setup: HostSetup,
-    entries: list[str],
+    entries: JoinedEntries,
     source: Source | None = None,
 ) -> Made:
     """Make a stream, or see that it is there as it was asked for.
@@ -110,7 +111,7 @@ async def make(
         hosting: Where streams are hosted.
         workflow_id: Its name.
         setup: What to make it with; see :func:`forked` for a fork.
-        entries: What it begins with, in JSON text; for a fork, after what it inherits.
+        entries: What it begins with; for a fork, after what it inherits.
         source: The stream that it is forked from.
 
     Raises:

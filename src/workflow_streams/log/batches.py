@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -38,7 +38,24 @@ def batch_payload(
     order: str | None = None,
 ) -> Payload:
     """Return the argument of a publish signal; see :class:`Batch`. Entries come as JSON text."""
-    joined = ",".join(entries)
+    joined = ",".join(entries).encode()
+    parts = batch_text(joined, publisher_id, sequence, tag=tag, close=close, order=order)
+    return json_payload(b"".join(parts))
+
+
+def batch_text(
+    entries: bytes,
+    publisher_id: str,
+    sequence: int,
+    *,
+    tag: str = "",
+    close: bool = False,
+    order: str | None = None,
+) -> tuple[bytes, bytes, bytes]:
+    """Return a batch as JSON text, in three parts, of which the second one is ``entries``.
+
+    So large entries are not copied. They come as JSON text as well, with commas between them.
+    """
     more = ""
     if tag:
         more += f',"tag":{json.dumps(tag)}'
@@ -46,24 +63,34 @@ def batch_payload(
         more += ',"close":true'
     if order is not None:
         more += f',"order":{json.dumps(order)}'
-    text = (
-        f'{{"items":[{joined}],"publisher_id":{json.dumps(publisher_id)}'
-        f',"sequence":{sequence}{more}}}'
-    )
-    return json_payload(text.encode())
+    after = f'],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}{more}}}'
+    return b'{"items":[', entries, after.encode()
 
 
-def fragment_payloads(batch: Payload, tag: str) -> list[Payload]:
-    """Cut a batch that is over the limit of one signal into fragments; see :class:`Fragment`."""
-    text = batch.data.decode()
-    pieces = [
-        text[i : i + wire.FRAGMENT_CHARACTERS]
-        for i in range(0, len(text), wire.FRAGMENT_CHARACTERS)
-    ]
-    return [
-        json_payload(json.dumps({"tag": tag, "part": [index, len(pieces)], "text": piece}).encode())
-        for index, piece in enumerate(pieces)
-    ]
+def fragment_payloads(batch: Sequence[bytes], tag: str) -> Iterator[Payload]:
+    """Cut a batch that is over the limit of one signal into fragments; see :class:`Fragment`.
+
+    They are made one after the other, so that only one of them is in memory at a time.
+
+    Args:
+        batch: The parts of its text, which is ASCII.
+        tag: The tag of the batch.
+    """
+    size = wire.FRAGMENT_CHARACTERS
+    count = -(-sum(map(len, batch)) // size)
+    for index in range(count):
+        piece = _slice(batch, index * size, (index + 1) * size).decode()
+        message = {"tag": tag, "part": [index, count], "text": piece}
+        yield json_payload(json.dumps(message).encode())
+
+
+def _slice(parts: Iterable[bytes], start: int, end: int) -> bytes:
+    """Return a slice of what the parts make up together."""
+    found = []
+    for part in parts:
+        found.append(part[max(start, 0) : max(end, 0)])
+        start, end = start - len(part), end - len(part)
+    return b"".join(found)
 
 
 def parse_batch(payload: Payload) -> Batch | Fragment | None:

@@ -33,6 +33,7 @@ from workflow_streams.gateway.writing.bodies import entries_of, json_values
 from workflow_streams.hosted import appends
 from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
+from workflow_streams.log.entries import JoinedEntries
 from workflow_streams.log.payloads import decode_payload
 
 JSON = shape_of("application/json")
@@ -275,7 +276,7 @@ def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(wire, "FRAGMENT_CHARACTERS", 100)
     monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
     [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
-    assert len(signals_of(Append([entry]), "tag")) == 3
+    assert len(list(signals_of(Append(JoinedEntries.of([entry])), "tag"))) == 3
     with pytest.raises(errors.BatchTooLargeError):
         entries_of(b"x" * 200, shape_of("text/plain"), "t")
     with pytest.raises(errors.BatchTooLargeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_streams.errors import UsageError
+from workflow_streams.gateway.formats.frames import shape_of
 from workflow_streams.gateway.formats.json_text import MOST_NESTING
 from workflow_streams.gateway.layers import incoming
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
@@ -21,6 +23,8 @@ from workflow_streams.gateway.layers.limits import LimitMiddleware
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.writing import bodies
 from workflow_streams.gateway.writing.bodies import json_values
+from workflow_streams.log.entries import JoinedEntries
+from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..http.serving import GatewayProcess, running_gateway
@@ -101,6 +105,49 @@ def test_values_are_as_deep_as_an_answer_can_be(inmost: bytes) -> None:
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         json_values(body)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "elsewhere"),
+    [
+        ("application/json", b"[" + b"0," * 32_765 + b"0]", True),
+        ("application/json", b"[" + b"{}," * 5_000 + b"{}]", True),
+        ("application/json", b'["' + b"x" * 60_000 + b'"]', False),
+        ("application/json", b"[1,2,3]", False),
+        ("text/plain", b"," * 60_000, False),
+        ("text/plain", b"x" * MEBIBYTE, True),
+    ],
+)  # fmt: skip
+async def test_bodies_of_many_values_do_not_hold_up_other_requests(
+    monkeypatch: pytest.MonkeyPatch, content_type: str, body: bytes, elsewhere: bool
+) -> None:
+    """A value takes microseconds, so 64 KiB of them took as long as a body of a megabyte."""
+    entries_of, threads = bodies.entries_of, list[threading.Thread]()
+
+    def noting(*arguments: Any) -> JoinedEntries:
+        threads.append(threading.current_thread())
+        return entries_of(*arguments)
+
+    monkeypatch.setattr(bodies, "entries_of", noting)
+    shape = shape_of(content_type)
+    entries = await bodies.read_entries(body, shape, "t")
+    assert [thread is not threading.current_thread() for thread in threads] == [elsewhere]
+    assert len(entries.text) <= bodies.most_bytes(body, shape, "t")
+
+
+@given(any_json, st.text(), st.sampled_from(["application/json", "text/plain"]))
+def test_entries_are_never_larger_than_they_were_said_to_be(
+    value: Any, topic: str, content_type: str
+) -> None:
+    body, shape = json.dumps(value, separators=(",", ":")).encode(), shape_of(content_type)
+    assert len(bodies.entries_of(body, shape, topic).text) <= bodies.most_bytes(body, shape, topic)
+
+
+@given(any_json)
+def test_values_become_the_payloads_that_converters_make(value: Any) -> None:
+    body = json.dumps([value]).encode()
+    [entry] = bodies.entries_of(body, shape_of("application/json"), "t")
+    assert json.loads(entry)["data"] == encode_payload(json_payload(body[1:-1]))
 
 
 def highest(gateway: GatewayProcess) -> int:

@@ -23,6 +23,10 @@ class LimitSettings:
         max_total_body_bytes: Bodies of all requests together, from their first bytes until the
             requests are answered. The first 64 KiB of each do not count. Over it, a body that has
             been arriving for more than 5 seconds is given up (408). If there is none: 503.
+        max_total_write_bytes: What the bodies of all writes become, until these are answered: the
+            entries, and the copies that are made to send them. Writes of one address take a
+            quarter of it at most. Over it, a write waits for up to 5 seconds. If there is no room
+            by then: 503.
         head_seconds: Time for a request's line and header fields to arrive, also the first on a
             new connection. Over it, the connection is closed (see :mod:`..connections`).
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
@@ -44,6 +48,7 @@ class LimitSettings:
     max_headers: int = 100
     max_body_bytes: int = 16 * 1024 * 1024
     max_total_body_bytes: int = 32 * 1024 * 1024
+    max_total_write_bytes: int = 128 * 1024 * 1024
     head_seconds: float = 10.0
     body_idle_seconds: float = 30.0
     body_seconds: float = 300.0

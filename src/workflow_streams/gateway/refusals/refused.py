@@ -16,7 +16,8 @@
     ├── TooManyRequestsError          429  of one client, too fast
     ├── HeadersTooLargeError          431
     └── OverloadedError               503  too many connections overall
-        └── NoRoomForBodyError             too many bytes of bodies overall
+        ├── NoRoomForBodyError             too many bytes of bodies overall
+        └── NoRoomForWriteError            too many bytes of what bodies have become
 
 Internal reasons (which check of a token failed, for example) are in ``cause_for_log`` and nowhere
 else.
@@ -237,3 +238,14 @@ class NoRoomForBodyError(OverloadedError):
     def __init__(self) -> None:
         """Say the same in every case."""
         super().__init__("The gateway is handling as many bodies as it accepts; try again.")
+
+
+class NoRoomForWriteError(OverloadedError):
+    """The gateway, or one client, has as many bytes of writes in work as there may be."""
+
+    title = "The gateway takes no more writes now"
+    headers: Headers = (("retry-after", "1"),)
+
+    def __init__(self) -> None:
+        """Say the same in every case."""
+        super().__init__("The writes that are in work take all the room there is; try again.")

@@ -16,18 +16,24 @@ from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 from temporalio.api.common.v1 import Payload
 
-from ...hosted.appends import content_payload, in_bounds
-from ...log.entries import entry_json
-from ...log.payloads import encode_payload, json_payload
+from ...hosted.appends import MAX_BATCH_BYTES, content_payload, in_bounds
+from ...log.entries import JoinedEntries, entry_json
+from ...log.payloads import encode_payload, encode_serialised, json_payload
 from ..formats.frames import Shape
 from ..formats.json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..refusals.problems import InvalidRequestError
 
 _SPACE = b" \t\n\r"
+# Larger bodies are taken apart in a thread, and so are those with more commas: each value takes two
+# microseconds.
 _LARGE_BYTES = 64 * 1024
+_MOST_COMMAS = 1_000
 # If a body has more commas and opening brackets than this, its values are not cut out all at once:
 # that would block all other threads, and each value takes some memory besides its bytes.
-_MOST_AT_ONCE = 500_000
+_MOST_AT_ONCE = 50_000
+# By how much base64 and the length of a value can make its entry larger than that of an empty one,
+# besides a third of its size.
+_ROUNDING = 12
 
 _cut_at_once = Decoder(list[Raw]).decode
 
@@ -42,16 +48,27 @@ _FLAT, _OPENED, _CLOSED, _COMMA = 1, 2, 3, 4
 _large_bodies = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-bodies")
 
 
-async def read_entries(body: bytes, shape: Shape, topic: str) -> list[str]:
-    """Do :func:`entries_of`; for a large body in a thread, so that other requests go on."""
-    if len(body) < _LARGE_BYTES:
+def most_bytes(body: bytes, shape: Shape, topic: str) -> int:
+    """Return how large the entries of a body are at most, without looking closely."""
+    if not body:
+        return 0
+    payload = json_payload(b"") if shape.json else content_payload(b"")
+    each = len(entry_json(topic, encode_payload(payload))) + _ROUNDING
+    values = body.count(b",") + 1 if shape.json else 1
+    return min(len(body) * 4 // 3 + values * each, MAX_BATCH_BYTES)
+
+
+async def read_entries(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
+    """Do :func:`entries_of`, in a thread if it takes long, so that other requests go on."""
+    many = shape.json and body.count(b",") > _MOST_COMMAS
+    if len(body) < _LARGE_BYTES and not many:
         return entries_of(body, shape, topic)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_large_bodies, entries_of, body, shape, topic)
 
 
-def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
-    """Return the entries of a body, as JSON text; none for an empty JSON array.
+def entries_of(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
+    """Return the entries of a body; none for an empty JSON array.
 
     Args:
         body: The body, as it was sent. A JSON array is flattened by one level. Each value keeps
@@ -64,11 +81,20 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> list[str]:
         BatchTooLargeError: The entries are more than a batch may hold.
     """
     if shape.json:
-        payloads: Iterator[Payload] = map(json_payload, _json_values(body))
+        items: Iterator[str] = map(_encoded, _json_values(body))
     else:
-        payloads = iter([content_payload(body)] if body else [])
-    entries = (entry_json(topic, encode_payload(payload)) for payload in payloads)
-    return list(in_bounds(entries))
+        items = iter([encode_payload(content_payload(body))] if body else [])
+    return JoinedEntries.of(in_bounds(entry_json(topic, item) for item in items))
+
+
+# A payload in serialised form goes on where its metadata ends (messages of protobuf that follow one
+# another are merged). So the metadata, which takes most of the time, is serialised once.
+_JSON_METADATA = json_payload(b"").SerializeToString()
+
+
+def _encoded(value: bytes) -> str:
+    """Return the wire form of the payload that holds a JSON value."""
+    return encode_serialised(_JSON_METADATA + Payload(data=value).SerializeToString())
 
 
 def json_values(body: bytes) -> list[bytes]:

@@ -7,17 +7,19 @@ from contextlib import AsyncExitStack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...hosted.forks import Source
+from ...hosted.forks import COPY_BYTES, Source
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
+from ...log.entries import JoinedEntries
 from ..formats.frames import shape_of
 from ..refusals.problems import InvalidRequestError
 from ..requests.paths import raw_path
 from ..requests.writes import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
 from ..security import authorize
 from ..sessions import gateway_of
-from .bodies import read_entries
+from .bodies import most_bytes, read_entries
 from .forks import found_source
+from .room import client_of
 
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -41,10 +43,14 @@ async def put(request: Request, workflow_id: str) -> Response:
             expires_at=lifetime.expires_at,
             closed=is_closing(request.headers),
         )
+        shape = shape_of(setup.content_type)
+        copied = COPY_BYTES if source is not None else 0
+        coming = copied + most_bytes(body, shape, DEFAULT_TOPIC)
+        share = await stack.enter_async_context(gateway.writes.taken(client_of(request), coming))
         if source is not None:
             setup = await forked(setup, source)
-        shape = shape_of(setup.content_type)
-        entries = await read_entries(body, shape, DEFAULT_TOPIC) if body else []
+        entries = await read_entries(body, shape, DEFAULT_TOPIC) if body else JoinedEntries()
+        share.settle(copied + len(entries.text))
         made = await make(gateway.hosting, workflow_id, setup, entries, source)
     headers = {
         "content-type": setup.content_type,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import StreamClosedError
 from ...hosted.appends import Append, Appended, append, publish
+from ...log.entries import JoinedEntries
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ...log.media_types import media_type
 from ..formats.frames import Shape
@@ -31,7 +35,8 @@ from ..security import authorize
 from ..sessions import gateway_of
 from ..telemetry.metrics import Metrics
 from ..temporal.streams import Stream
-from .bodies import read_entries
+from .bodies import most_bytes, read_entries
+from .room import client_of
 
 _CLOSED: Headers = (("stream-closed", "true"),)
 _MISSING = "Batches of this producer that come before this one are missing."
@@ -66,22 +71,22 @@ async def post(request: Request, workflow_id: str) -> Response:
         if stream.task_headers:
             request.app.state.metrics.failing_appends.inc()
         if stream.polled:
-            return await _post_unseen(stream, request, body, topic or DEFAULT_TOPIC)
+            return await _post_unseen(stream, request, body, topic)
         if not stream.running:
             await stream.feed.wait_known(lambda: stream.feed.done)
         if closing and stream.setup is None and stream.end is None:
             raise NotOfferedError("This stream ends with its workflow; nobody else can close it.")
-        batch = Append(
-            # After the end of the stream, the form of the body makes no difference.
-            await _entries(body, content_type, stream, topic)
-            if stream.end is None
-            else [""] * bool(body),
-            producer.producer.publisher_id if producer is not None else "",
-            producer.sequence + 1 if producer is not None else 0,
-            closing,
-            order,
-        )
-        appended = await append(stream, batch)
+        # After the end of the stream, the body makes no difference.
+        to_write = body if stream.end is None else b""
+        async with _entries(request, to_write, stream, topic) as entries:
+            batch = Append(
+                entries,
+                producer.producer.publisher_id if producer is not None else "",
+                producer.sequence + 1 if producer is not None else 0,
+                closing,
+                order,
+            )
+            appended = await append(stream, batch)
     metrics: Metrics = request.app.state.metrics
     metrics.appends.labels(_verdict_name(appended.verdict)).inc()
     if isinstance(appended.verdict, Accepted):
@@ -91,15 +96,23 @@ async def post(request: Request, workflow_id: str) -> Response:
     return answer
 
 
-async def _entries(body: bytes, content_type: str, stream: Stream, topic: str | None) -> list[str]:
+@asynccontextmanager
+async def _entries(
+    request: Request, body: bytes, stream: Stream, topic: str | None
+) -> AsyncIterator[JoinedEntries]:
+    """Turn a body into entries, which have their room within the block."""
     if not body:
-        return []
-    shape = stream.shape
-    check_content_type(content_type, shape)
-    entries = await read_entries(body, shape, topic or DEFAULT_TOPIC)
-    if not entries:
-        raise InvalidRequestError("The array is empty.")
-    return entries
+        yield JoinedEntries()
+        return
+    shape, topic = stream.shape, topic or DEFAULT_TOPIC
+    check_content_type(request.headers.get("content-type", ""), shape)
+    room = gateway_of(request).writes
+    async with room.taken(client_of(request), most_bytes(body, shape, topic)) as share:
+        entries = await read_entries(body, shape, topic)
+        if not entries:
+            raise InvalidRequestError("The array is empty.")
+        share.settle(len(entries.text))
+        yield entries
 
 
 def check_content_type(content_type: str, shape: Shape) -> None:
@@ -112,13 +125,15 @@ def check_content_type(content_type: str, shape: Shape) -> None:
         raise ConflictError(f"The stream's content type is {media_type(shape.content_type)}.")
 
 
-async def _post_unseen(stream: Stream, request: Request, body: bytes, topic: str) -> Response:
+async def _post_unseen(
+    stream: Stream, request: Request, body: bytes, topic: str | None
+) -> Response:
     """Publish to a stream of the contrib, whose history does not show verdicts."""
     special = ("producer-id", "stream-seq", "stream-closed")
     if any(name in request.headers for name in special):
         raise UnsupportedError("This stream's host takes plain appends only.")
-    entries = await _entries(body, request.headers["content-type"], stream, topic)
-    await publish(stream, Append(entries))
+    async with _entries(request, body, stream, topic) as entries:
+        await publish(stream, Append(entries))
     return Response(status_code=202, headers=stream.task_headers)
 
 

@@ -1,0 +1,83 @@
+"""What streams begin with may be many values; making them leaves others their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from temporalio.client import Client
+
+from workflow_streams import LATEST, Item, WorkflowStreamClient, create_stream
+from workflow_streams.hosted import host_worker
+from workflow_streams.hosted.forks import Source
+from workflow_streams.log import entries as log_entries
+
+Unique = Callable[[str], str]
+COUNT = 10 * log_entries.AT_ONCE
+
+
+class Turns:
+    """Counts the turns of a task that runs beside others."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._take())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _take(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
+async def test_values_are_encoded_a_few_at_a_time(client: Client, unique: Unique) -> None:
+    name, queue, turns = unique("stream"), unique("queue"), Turns()
+    seen: list[int] = []
+
+    def values() -> Iterator[int]:
+        for number in range(COUNT):
+            seen.append(turns.count)
+            yield number
+
+    async with host_worker(client, task_queue=queue), turns.taken():
+        await create_stream(client, name, initial=values(), task_queue=queue)
+    assert len(set(seen)) >= COUNT // log_entries.AT_ONCE
+    found = [item.data async for item in reading(client, name)]
+    assert found == list(range(COUNT))
+
+
+async def test_items_are_copied_into_a_fork_a_few_at_a_time(
+    client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, fork, queue, turns = unique("stream"), unique("fork"), unique("queue"), Turns()
+    seen: list[int] = []
+    beginning_with = Source.beginning_with
+
+    async def noting(source: Source, *arguments: object) -> AsyncIterator[str]:
+        async for entry in beginning_with(source, *arguments):  # type: ignore[arg-type]
+            seen.append(turns.count)
+            yield entry
+
+    async with host_worker(client, task_queue=queue), turns.taken():
+        await create_stream(client, name, initial=range(COUNT), task_queue=queue)
+        monkeypatch.setattr(Source, "beginning_with", noting)
+        own = range(COUNT, 2 * COUNT)
+        await create_stream(client, fork, forked_from=name, initial=own, task_queue=queue)
+    assert len(seen) == 2 * COUNT
+    for part in (seen[:COUNT], seen[COUNT:]):
+        assert len(set(part)) >= COUNT // log_entries.AT_ONCE
+    assert [item.data async for item in reading(client, fork)] == list(range(2 * COUNT))
+
+
+def reading(client: Client, name: str) -> AsyncIterator[Item[int]]:
+    """Read what is in a stream."""
+    return WorkflowStreamClient.create(client, name).subscribe(until=LATEST)
