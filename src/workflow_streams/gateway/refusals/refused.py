@@ -16,7 +16,8 @@
     ├── TooManyRequestsError          429  of one client, too fast
     ├── HeadersTooLargeError          431
     └── OverloadedError               503  too many connections overall
-        └── NoRoomForBodyError             too many bytes of bodies overall
+        ├── NoRoomForBodyError             too many bytes of bodies overall
+        └── NoTurnError                    too many reads that are in work
 
 Internal reasons (which check of a token failed, for example) are in ``cause_for_log`` and nowhere
 else.
@@ -237,3 +238,14 @@ class NoRoomForBodyError(OverloadedError):
     def __init__(self) -> None:
         """Say the same in every case."""
         super().__init__("The gateway is handling as many bodies as it accepts; try again.")
+
+
+class NoTurnError(OverloadedError):
+    """The gateway is at work on as many reads as it can hold, and none was done in time."""
+
+    title = "The gateway has too much to read now"
+    headers: Headers = (("retry-after", "5"),)
+
+    def __init__(self) -> None:
+        """Say the same in every case."""
+        super().__init__("Too many other reads came first; try again.")
