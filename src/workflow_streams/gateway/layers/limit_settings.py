@@ -52,8 +52,8 @@ class LimitSettings:
     body_idle_seconds: float = 30.0
     body_seconds: float = 300.0
     max_unread_bytes: int = 256 * 1024 * 1024
-    max_catch_ups: int = 16
-    max_catch_ups_per_client: int = 8
+    max_catch_ups: int = 8
+    max_catch_ups_per_client: int = 4
     catch_up_wait_seconds: float = 30.0
     max_connections: int = 10_000
     max_connections_per_client: int = 2_000
