@@ -16,6 +16,7 @@ from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
 from .reading.rendering import Renderer
 from .reading.shared_frames import SharedFrames
+from .reading.turns import Turns
 from .refusals.problems import UnavailableError
 from .settings import GatewaySettings
 from .telemetry.metrics import Metrics
@@ -43,6 +44,8 @@ class Gateway:
         writes: Counts what the bodies of writes have become.
         patrol: Looks after the event streams; a new one for each run.
         renderer: Makes large answers and events; a new one for each run.
+        catch_ups: Turns at reading what is there already; new ones for each run.
+        copies: Turns at copying what a fork begins with; new ones for each run.
         readiness: Whether Temporal answers.
     """
 
@@ -53,6 +56,7 @@ class Gateway:
         self.unread = UnreadAnswers(settings.limits.max_unread_bytes)
         self.writes = WriteRoom(settings.limits.max_total_write_bytes)
         self.renderer = Renderer(self.frames)
+        self.catch_ups, self.copies = self._new_turns(), self._new_turns()
         self.readiness = Readiness(lambda: link.is_ready(_PATIENCE_SECONDS))
         self.patrol = self._new_patrol()
         self._link = link
@@ -75,6 +79,7 @@ class Gateway:
         self._closing = asyncio.get_running_loop().create_future()
         self.patrol, self._uses = self._new_patrol(), self._new_uses()
         self.renderer = Renderer(self.frames)
+        self.catch_ups, self.copies = self._new_turns(), self._new_turns()
         working = {
             _working(self._link.run(), "gateway"),
             _working(self.patrol.run(), "patrol"),
@@ -102,6 +107,12 @@ class Gateway:
 
     def _new_uses(self) -> Uses:
         return Uses(self._link, self._metrics.failed_touches.inc)
+
+    def _new_turns(self) -> Turns:
+        limits = self.settings.limits
+        return Turns(
+            limits.max_catch_ups, limits.max_catch_ups_per_client, limits.catch_up_wait_seconds
+        )
 
     def _new_patrol(self) -> Patrol:
         return Patrol(
@@ -155,6 +166,8 @@ class Gateway:
         if self._closing is not None and not self._closing.done():
             self._closing.set_result(None)
             self.patrol.close()
+            self.catch_ups.close()
+            self.copies.close()
 
     def readers(self) -> int:
         """How many histories this process follows over the gateway's client."""

@@ -9,8 +9,9 @@ from itertools import pairwise
 from ..errors import StreamNotFoundError
 from ..events import Gap
 from ..log.wire import RunRef
+from .beside import turn
 from .feeds.feed import Cursor, Feed
-from .moments import Moment, Place
+from .moments import Moment, Page, Place
 
 
 async def catch_up(
@@ -20,7 +21,7 @@ async def catch_up(
 
     Args:
         feed: Feed to meet.
-        cursor: Set to where the ring goes on.
+        cursor: Set to where the ring goes on; meanwhile it says what is held beside the ring.
         runs: Runs of the stream as it is now, in order.
         run_id: Run to begin with; one that a restart has replaced is not among ``runs``.
         after: Place in that run.
@@ -32,21 +33,30 @@ async def catch_up(
     path = {run.run_id: after_it.run_id for run, after_it in pairwise(runs)}
     reading = feed.source.read(run_id, position, behind=True, or_before=True, path=path)
     rewound = False
-    async with aclosing(reading.pages()) as pages:
-        async for page in pages:
-            for moment in page.moments:
-                # After a reset, the run to begin with may be read for a second time.
-                rewound = rewound or moment.restarts
-                if rewound or moment.run_id != run_id or moment.place > after:
-                    yield moment
-            if page.unreadable or (page.moments and page.moments[-1].end is not None):
-                continue
-            await feed.wait_level(page.run_id, page.place)
-            joined = feed.index_after(page.run_id, page.read_to)
-            # The ring's next rewind would be one for readers that come from where the feed did.
-            if joined is not None and not page.restarting:
-                cursor.index = joined
-                return
+    try:
+        async with aclosing(reading.pages()) as pages:
+            while (page := await _next(pages)) is not None:
+                cursor.beside = page.fetched_bytes
+                for moment in page.moments:
+                    # After a reset, the run to begin with may be read for a second time.
+                    rewound = rewound or moment.restarts
+                    if rewound or moment.run_id != run_id or moment.place > after:
+                        yield moment
+                if page.unreadable or (page.moments and page.moments[-1].end is not None):
+                    continue
+                await feed.wait_level(page.run_id, page.place)
+                joined = feed.index_after(page.run_id, page.read_to)
+                # The ring's next rewind would be one for readers that come from where the feed did.
+                if joined is not None and not page.restarting:
+                    cursor.index = joined
+                    return
+    finally:
+        cursor.beside = 0
+
+
+async def _next(pages: AsyncGenerator[Page]) -> Page | None:
+    async with turn():
+        return await anext(pages, None)
 
 
 def runs_of(feed: Feed) -> list[RunRef]:
@@ -62,6 +72,11 @@ async def find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | 
     Raises:
         StreamNotFoundError: No run is left.
     """
+    async with turn():
+        return await _find_run(feed, position)
+
+
+async def _find_run(feed: Feed, position: int) -> tuple[list[RunRef], str, Gap | None]:
     runs = runs_of(feed)
     while runs and runs[0].first_offset > position:
         # The record of the first run that is named names those before.

@@ -154,6 +154,7 @@ class Page:
         holds_early: Whether batches wait for the run to open, and have no offsets before.
         held_bytes: What is held of batches that have no offsets yet.
         unreadable: Whether what comes after it is an error, to be raised next.
+        fetched_bytes: Size of the server's page that it comes from, and that is still held.
     """
 
     moments: Sequence[Moment]
@@ -166,6 +167,7 @@ class Page:
     holds_early: bool
     held_bytes: int
     unreadable: bool
+    fetched_bytes: int = 0
 
     @property
     def read_to(self) -> Place:

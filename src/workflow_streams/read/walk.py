@@ -92,6 +92,11 @@ class Walk:
         ahead = self._place is None or self._history is not None or bool(self._steps)
         return not ahead and self._cursor.index >= self.feed.ring.stop
 
+    @property
+    def beside(self) -> int:
+        """How many bytes it holds of the history, while it reads that and not the ring."""
+        return self._cursor.beside
+
     async def steps(self) -> AsyncGenerator[Step]:
         """Yield steps until the stream ends or ``until`` is reached; ``aclose()`` to leave earlier.
 

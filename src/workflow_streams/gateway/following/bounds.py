@@ -25,9 +25,11 @@ class SharedBounds:
         room: Set while more may be read.
         lookups: Hold it while looking a stream up.
         begins: Hold it while beginning to read a stream.
+        share: Counts what is held for the client.
+        client: Whom the connection is counted for when it waits for turns.
     """
 
-    def __init__(self, share: Share, event_bytes: int, streams: int) -> None:
+    def __init__(self, share: Share, event_bytes: int, streams: int, client: str) -> None:
         """Begin with nothing read.
 
         Args:
@@ -35,13 +37,15 @@ class SharedBounds:
             event_bytes: How much one event holds if a connection follows a single stream. All
                 streams together hold about as much as that, but no less than 16 KiB each.
             streams: How many streams share the connection.
+            client: Whom it is counted for when it waits for turns.
         """
         self.part_bytes = max(_LEAST_PART_BYTES, event_bytes // streams)
         self.room = asyncio.Event()
         self.room.set()
         self.lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
         self.begins = asyncio.Semaphore(_BEGIN_AT_ONCE)
-        self._share = share
+        self.share = share
+        self.client = client
         self._most = self.part_bytes * streams
         self._size = 0
 
@@ -54,14 +58,14 @@ class SharedBounds:
         # Even small parts add up when there are many streams.
         held = [step.entries for step in part.slices]
         for entries in held:
-            self._share.hold(entries, partial(entries_size, entries))
+            self.share.hold(entries, partial(entries_size, entries))
         self._add(part.size)
         try:
             yield
         finally:
             self._add(-part.size)
             for entries in held:
-                self._share.drop(entries)
+                self.share.drop(entries)
 
     def _add(self, size: int) -> None:
         self._size += size

@@ -12,6 +12,7 @@ from ...temporal.backoff import Backoff
 from ..formats.frames import ENVELOPES
 from ..formats.offsets import parse_place
 from ..reading.beginning import Beginning
+from ..reading.turns import Turn
 from ..refusals import RefusedError
 from ..refusals.problems import NotStartedError, refusal_of
 from ..refusals.responses import problem_fields
@@ -189,7 +190,14 @@ class Follower:
             beginning = await self._begin(stream, query)
         self._shape = stream.shape
         return OneStream(
-            stream, beginning, query, self._grant, self._gateway, self._metrics, self._request_id
+            stream,
+            beginning,
+            query,
+            self._grant,
+            self._gateway,
+            self._metrics,
+            self._bounds.share,
+            self._request_id,
         )
 
     async def _begin(self, stream: Stream, query: ReadQuery) -> Beginning:
@@ -199,8 +207,9 @@ class Follower:
         """
         async with self._bounds.begins:
             await self._bounds.room.wait()
-            beginning = Beginning(stream, query)
+            beginning = Beginning(stream, query, Turn(self._gateway.catch_ups, self._bounds.client))
             try:
+                await beginning.wait_for_turn()
                 await beginning.wait(_BEGIN_SECONDS, self._gateway.closing)
             except BaseException:
                 await beginning.aclose()

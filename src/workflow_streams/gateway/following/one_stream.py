@@ -7,6 +7,7 @@ from typing import Any
 
 from ...read.waiting import ended
 from ..formats.frames import KEEP_ALIVE
+from ..layers.outgoing import Share
 from ..reading.beginning import Beginning, place_before_opening
 from ..reading.parts import Part, Reading
 from ..reading.rendering import is_large
@@ -34,6 +35,7 @@ class OneStream:
         grant: Grant,
         gateway: Gateway,
         metrics: Metrics,
+        share: Share,
         request_id: str,
     ) -> None:
         """Prepare.
@@ -45,6 +47,7 @@ class OneStream:
             grant: What the client may see.
             gateway: The gateway that serves it.
             metrics: Counts what is sent.
+            share: Counts what is held for the client.
             request_id: The id of the client's request.
         """
         self._request_id = request_id
@@ -56,6 +59,8 @@ class OneStream:
         self._topics = grant.topics
         self._gateway = gateway
         self._metrics = metrics
+        self._share = share
+        self._beside: object = None
         self._told_problem = False
         self._reading: Reading | None = None
         self._writer: EventWriter | None = None
@@ -78,6 +83,7 @@ class OneStream:
         """
         if self._part is not None:
             return self._part
+        self._hold_beside(0)  # the client has taken what was there
         if self._reading is None:
             begun = self._beginning.begun
             if begun is None and not self._told_problem:
@@ -88,7 +94,15 @@ class OneStream:
             self._writer = self._make_writer(begun.reading)
         else:
             self._part = await self._reading.next_part()
+        self._hold_beside(self._reading.beside)
         return self._part
+
+    def _hold_beside(self, size: int) -> None:
+        """Count what the reading holds of the history until the client has taken this part."""
+        self._share.drop(self._beside)
+        self._beside = object()
+        if size:
+            self._share.hold(self._beside, lambda: size)
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the events of what has arrived, and whether they are the last.
@@ -128,6 +142,7 @@ class OneStream:
         if self._preparing is not None:
             await ended(self._preparing)
         await self._beginning.aclose()
+        self._share.drop(self._beside)
 
     def _told(self, fields: dict[str, Any]) -> bytes:
         if self._writer is not None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..formats.frames import KEEP_ALIVE
-from ..layers.limits import ConnectionLimits, client_at
+from ..layers.limits import ConnectionLimits, client_at, client_in
 from ..layers.outgoing import Share
 from ..reading.caching import event_cache_headers
 from ..refusals import RefusedError
@@ -42,7 +42,13 @@ async def events(request: Request) -> Response:
     request_id = request_id_of(request.scope)
     share = gateway.unread.share()
     several = Several(
-        gateway, metrics, query, [grants[name] for name in query.ids], share, request_id
+        gateway,
+        metrics,
+        query,
+        [grants[name] for name in query.ids],
+        share,
+        client_in(request.scope, next(iter(grants.values())).client),
+        request_id,
     )
     if several.places.all_over:
         return Response(status_code=204, headers={"cache-control": "no-store"})
@@ -89,6 +95,7 @@ class Several:
         query: SeveralQuery,
         grants: Sequence[Grant],
         share: Share,
+        client: str,
         request_id: str,
     ) -> None:
         """Prepare; nothing is looked up before :meth:`next_events`.
@@ -99,13 +106,14 @@ class Several:
             query: What the client asks for.
             grants: What the client may see of each stream.
             share: Counts what is held for the client.
+            client: Whom the connection is counted for when it waits for turns.
             request_id: The id of the client's request.
         """
         self.headers: dict[str, str] = {}
         self.places = Places(query)
         self._ready: asyncio.Queue[Follower] = asyncio.Queue()
         self._turn: Follower | None = None
-        bounds = SharedBounds(share, gateway.settings.event_bytes, len(query.ids))
+        bounds = SharedBounds(share, gateway.settings.event_bytes, len(query.ids), client)
         settings = replace(gateway.settings, event_bytes=bounds.part_bytes)
         self._followers = [
             Follower(

@@ -19,12 +19,13 @@ from ...errors import WorkflowStreamError
 from ...events import End
 from ...read.walk import Slice
 from ..formats.frames import opening, passes
-from ..layers.limits import ConnectionLimits
+from ..layers.limits import ConnectionLimits, client_in
 from ..layers.outgoing import PIECE_BYTES, Share, in_pieces
 from ..reading.beginning import Beginning
 from ..reading.caching import event_cache_headers
-from ..reading.disconnects import gone
+from ..reading.disconnects import gone, unless_left
 from ..reading.parts import Part
+from ..reading.turns import Turn
 from ..refusals import RefusedError
 from ..refusals.event_sources import SSE_TYPE, is_event_source
 from ..refusals.problems import refusal_of
@@ -53,8 +54,11 @@ async def respond(
 ) -> Response:
     """Answer with an event stream; errors before its first event are answered as usual."""
     settings = gateway.settings
-    beginning = Beginning(stream, query)
+    turn = Turn(gateway.catch_ups, client_in(request.scope, grant.client))
+    beginning = Beginning(stream, query, turn)
+    share = gateway.unread.share()
     try:
+        await unless_left(request, beginning.wait_for_turn())
         begun = await beginning.wait(settings.open_seconds, gateway.closing)
         if begun is not None and _is_over(request, query, grant, begun.first):
             await beginning.aclose()
@@ -76,12 +80,13 @@ async def respond(
             grant,
             gateway,
             metrics,
+            share,
             request_id_of(request.scope),
         ),
         life,
         place,
         gateway,
-        gateway.unread.share(),
+        share,
         metrics,
         caching=event_cache_headers(grant),
     )

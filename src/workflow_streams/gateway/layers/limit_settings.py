@@ -32,8 +32,12 @@ class LimitSettings:
         body_idle_seconds: Longest pause between parts of a body. Over it: 408.
         body_seconds: Time for all of a body to arrive. Over it: 408.
         max_unread_bytes: Answers and events of more than 64 KiB that clients have not read
-            completely, all together. Over it, the one whose client has kept the gateway waiting
-            for longest is broken off.
+            completely, with what is held to make them, all together. Over it, the one whose client
+            has kept the gateway waiting for longest is broken off.
+        max_catch_ups: Reads of what is there already, from the first item that is read until the
+            answer is ready, and apart from them forks being copied. Over it, they wait.
+        max_catch_ups_per_client: How many of them from one address. Over it, they wait.
+        catch_up_wait_seconds: How long one may wait for its turn. Over it: 503.
         max_connections: Requests in progress, including live ones. Over it: 503.
         max_connections_per_client: Requests in progress from one address (IPv6: from one /64
             network), and live ones of one token's subject. Over it: 429. Behind a proxy, have the
@@ -53,6 +57,9 @@ class LimitSettings:
     body_idle_seconds: float = 30.0
     body_seconds: float = 300.0
     max_unread_bytes: int = 256 * 1024 * 1024
+    max_catch_ups: int = 8
+    max_catch_ups_per_client: int = 4
+    catch_up_wait_seconds: float = 30.0
     max_connections: int = 10_000
     max_connections_per_client: int = 2_000
     max_requests_per_second: float | None = None

@@ -99,6 +99,12 @@ def client_at(address: str | None) -> str:
     return f"address {network_of(address)}" if address else ""
 
 
+def client_in(scope: Scope, subject: str = "") -> str:
+    """Return the client that sends a request: its address, or else its subject."""
+    client = scope.get("client")
+    return client_at(client[0] if client else None) or subject
+
+
 def network_of(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits."""
     try:

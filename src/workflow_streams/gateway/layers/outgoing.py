@@ -5,6 +5,9 @@ the whole answer still waits for its client. So an answer is handed to the serve
 and the server accepts a piece only after most of those before it have been sent. The request then
 lasts as long as its answer does, and counts as a connection for all that time.
 
+What is held to make an answer, such as the items that were read for it, counts from the moment that
+it is held (:func:`share_of`).
+
 Event streams cut their events into pieces themselves, since they can say why they end (see
 :mod:`..following.sse`). What they hold counts here as well.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +25,9 @@ from ..refusals.event_sources import SSE_TYPE
 
 PIECE_BYTES = 64 * 1024
 """How much uvicorn buffers for a connection before it makes the application wait."""
+
+
+_SHARE = "share of unread answers"
 
 
 class _NotTakenError(Exception):
@@ -93,6 +99,11 @@ class Share:
         self._things: list[object] = []
         self._is_given_up = False
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the answer has to break off."""
+        return self._is_given_up
+
     def hold(self, thing: object, size: Callable[[], int]) -> None:
         """Count something that this answer holds.
 
@@ -117,11 +128,21 @@ class Share:
     @contextmanager
     def holding(self, data: bytes) -> Iterator[None]:
         """Count bytes as held within the block."""
-        self.hold(data, lambda: len(data))
+        with self.holding_all([(data, lambda: len(data))]):
+            yield
+
+    @contextmanager
+    def holding_all(self, things: Iterable[tuple[object, Callable[[], int]]]) -> Iterator[None]:
+        """Count several things, each with its size, as held within the block."""
+        held: list[object] = []
         try:
+            for thing, size in things:
+                self.hold(thing, size)
+                held.append(thing)
             yield
         finally:
-            self.drop(data)
+            for thing in held:
+                self.drop(thing)
 
     def give_up(self) -> None:
         """Break the answer off, since others need the room."""
@@ -152,19 +173,23 @@ class AnswerMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        share = state[_SHARE] = self._unread.share()
         try:
-            await self._app(scope, receive, _Sending(send, self._write_seconds, self._unread))
+            await self._app(scope, receive, _Sending(send, self._write_seconds, share))
         except _NotTakenError:
-            scope.setdefault("state", {})["refused"] = "slow-client"
+            state["refused"] = "slow-client"
+        finally:
+            share.close()
 
 
 class _Sending:
     """One answer on its way."""
 
-    def __init__(self, send: Send, write_seconds: float, unread: UnreadAnswers) -> None:
+    def __init__(self, send: Send, write_seconds: float, share: Share) -> None:
         self._send = send
         self._write_seconds = write_seconds
-        self._share = unread.share()
+        self._share = share
         self._share.let_go = self._let_go
         self._is_events = False
         self._waiting: asyncio.Timeout | None = None
@@ -173,6 +198,8 @@ class _Sending:
     async def __call__(self, message: Message) -> None:
         """Send a message of the answer."""
         if message["type"] == "http.response.start":
+            # What was given up while it was being made is answered by an error.
+            self._is_let_go = self._is_let_go and message["status"] < 500
             self._is_events = (b"content-type", SSE_TYPE.encode()) in message.get("headers", ())
         elif message["type"] == "http.response.body":
             if self._is_events and message.get("more_body"):
@@ -208,6 +235,12 @@ class _Sending:
         self._is_let_go = True
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
+
+
+def share_of(scope: Scope) -> Share:
+    """Return what counts what a request holds, from before its answer until it has been sent."""
+    share: Share = scope["state"][_SHARE]
+    return share
 
 
 def in_pieces(data: bytes) -> Iterator[bytes]:

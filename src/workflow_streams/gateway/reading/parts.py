@@ -79,6 +79,11 @@ class Reading:
         return self._walk.position
 
     @property
+    def beside(self) -> int:
+        """How many bytes it holds of the history, while it reads that and not what is in memory."""
+        return self._walk.beside
+
+    @property
     def caught_up(self) -> bool:
         """Whether everything has been taken that the feed knows of."""
         return self.position >= self.feed.head and not self._walk.astray

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events import End, Gap, Last, Rewind
+from ...read.moments import entries_size
 from ..following import sse
 from ..formats.frames import gap_fields, passes, rewind_fields
 from ..formats.offsets import next_cursor, token_of
-from ..layers.limits import ConnectionLimits
+from ..layers.limits import ConnectionLimits, client_in
+from ..layers.outgoing import PIECE_BYTES, share_of
+from ..refusals import NoTurnError
 from ..refusals.event_sources import is_event_source
 from ..refusals.problems import GoneError, NoStreamError, NotStartedError
 from ..requests.reads import ReadQuery, parse_read, parse_wait
@@ -25,10 +30,11 @@ from ..sessions import Gateway, gateway_of
 from ..telemetry.metrics import Metrics
 from ..temporal.streams import Stream
 from .arriving import found_in_time
-from .beginning import Beginning, begin, place_before_opening
+from .beginning import Beginning, begin, held, place_before_opening
 from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches, still_true
 from .disconnects import ClientGoneError, left, unless_left
 from .parts import Part, Reading, Waiting
+from .turns import Turn
 
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
 # All header fields together should stay below the 8 KB that many clients and proxies accept.
@@ -65,7 +71,7 @@ async def _read(
     request: Request, gateway: Gateway, stream: Stream, query: ReadQuery, grant: Grant
 ) -> Response:
     if query.live is None and query.place == "now":
-        return await _tail(stream)
+        return await unless_left(request, _tail(request, gateway, stream, grant))
     known = request.headers.get("if-none-match")
     if (
         query.live is None
@@ -76,16 +82,25 @@ async def _read(
     if query.live == "sse":
         return await sse.respond(request, gateway, stream, query, grant)
     if query.live is None:
-        begun = await begin(stream, query)
-        async with aclosing(begun.reading):
-            answer = _Answer(request, stream, begun.reading, query, grant, gateway)
-            return await answer.catch_up(begun.first)
+        return await unless_left(request, _catch_up(request, gateway, stream, query, grant))
     connections: ConnectionLimits = request.app.state.connections
     metrics: Metrics = request.app.state.metrics
-    async with aclosing(Beginning(stream, query)) as beginning:
+    turn = Turn(gateway.catch_ups, client_in(request.scope, grant.client))
+    async with aclosing(Beginning(stream, query, turn, keeps_turn=True)) as beginning:
         with connections.of_client(grant.client), metrics.viewer("long-poll", beginning.lag):
-            poll = _long_poll(request, gateway, stream, beginning, query, grant)
+            poll = _long_poll(request, gateway, stream, beginning, query, grant, turn)
             return await unless_left(request, poll)
+
+
+async def _catch_up(
+    request: Request, gateway: Gateway, stream: Stream, query: ReadQuery, grant: Grant
+) -> Response:
+    # The turn lasts until the answer is ready: it holds what was read, and then its body.
+    async with gateway.catch_ups.turn(client_in(request.scope, grant.client)) as turn:
+        begun = await begin(stream, query, turn)
+        async with aclosing(begun.reading):
+            answer = _Answer(request, stream, begun.reading, query, grant, gateway)
+            return await answer.catch_up(begun.take_first())
 
 
 async def _long_poll(
@@ -95,7 +110,9 @@ async def _long_poll(
     beginning: Beginning,
     query: ReadQuery,
     grant: Grant,
+    turn: Turn,
 ) -> Response:
+    await beginning.wait_for_turn()
     patience, permitted = stream.settings.long_poll_seconds, grant.seconds_left(time.time())
     if permitted is not None:
         patience = min(patience, permitted)
@@ -104,7 +121,7 @@ async def _long_poll(
     if begun is None:
         return _not_opened(stream, query)
     answer = _Answer(request, stream, begun.reading, query, grant, gateway)
-    return await answer.long_poll(begun.first, until, gateway.closing)
+    return await answer.long_poll(begun.take_first(), until, gateway.closing, turn)
 
 
 def _not_opened(stream: Stream, query: ReadQuery) -> Response:
@@ -127,12 +144,31 @@ async def head(request: Request, workflow_id: str) -> Response:
     try:
         async with (
             found_in_time(request, gateway, workflow_id, grant, wait_seconds) as (stream, _),
-            stream.held(),
         ):
-            await stream.now()
-            return Response(headers=_head_headers(stream))
+            return await unless_left(request, _head(request, gateway, stream, grant))
     except ClientGoneError:
         return left()
+
+
+async def _head(request: Request, gateway: Gateway, stream: Stream, grant: Grant) -> Response:
+    async with _at_head(request, gateway, stream, grant):
+        return Response(headers=_head_headers(stream))
+
+
+@asynccontextmanager
+async def _at_head(
+    request: Request, gateway: Gateway, stream: Stream, grant: Grant
+) -> AsyncIterator[None]:
+    """Have the stream's feed read up to the head, and keep it there."""
+    async with AsyncExitStack() as stack:
+        turn: Turn | None = None
+        if not stream.feed.reads:
+            # The feed begins with reading what there is.
+            client = client_in(request.scope, grant.client)
+            turn = await stack.enter_async_context(gateway.catch_ups.turn(client))
+        await stack.enter_async_context(held(stream, turn))
+        await stream.now()
+        yield
 
 
 def _head_headers(stream: Stream) -> dict[str, str]:
@@ -146,10 +182,9 @@ def _head_headers(stream: Stream) -> dict[str, str]:
     return headers
 
 
-async def _tail(stream: Stream) -> Response:
+async def _tail(request: Request, gateway: Gateway, stream: Stream, grant: Grant) -> Response:
     """Answer a read from ``now``: no items, but where to go on."""
-    async with stream.held():
-        await stream.now()
+    async with _at_head(request, gateway, stream, grant):
         headers = {**_tip_headers(stream), "cache-control": "no-store"}
         headers["stream-up-to-date"] = "true"
         return Response(stream.shape.body([]), headers=headers)
@@ -189,6 +224,7 @@ class _Answer:
         self._grant = grant
         self._metrics: Metrics = request.app.state.metrics
         self._renderer = gateway.renderer
+        self._share = share_of(request.scope)
         self._reading = reading
 
     async def catch_up(self, part: Part) -> Response:
@@ -206,9 +242,12 @@ class _Answer:
             return Response(status_code=304, headers=headers)
         return await self._response(part, headers, "catch-up")
 
-    async def long_poll(self, part: Part, until: float, closing: asyncio.Future[None]) -> Response:
+    async def long_poll(
+        self, part: Part, until: float, closing: asyncio.Future[None], turn: Turn
+    ) -> Response:
         self._check(part)
         if part.up_to_date and part.end is None and not self._tells(part):
+            turn.give_back()
             part = await self._wait_for_more(part, until, closing)
         headers = self._headers(part) | {"cache-control": "no-store"}
         if part.end is None:
@@ -276,9 +315,12 @@ class _Answer:
 
     async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
         shape = self._stream.shape
-        frames = await self._renderer.items(shape, part.slices, self._topics)
-        body = shape.body(frame.data for frame in frames if frame.items)
+        with self._share.holding_all(self._made_of(part)):
+            frames = await self._renderer.items(shape, part.slices, self._topics)
+            body = shape.body(frame.data for frame in frames if frame.items)
+            self._hold(body)
         self._metrics.items.labels(mode).inc(sum(frame.items for frame in frames))
+        del frames
         self._metrics.bytes.labels(mode).inc(len(body))
         for gap in (step for step in part.steps if isinstance(step, Gap)):
             self._metrics.gaps.labels(gap.reason).inc()
@@ -289,9 +331,32 @@ class _Answer:
             headers["vary"] = ", ".join(filter(None, [headers.get("vary"), "Accept-Encoding"]))
             large = len(body) >= self._stream.settings.compress_from_bytes
             if large and accepts_gzip(self._request.headers.get("accept-encoding", "")):
-                body = await asyncio.to_thread(gzipped, body)
+                body = await self._compressed(body)
                 headers["content-encoding"] = "gzip"
+        if self._share.is_given_up:
+            raise NoTurnError
         return Response(body, headers=headers)
+
+    def _made_of(self, part: Part) -> Iterator[tuple[object, Callable[[], int]]]:
+        """Yield what is held to make an answer, each with its size."""
+        yield object(), lambda: self._reading.beside
+        if part.size > PIECE_BYTES:
+            for step in part.slices:
+                yield step.entries, partial(entries_size, step.entries)
+
+    def _hold(self, body: bytes) -> None:
+        """Count a body until the request is over."""
+        if len(body) > PIECE_BYTES:
+            self._share.hold(body, lambda: len(body))
+
+    async def _compressed(self, body: bytes) -> bytes:
+        if len(body) <= PIECE_BYTES:
+            return gzipped(body)
+        async with self._renderer.compressing:
+            compressed = await asyncio.to_thread(gzipped, body)
+        self._hold(compressed)
+        self._share.drop(body)
+        return compressed
 
 
 def _gaps(part: Part) -> list[dict[str, Any]]:

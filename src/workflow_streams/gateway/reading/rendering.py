@@ -20,18 +20,23 @@ from .shared_frames import Frame, SharedFrames
 # These take some milliseconds.
 _ITEMS_AT_ONCE = 500
 
+COMPRESSIONS_AT_ONCE = 2
+
 
 class Renderer:
     """Renders for one gateway application, on one event loop.
 
     Attributes:
         turn: Hold this lock while rendering something large.
+        compressing: Hold it while a thread compresses something large. More threads would finish
+            none sooner, and compete with the event loop.
     """
 
     def __init__(self, frames: SharedFrames) -> None:
         """Keep what is made of large batches in ``frames``, for other clients that get the same."""
         self._frames = frames
         self.turn = asyncio.Lock()
+        self.compressing = asyncio.Semaphore(COMPRESSIONS_AT_ONCE)
 
     async def items(
         self, shape: Shape, slices: Sequence[Slice], topics: frozenset[str] | None

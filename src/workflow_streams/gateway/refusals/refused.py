@@ -17,7 +17,8 @@
     ├── HeadersTooLargeError          431
     └── OverloadedError               503  too many connections overall
         ├── NoRoomForBodyError             too many bytes of bodies overall
-        └── NoRoomForWriteError            too many bytes of what bodies have become
+        ├── NoRoomForWriteError            too many bytes of what bodies have become
+        └── NoTurnError                    too many reads that are in work
 
 Internal reasons (which check of a token failed, for example) are in ``cause_for_log`` and nowhere
 else.
@@ -249,3 +250,14 @@ class NoRoomForWriteError(OverloadedError):
     def __init__(self) -> None:
         """Say the same in every case."""
         super().__init__("The writes that are in work take all the room there is; try again.")
+
+
+class NoTurnError(OverloadedError):
+    """The gateway is at work on as many reads as it can hold, and none was done in time."""
+
+    title = "The gateway has too much to read now"
+    headers: Headers = (("retry-after", "5"),)
+
+    def __init__(self) -> None:
+        """Say the same in every case."""
+        super().__init__("Too many other reads came first; try again.")

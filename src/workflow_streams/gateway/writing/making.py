@@ -12,6 +12,7 @@ from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
 from ...log.entries import JoinedEntries
 from ..formats.frames import shape_of
+from ..layers.limits import client_in
 from ..refusals.problems import InvalidRequestError
 from ..requests.paths import raw_path
 from ..requests.writes import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
@@ -36,6 +37,8 @@ async def put(request: Request, workflow_id: str) -> Response:
         content_type = request.headers.get("content-type")
         if point is not None:
             source = await stack.enter_async_context(found_source(request, gateway, point))
+            # All that it begins with is read, and copied a megabyte at a time.
+            await stack.enter_async_context(gateway.copies.turn(client_in(request.scope)))
             content_type = content_type or source.setup.content_type
         setup = HostSetup(
             _checked(content_type or _DEFAULT_TYPE),

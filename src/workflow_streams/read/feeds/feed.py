@@ -25,13 +25,19 @@ rings = Rings()
 
 
 class Cursor:
-    """A subscriber's place in a feed; ``index`` counts the feed's moments from its start."""
+    """A subscriber's place in a feed.
 
-    __slots__ = ("index",)
+    Attributes:
+        index: Counts the feed's moments from its start.
+        beside: How many bytes the subscriber holds of the history, while it reads beside the feed.
+    """
+
+    __slots__ = ("beside", "index")
 
     def __init__(self, index: int) -> None:
         """Begin at ``index``."""
         self.index = index
+        self.beside = 0
 
 
 class Feed:

@@ -40,9 +40,19 @@ _MOST_PAGE_BATCHES = 1000
 _MOST_REFUSALS = 3
 
 
+class Events(list[HistoryEvent]):
+    """Events that come together: a page of the server's, or a part of one.
+
+    Attributes:
+        page_bytes: Size of the page, which is held until its last part has been read.
+    """
+
+    page_bytes = 0
+
+
 async def history_pages(
     client: Client, workflow_id: str, run_id: str, renewal: Renewal | None = None
-) -> AsyncGenerator[Sequence[HistoryEvent]]:
+) -> AsyncGenerator[Events]:
     """Yield the run's events, each once and in order, and end after its close event.
 
     Waits for new events on the server (a long poll); needs no worker. Only started and
@@ -127,18 +137,26 @@ def _page_size(batches: int, events: Sequence[HistoryEvent]) -> int:
     return min(_MOST_PAGE_BATCHES, max(_FEWEST_PAGE_BATCHES, fitting))
 
 
-def _parts(events: Sequence[HistoryEvent]) -> Iterator[Sequence[HistoryEvent]]:
+def _parts(events: Sequence[HistoryEvent]) -> Iterator[Events]:
     """Cut a page up, so that not all of it is unpacked at a time.
 
     What a workflow task does stands together: its end, then its records, then signals.
     """
+    sizes = [event.ByteSize() for event in events]
+    whole = sum(sizes)
     start = size = 0
     for index, event in enumerate(events):
         if size > _PART_BYTES and event.HasField("workflow_execution_signaled_event_attributes"):
-            yield events[start:index]
+            yield _part(events[start:index], whole)
             start, size = index, 0
-        size += event.ByteSize()
-    yield events[start:] if start else events
+        size += sizes[index]
+    yield _part(events[start:], whole)
+
+
+def _part(events: Sequence[HistoryEvent], page_bytes: int) -> Events:
+    part = Events(events)
+    part.page_bytes = page_bytes
+    return part
 
 
 async def _events_after(

@@ -84,6 +84,7 @@ class HistoryRun:
         self._opened_at = 0
         self._place: Place = BEFORE_ALL
         self._out: list[Moment] = []
+        self._fetched_bytes = 0
 
     @property
     def left(self) -> Left | None:
@@ -117,7 +118,7 @@ class HistoryRun:
         pages = history_pages(self._client, self._workflow_id, self.run_id, self._renewal)
         async with aclosing(pages):
             async for events in pages:
-                self._out = []
+                self._out, self._fetched_bytes = [], events.page_bytes
                 unreadable = await self._read_all(events)
                 if unreadable is None:
                     self.closing = events[-1] if is_close(events[-1]) else None
@@ -149,6 +150,7 @@ class HistoryRun:
             holds_early=bool(self._early),
             held_bytes=self._early.size + self._intake.waiting_bytes,
             unreadable=unreadable,
+            fetched_bytes=self._fetched_bytes,
         )
 
     async def _read_all(self, events: Sequence[HistoryEvent]) -> StreamCorruptedError | None:
