@@ -9,6 +9,12 @@ from workflow_streams.embedded import EmbeddedServer
 # Deletes a run at once, as namespace retention has long done when somebody looks.
 DELETES_AT_ONCE = "history.transferProcessorEnsureCloseBeforeDelete=false"
 
+# Workflows continue as new soon, and may do so often.
+ROLLS_OVER_SOON = (
+    "limit.historyCount.suggestContinueAsNew=20",
+    'history.workflowIdReuseMinimalInterval="1ms"',
+)
+
 
 class ConfiguredServer(EmbeddedServer):
     """Runs with dynamic configuration, given as "name=value"."""

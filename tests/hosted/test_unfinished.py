@@ -29,6 +29,8 @@ from workflow_streams.hosted.streams import Stream
 from workflow_streams.log import wire
 from workflow_streams.testing.fixtures import StreamServer
 
+from ..configured import ROLLS_OVER_SOON, ConfiguredServer
+from ..gateway.http.test_closed_rollovers import rolled_over_by_touches
 from ..gateway.http.test_writes import read_all, replay
 from ..payloads.codecs import encrypted_with
 
@@ -259,3 +261,38 @@ async def test_publishers_go_on_once_a_stream_of_an_encrypted_memo_is_finished(
         stream = WorkflowStreamClient.create(client, name)
         assert await send(stream, "later") == 1
         assert [item.data async for item in stream.subscribe(until=2)] == [1, "later"]
+
+
+@pytest.mark.processes
+async def test_a_stream_that_rolls_over_before_it_is_finished_is_finished_all_the_same(
+    unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, name = unique("hosts"), unique("news")
+    maker = Maker(monkeypatch, 0, breaks_off=True)
+    ttl = timedelta(hours=1)
+    async with ConfiguredServer(*ROLLS_OVER_SOON) as server:
+        client = await server.connect()
+
+        async def make() -> CreatedStream:
+            return await create_stream(client, name, ttl=ttl, initial=[1, 2], task_queue=queue)
+
+        async with (
+            host_worker(client, task_queue=queue),
+            serving(client, queue, open_seconds=0.2) as http,
+        ):
+            with pytest.raises(Diverted):
+                await make()
+            runs = await rolled_over_by_touches(client, name)
+            assert await is_marked(client, name)
+            refused = await http.post(f"/v1/stream/{name}", json=["of another"])
+            assert refused.status_code == 503
+            maker.go_on.set()
+            assert not (await make()).is_new
+            await wait_until_not_marked(client, name)
+            runs += await rolled_over_by_touches(client, name)
+            assert not await is_marked(client, name)
+            assert (await http.post(f"/v1/stream/{name}", json=["of another"])).status_code == 204
+            assert not (await make()).is_new
+            assert await read_all(http, f"/v1/stream/{name}") == [1, 2, "of another"]
+        for run_id in runs:
+            await replay(client, name, run_id)

@@ -14,8 +14,9 @@ from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.hosted.host import TOUCH_SIGNAL
 
+from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, ConfiguredServer
 from .serving import HOST_QUEUE
-from .test_deletion import RollingServer, path_of, serving
+from .test_deletion import path_of, serving
 from .test_writes import TEXT, replay, token
 
 pytestmark = pytest.mark.processes
@@ -25,7 +26,7 @@ RUNS = 3
 
 @pytest.fixture
 async def server() -> AsyncIterator[EmbeddedServer]:
-    async with RollingServer() as server:
+    async with ConfiguredServer(DELETES_AT_ONCE, *ROLLS_OVER_SOON) as server:
         yield server
 
 

@@ -25,7 +25,7 @@ from workflow_streams.hosted.host import HostSetup
 from workflow_streams.hosted.worker import host_worker
 from workflow_streams.testing.fixtures import _background_loop
 
-from ...configured import DELETES_AT_ONCE, ConfiguredServer
+from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, ConfiguredServer
 from ...parents import ROOT
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
@@ -43,12 +43,7 @@ WORKER = "tests.gateway.http.deletion_worker"
 def server() -> Iterator[EmbeddedServer]:
     # One for all of them; on an event loop that outlives those of the tests.
     with _background_loop() as loop:
-        server = ConfiguredServer(
-            DELETES_AT_ONCE,
-            # And workflows continue as new soon.
-            "limit.historyCount.suggestContinueAsNew=20",
-            'history.workflowIdReuseMinimalInterval="1ms"',
-        )
+        server = ConfiguredServer(DELETES_AT_ONCE, *ROLLS_OVER_SOON)
         asyncio.run_coroutine_threadsafe(server.start(), loop).result()
         try:
             yield server

@@ -13,8 +13,9 @@ from temporalio.client import Client
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.hosted.host import HOST_TASK_TIMEOUT
 
+from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, ConfiguredServer
 from .serving import GatewayProcess, running_gateway
-from .test_deletion import TEXT, RollingServer, rolled_over
+from .test_deletion import TEXT, rolled_over
 
 pytestmark = pytest.mark.processes
 
@@ -26,7 +27,7 @@ WRITERS = 4
 
 @pytest.fixture
 async def server() -> AsyncIterator[EmbeddedServer]:
-    async with RollingServer() as server:
+    async with ConfiguredServer(DELETES_AT_ONCE, *ROLLS_OVER_SOON) as server:
         yield server
 
 
