@@ -47,7 +47,8 @@ class Hosting:
     Attributes:
         link: The way to Temporal.
         task_queue: Task queue of the hosts.
-        open_seconds: How long to wait for a stream to be opened by its worker.
+        open_seconds: How long to wait for a stream to be opened by its worker, and for what it
+            begins with.
         append_seconds: How long a write waits to see itself in the history.
     """
 
