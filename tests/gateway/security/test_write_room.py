@@ -122,7 +122,7 @@ async def test_what_is_larger_than_the_room_is_let_in_alone() -> None:
 
 
 @pytest.mark.usefixtures("_no_copies")
-async def test_who_waits_in_vain_or_leaves_makes_way_for_those_behind(
+async def test_a_write_that_stops_waiting_makes_way_for_those_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     room, order = WriteRoom(400), list[str]()

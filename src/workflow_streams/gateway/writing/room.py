@@ -112,7 +112,7 @@ class WriteRoom:
         self._let_in()
 
     def _let_in(self) -> None:
-        """Let in those who wait, as far as there is room."""
+        """Let writes that wait in, as far as there is room."""
         for client in list(self._waiting):
             queue = self._waiting[client]
             while queue and self._has_part(client, queue[0].held):
