@@ -26,7 +26,7 @@ PURE = (
     "gateway.security.patterns",
     "log.intake",
     "host.polling.polled_log",
-    "hosted.noted_forks",
+    "hosted.forking.noted",
     "log.media_types",
     "log.payloads",
     "log.positions",

@@ -13,9 +13,11 @@ from temporalio.service import RPCError
 from workflow_streams import create_stream, delete_stream
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.errors import ForkError, StreamExistsError, StreamNotFoundError
-from workflow_streams.hosted import deletion, host_worker, noted_forks
+from workflow_streams.hosted import deletion, host_worker
 from workflow_streams.hosted.deletion import delete_run
-from workflow_streams.hosted.gone_forks import forget_gone_forks
+from workflow_streams.hosted.forking import noted
+from workflow_streams.hosted.forking.gone import forget_gone_forks
+from workflow_streams.hosted.forking.noted import ForkList
 from workflow_streams.hosted.host import (
     FORK_UPDATE,
     FORKS_GONE_SIGNAL,
@@ -23,7 +25,6 @@ from workflow_streams.hosted.host import (
     HostSetup,
     start_host,
 )
-from workflow_streams.hosted.noted_forks import ForkList
 from workflow_streams.temporal.link import ClientLink
 from workflow_streams.testing.fixtures import _background_loop
 
@@ -175,7 +176,7 @@ async def test_a_source_that_has_no_room_for_a_fork_makes_some_of_those_that_are
     await create_stream(client, names[0], forked_from=source, task_queue=queue)
     await go(client, source, names[1], queue)
     room = len(str(names[:2]))
-    monkeypatch.setattr(noted_forks, "_MAX_FORKS_BYTES", room)
+    monkeypatch.setattr(noted, "_MAX_FORKS_BYTES", room)
     await create_stream(client, names[2], forked_from=source, task_queue=queue)
     assert await known(client, source) == [names[0], names[2]]
     # Those are there, so there is no room for more; and what was begun of the fork is undone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -26,12 +26,15 @@ from temporalio.workflow import ChildWorkflowHandle
 from workflow_streams import WorkflowStreamClient, create_stream, delete_stream
 from workflow_streams.errors import ServerUnavailableError, StreamGoneError
 from workflow_streams.hosted import deleting, host_worker
+from workflow_streams.hosted.forking.noted import ForkList
 from workflow_streams.hosted.host import (
+    FORK_UPDATE,
     FORKS_QUERY,
     TOUCH_SIGNAL,
+    HostSetup,
     WorkflowStreamHost,
+    start_host,
 )
-from workflow_streams.hosted.noted_forks import ForkList
 from workflow_streams.hosted.streams import Hosting, found
 from workflow_streams.temporal.link import ClientLink
 
@@ -185,6 +188,28 @@ async def source_is_gone(client: Client, source: str, queue: str) -> bool:
             raise AssertionError("it has been deleted")
     except StreamGoneError as err:
         return not err.has_forks
+
+
+async def test_a_fork_that_is_to_expire_at_a_time_does_so_even_if_it_is_used(
+    client: Client, unique: Unique, moment: LastMoment, queue: str
+) -> None:
+    source, fork = unique("source"), unique("fork")
+    used: list[str] = []
+
+    async def use(name: str) -> None:
+        used.append(name)
+        await client.get_workflow_handle(name).signal(TOUCH_SIGNAL)
+
+    moment.use = use
+    await create_stream(client, source, initial=[0], task_queue=queue)
+    over = datetime.now(timezone.utc) + timedelta(seconds=1)
+    setup = HostSetup("application/json", expires_at=over.isoformat(), forked_from=source)
+    await start_host(client, fork, setup, task_queue=queue)
+    assert await client.get_workflow_handle(source).execute_update(FORK_UPDATE, fork)
+    await client.get_workflow_handle(fork).result()
+    assert used == [fork]
+    await until(lambda: is_empty(client, source))
+    await replay(client, fork)
 
 
 async def test_a_deleted_fork_that_was_kept_for_its_own_forks_is_known_until_it_ends(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_streams.hosted.noted_forks import ForkList, NotedForks
+from workflow_streams.hosted.forking.noted import ForkList, NotedForks
 
 
 def test_notes_of_a_run_are_told_apart_from_those_that_were_handed_on() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from tests.configured import ConfiguredServer
 from tests.payloads.codecs import encrypted_with
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
 from workflow_streams.log import wire
@@ -20,7 +21,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from .contrib_hosts import MUTE, TASK_SECONDS, OtherLanguage
 from .hosts import Idler, worker
 from .story import Line, following, items, next_run, run_id_of, story
-from .test_contrib import MeanServer, contrib_hosting, polls, publish
+from .test_contrib import contrib_hosting, polls, publish
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -239,7 +240,7 @@ async def test_a_reader_that_comes_when_the_updates_are_used_up_is_served_by_que
     unique: Any,
 ) -> None:
     """A host that takes nothing else cannot be read, and that is told."""
-    async with MeanServer() as server:
+    async with ConfiguredServer("history.maxTotalUpdates=10") as server:
         client = await server.connect()
         for hosting in (contrib_host, other_language):
             name = unique("polled")

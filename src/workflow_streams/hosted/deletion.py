@@ -31,7 +31,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
 from ..temporal.link import ClientLink
 from ..temporal.rpc import translate
-from .gone_forks import forget_gone_forks
+from .forking.gone import forget_gone_forks
 from .streams import setup_of
 
 logger = logging.getLogger("workflow_streams.hosted")
@@ -147,7 +147,7 @@ async def _tell_source(fork: WorkflowExecutionDescription) -> None:
             activity.heartbeat()
             await forget_gone_forks(link, setup.forked_from, fork.id)
     except WorkflowStreamError as err:
-        # The fork is to go all the same. Its source looks by itself before it matters.
+        # The fork is to go all the same; its source finds out when its forks are looked up.
         logger.info("The source of the deleted fork %r could not be told: %s", fork.id, err)
 
 

@@ -36,7 +36,7 @@ from ..temporal import messages
 from ..temporal.codec import memo_value
 from .appends import content_payload
 from .fork_point import ForkPoint
-from .gone_forks import forget_gone_forks
+from .forking.gone import forget_gone_forks
 from .host import (
     DELETE_UPDATE,
     FORK_UPDATE,

@@ -20,7 +20,7 @@ from temporalio.workflow import ParentClosePolicy
 
 from ..host.stream import WorkflowStream
 from ..log.wire import UNFINISHED_MEMO_KEY, Rules, WorkflowStreamState
-from .noted_forks import ForkList, NotedForks
+from .forking.noted import ForkList, NotedForks
 
 HOST_WORKFLOW = "WorkflowStreamHost"
 HOST_TASK_QUEUE = "workflow-streams-host"
@@ -223,7 +223,7 @@ class WorkflowStreamHost:
 
     @workflow.query(name=FORKS_QUERY)
     def forks(self) -> ForkList:
-        """Return the forks, for somebody who looks whether they are still there."""
+        """Return the forks, so that it can be looked up whether they are still there."""
         return self._forks.listed()
 
     @workflow.signal(name=FORKS_GONE_SIGNAL)
@@ -262,8 +262,9 @@ class WorkflowStreamHost:
     async def _leaves(self) -> bool:
         """Mark the stream as gone, unless it is used at the last moment; return whether it is gone.
 
-        Nothing is awaited once that is decided. So whatever is written before the end is known when
-        it is decided: the server lets no workflow end while there is something new for it.
+        Nothing is awaited after the decision, so that it is made in the last workflow task. The
+        server refuses to end a workflow if a signal has come during that task; the task is then
+        done again, with the signal.
         """
         if self._setup.forked_from is not None:
             if not workflow.patched(_PARTING_PATCH):
@@ -271,17 +272,18 @@ class WorkflowStreamHost:
                 return True
             await self._start_parting(self._setup.forked_from)
         self._note_writes()
-        lives_by_use = self._setup.ttl_seconds is not None
-        if not self._over() if self._deleted else (self._used and lives_by_use):
-            return False
-        workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
-        return True
+        used = self._used and self._setup.ttl_seconds is not None
+        gone = self._over() if self._deleted else not used
+        if gone:
+            workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
+        return gone
 
     async def _start_parting(self, source: str) -> None:
         """Have the stream that this one was forked from forget it, once this one has ended.
 
-        It cannot be told in the last task, since the server drops what a workflow sends then, and
-        not before, since this stream may yet be used and go on. So another workflow does it.
+        Another workflow does it. In its last task this one cannot, since the server drops signals
+        that a workflow sends as it ends, and does not start its children, not even abandoned ones.
+        Earlier would be too early, since this stream may still be used and go on.
         """
         own = workflow.info()
         await workflow.start_child_workflow(

@@ -7,8 +7,8 @@ from temporalio.worker import Worker
 
 from ..temporal.plugin import WorkflowStreamsPlugin, has_plugin
 from .deletion import WorkflowStreamDeletion, delete_runs, end_runs
+from .forking.parting import WorkflowStreamParting, part_fork
 from .host import HOST_TASK_QUEUE, WorkflowStreamHost
-from .parting import WorkflowStreamParting, part_fork
 
 # Replays of four full runs at the same time on one processor take 2.4 s, of the 3 s that a task may
 # take (HOST_TASK_TIMEOUT). Tasks that wait for their turn hold nothing back.

@@ -1,9 +1,9 @@
 """Has a stream forget those of its forks that are gone.
 
-A fork cannot tell its source by itself that it is gone: what a workflow sends in its last task the
-server drops, what it sends before might not come true, and a fork that retention or an operator has
-deleted says nothing. So somebody else looks: whoever ends a fork, whoever deletes the source, and
-whoever makes a further fork of a source that has no room for it.
+A fork cannot tell its source that it is gone. The server drops what a workflow sends in its last
+task; before that, the fork may still be used and go on. And a fork that retention or an operator
+has deleted says nothing. So the forks that a source knows are looked up: when a fork has ended,
+when the source is deleted and while it is kept for its forks, and when it has no room for another.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from temporalio.client import (
     WorkflowQueryFailedError,
 )
 
-from ..errors import CodecError, StreamClosedError, StreamNotFoundError
-from ..log.positions import chain_digest
-from ..read.runs.lookup import first_run_of
-from ..temporal.codec import memo_value
-from ..temporal.link import Link
-from .host import FORKS_GONE_SIGNAL, FORKS_MEMO_KEY, FORKS_QUERY
-from .noted_forks import ForkList
-from .streams import is_gone, setup_of, shared_with
+from ...errors import CodecError, StreamClosedError, StreamNotFoundError
+from ...log.positions import chain_digest
+from ...read.runs.lookup import first_run_of
+from ...temporal.codec import memo_value
+from ...temporal.link import Link
+from ..host import FORKS_GONE_SIGNAL, FORKS_MEMO_KEY, FORKS_QUERY
+from ..streams import is_gone, setup_of, shared_with
+from .noted import ForkList
 
 _MOST = 100
 # Between a look and the signal with what was found, the source may have rolled over.

@@ -1,7 +1,7 @@
 """Has the source of a fork that expires forget it, once the fork has ended.
 
-The fork starts this before it ends, as a workflow of its own that goes on without it. If the fork
-is used after all at that moment, it goes on, and so the source is not told.
+The fork starts this workflow before it ends, and the workflow goes on without it. If the fork is
+used at that moment after all, it does not end, and the source is not told.
 """
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
@@ -14,10 +14,10 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
 
-from ..errors import StreamNotFoundError
-from ..temporal.link import ClientLink
-from .gone_forks import forget_gone_forks
-from .host import PARTING_WORKFLOW
+from ...errors import StreamNotFoundError
+from ...temporal.link import ClientLink
+from ..host import PARTING_WORKFLOW
+from .gone import forget_gone_forks
 
 _PARTING_ACTIVITY = "workflow-streams-part-fork"
 
@@ -25,8 +25,8 @@ _RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(minutes=1)
 )
 _ONE_TRY = timedelta(minutes=1)
-# A fork that still runs after this time goes on. Should it have been without a worker so long, the
-# source learns of it when it is deleted, or has no room for another fork.
+# A fork that still runs after this time has been used, and starts another such workflow when it
+# expires. If it had no worker for so long, its end is noticed when the forks are looked up.
 _LONGEST = timedelta(minutes=5)
 
 

@@ -1,8 +1,9 @@
 """The forks that a stream's host has been told of. Pure.
 
-What a host forgets has to be certain, since a source that is deleted stays for its forks. Whether a
-fork is gone is found out from outside, which takes a while; meanwhile another fork may have been
-made under the same name. So each note has a number, and whoever looks says which notes it knew of.
+A source that is deleted stays for its forks, so its host must not forget one that is there. To
+find out whether a fork is gone takes a while, and meanwhile another fork may be made under the same
+name. So each note of a fork has a number, and a message to forget forks says which notes were known
+when they were looked up.
 """
 
 # No `from __future__ import annotations`: payload converters look the types up by the module's
@@ -54,10 +55,10 @@ class NotedForks:
         return True
 
     def listed(self) -> ForkList:
-        """Return what somebody needs who is to look which of them are gone."""
+        """Return them, so that it can be looked up which of them are gone."""
         return ForkList(self._notes, self.names)
 
     def forget(self, name: str, notes: int | None = None) -> None:
-        """Forget a fork, but not if it has been noted again since there were so many notes."""
+        """Forget a fork, unless it was noted again after there were ``notes`` notes."""
         if notes is None or self._numbers.get(name, 0) <= notes:
             self._numbers.pop(name, None)
