@@ -100,7 +100,7 @@ class WorkflowStream:
         self._records = Records(self._sign, ring=keep_last is not None)
         self._open(unrecorded, keep_last, _rules)
 
-        publish_signals.register(self._on_publish)
+        publish_signals.register(self, self._on_publish)
         self._polls.register()
         self._beside = self._start_beside()
         self._sign.list_first(self._beside)
