@@ -65,11 +65,6 @@ class UnreadAnswers:
         self._holding[share] = None
         while self.held > self._most and len(self._things) > 1:
             slowest = min(self._holding, key=lambda holding: holding.since)
-            if slowest.since == math.inf:
-                # None waits for its client. The last to ask for room gives way, unless it is alone.
-                if len(self._holding) > 1:
-                    share.give_up()
-                break
             slowest.give_up()
 
     def remove(self, thing: object) -> None:
