@@ -26,9 +26,8 @@ from workflow_streams.hosted.host import (
     start_host,
 )
 from workflow_streams.temporal.link import ClientLink
-from workflow_streams.testing.fixtures import _background_loop
 
-from ..configured import DELETES_AT_ONCE, ConfiguredServer
+from ..configured import DELETES_AT_ONCE, configured_for_many
 
 pytestmark = pytest.mark.processes
 
@@ -37,13 +36,8 @@ Unique = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    with _background_loop() as loop:
-        server = ConfiguredServer(DELETES_AT_ONCE)
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
-        try:
-            yield server
-        finally:
-            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+    with configured_for_many(DELETES_AT_ONCE) as server:
+        yield server
 
 
 @pytest.fixture

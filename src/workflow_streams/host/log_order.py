@@ -68,7 +68,7 @@ class LogOrder:
 
     @property
     def events_since_fragment(self) -> int:
-        """How many events have come since the last part of a batch that was not its last one."""
+        """How many events have come since a fragment that left its batch incomplete."""
         return workflow.info().get_current_history_length() - self._fragment_at
 
     def take(self, message: Payload | None) -> None:

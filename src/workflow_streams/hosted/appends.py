@@ -37,8 +37,8 @@ MAX_BATCH_BYTES = 24 * 1024 * 1024
 
 Encoded, each item is larger by a third and some 60 bytes: the largest body over HTTP takes 22 MiB.
 A run that is due to roll over waits for the rest of a batch until its history has 32 MiB, and no
-longer. So these have to hold the batch, the escapes that its parts add before quotes, and what was
-there when the run became due.
+longer. So these have to hold the batch, the escapes that its fragments add before quotes, and what
+was there when the run became due.
 """
 
 # A rollover in the middle of a batch can tear it; then nothing of it is in the stream, and it is

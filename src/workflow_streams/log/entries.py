@@ -60,8 +60,8 @@ class JoinedEntries:
 def joined_parts(entries: Iterable[str]) -> Iterator[bytes]:
     """Join entries, :data:`AT_ONCE` at a time."""
     rest = iter(entries)
-    while part := list(islice(rest, AT_ONCE)):
-        yield ",".join(part).encode()
+    while some := list(islice(rest, AT_ONCE)):
+        yield ",".join(some).encode()
 
 
 def entry_json(topic: str, data: str) -> str:

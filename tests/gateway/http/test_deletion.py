@@ -23,9 +23,8 @@ from workflow_streams.hosted.deleting import Deletion
 from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
 from workflow_streams.hosted.host import HostSetup
 from workflow_streams.hosted.worker import host_worker
-from workflow_streams.testing.fixtures import _background_loop
 
-from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, ConfiguredServer
+from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, configured_for_many
 from ...parents import ROOT
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
@@ -41,14 +40,8 @@ WORKER = "tests.gateway.http.deletion_worker"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedServer]:
-    # One for all of them; on an event loop that outlives those of the tests.
-    with _background_loop() as loop:
-        server = ConfiguredServer(DELETES_AT_ONCE, *ROLLS_OVER_SOON)
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
-        try:
-            yield server
-        finally:
-            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+    with configured_for_many(DELETES_AT_ONCE, *ROLLS_OVER_SOON) as server:
+        yield server
 
 
 @pytest.fixture

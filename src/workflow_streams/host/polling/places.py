@@ -100,10 +100,9 @@ class Places:
 
         A replay may group tasks differently, and return something else.
         """
-        length = workflow.info().get_current_history_length()
-        return min(
-            self._needed_from(lambda place: place.length < length),
-            self.needed_after_moment() if self._moment else self._copy.fold.head,
+        length, moment = workflow.info().get_current_history_length(), self._moment
+        return self._needed_from(
+            lambda place: place.length < length and (not moment or place.moment < moment)
         )
 
     def _needed_from(self, arrives: Callable[[_Place], bool]) -> int:
