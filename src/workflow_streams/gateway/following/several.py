@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..formats.frames import KEEP_ALIVE
-from ..layers.limits import ConnectionLimits, client_at, client_in
+from ..layers.limits import ConnectionLimits, client_in
 from ..layers.outgoing import Share
 from ..reading.caching import event_cache_headers
 from ..refusals import RefusedError
@@ -72,7 +72,7 @@ def _counted(request: Request, subject: str, streams: int) -> Iterator[None]:
         TooManyConnectionsError: The client would have too many connections.
     """
     connections: ConnectionLimits = request.app.state.connections
-    address = client_at(None if request.client is None else request.client.host)
+    address = client_in(request.scope)
     with ExitStack() as counted:
         for _ in range(streams):
             counted.enter_context(connections.of_client(subject))

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..refusals import TooManyRequestsError
 from ..refusals.responses import refuse
 from .limit_settings import LimitSettings
-from .limits import client_at, route_path
+from .limits import client_in, route_path
 
 MOST_CLIENTS = 10_000
 """How many clients are remembered. Beyond that, the one that has been silent for longest is
@@ -119,9 +119,8 @@ class RateMiddleware:
         if rates is None or scope["type"] != "http" or route_path(scope) in _UNCOUNTED:
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
         try:
-            rates.take(client_at(client[0] if client else None))
+            rates.take(client_in(scope))
         except TooManyRequestsError as refusal:
             await refuse(refusal, scope, send)
             return

@@ -20,7 +20,6 @@ from ..security import authorize
 from ..sessions import gateway_of
 from .bodies import most_bytes, read_entries
 from .forks import found_source
-from .room import client_of
 
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -32,13 +31,14 @@ async def put(request: Request, workflow_id: str) -> Response:
     lifetime = parse_lifetime(request.headers)
     point = parse_fork(request.headers)
     body = await request.body()
+    client = client_in(request.scope)
     async with AsyncExitStack() as stack:
         source: Source | None = None
         content_type = request.headers.get("content-type")
         if point is not None:
             source = await stack.enter_async_context(found_source(request, gateway, point))
             # All that it begins with is read, and copied a megabyte at a time.
-            await stack.enter_async_context(gateway.copies.turn(client_in(request.scope)))
+            await stack.enter_async_context(gateway.copies.turn(client))
             content_type = content_type or source.setup.content_type
         setup = HostSetup(
             _checked(content_type or _DEFAULT_TYPE),
@@ -49,7 +49,7 @@ async def put(request: Request, workflow_id: str) -> Response:
         shape = shape_of(setup.content_type)
         copied = COPY_BYTES if source is not None else 0
         coming = copied + most_bytes(body, shape, DEFAULT_TOPIC)
-        share = await stack.enter_async_context(gateway.writes.taken(client_of(request), coming))
+        share = await stack.enter_async_context(gateway.writes.taken(client, coming))
         if source is not None:
             setup = await forked(setup, source)
         entries = await read_entries(body, shape, DEFAULT_TOPIC) if body else JoinedEntries()

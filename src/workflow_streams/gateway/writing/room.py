@@ -12,10 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.requests import Request
-
 from ...log import wire
-from ..layers.limits import client_at
 from ..refusals import NoRoomForWriteError
 
 # Writes that become no more than this are not counted, so that they go on while others wait. The
@@ -154,11 +151,6 @@ class WriteShare:
         if too_much > 0:
             self.held -= too_much
             self._room.shrink(self.client, too_much)
-
-
-def client_of(request: Request) -> str:
-    """Return the client that a write is counted for."""
-    return client_at(request.client.host if request.client else None)
 
 
 def _room_for(size: int) -> int:

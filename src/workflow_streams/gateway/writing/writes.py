@@ -14,6 +14,7 @@ from ...log.entries import JoinedEntries
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ...log.media_types import media_type
 from ..formats.frames import Shape
+from ..layers.limits import client_in
 from ..refusals import Headers
 from ..refusals.problems import (
     ConflictError,
@@ -36,7 +37,6 @@ from ..sessions import gateway_of
 from ..telemetry.metrics import Metrics
 from ..temporal.streams import Stream
 from .bodies import most_bytes, read_entries
-from .room import client_of
 
 _CLOSED: Headers = (("stream-closed", "true"),)
 _MISSING = "Batches of this producer that come before this one are missing."
@@ -107,7 +107,7 @@ async def _entries(
     shape, topic = stream.shape, topic or DEFAULT_TOPIC
     check_content_type(request.headers.get("content-type", ""), shape)
     room = gateway_of(request).writes
-    async with room.taken(client_of(request), most_bytes(body, shape, topic)) as share:
+    async with room.taken(client_in(request.scope), most_bytes(body, shape, topic)) as share:
         entries = await read_entries(body, shape, topic)
         if not entries:
             raise InvalidRequestError("The array is empty.")
