@@ -51,19 +51,13 @@ class _Beginning:
         setup: What it is made with.
         entries: Its own items.
         source: The stream that it is forked from, whose items come first.
+        maker: Id of the publisher that writes it.
     """
 
     setup: HostSetup
     entries: JoinedEntries
-    source: Source | None = None
-
-    @property
-    def maker(self) -> str:
-        """Id of the publisher that writes it."""
-        digest = hashlib.sha256()
-        for entry in self.entries:
-            digest.update(entry.encode(errors="surrogatepass") + b"\n")
-        return f"{_MAKER}:{digest.hexdigest()[:32]}"
+    source: Source | None
+    maker: str
 
     async def batches(self) -> AsyncGenerator[Append]:
         """Yield it in batches, always the same; the last one closes the stream if it is to be."""
@@ -120,11 +114,11 @@ async def make(
         StreamUnfinishedError: Another call has begun to make it with other content.
         WorkflowStreamError: Temporal did not do it. What has been begun may be tried again.
     """
-    beginning = _Beginning(setup, entries, source)
+    own_maker = f"{_MAKER}:{hashlib.sha256(entries.text).hexdigest()[:32]}"
     initial = bool(entries or setup.inherits)
-    maker = beginning.maker if initial or setup.closed else ""
+    maker = own_maker if initial or setup.closed else ""
     setup = replace(setup, initial=initial, maker=maker)
-    beginning = replace(beginning, setup=setup)
+    beginning = _Beginning(setup, entries, source, own_maker)
     run_id = await _start(hosting, workflow_id, setup)
     is_new = run_id is not None
     position, closed = position_at(0, tag_of(run_id or "", run_id or "")), False
