@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from ...read.moments import entries_size
 from ..layers.outgoing import Share
 from ..reading.parts import Part
 
@@ -56,16 +54,12 @@ class SharedBounds:
             yield
             return
         # Even small parts add up when there are many streams.
-        held = [step.entries for step in part.slices]
-        for entries in held:
-            self.share.hold(entries, partial(entries_size, entries))
-        self._add(part.size)
-        try:
-            yield
-        finally:
-            self._add(-part.size)
-            for entries in held:
-                self.share.drop(entries)
+        with self.share.holding_all(part.held):
+            self._add(part.size)
+            try:
+                yield
+            finally:
+                self._add(-part.size)
 
     def _add(self, size: int) -> None:
         self._size += size

@@ -7,14 +7,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...events import End, Gap, Last, Rewind
-from ...read.moments import entries_size
 from ..formats.frames import gap_fields, passes, rewind_fields
 from ..formats.offsets import next_cursor, token_of
 from ..layers.outgoing import PIECE_BYTES, share_of
@@ -190,8 +188,7 @@ class Answer:
         """Yield what is held to make an answer, each with its size."""
         yield object(), lambda: self._reading.beside
         if part.size > PIECE_BYTES:
-            for step in part.slices:
-                yield step.entries, partial(entries_size, step.entries)
+            yield from part.held
 
     def _hold(self, body: bytes) -> None:
         """Count a body until the request is over."""

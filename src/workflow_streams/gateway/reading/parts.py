@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...hosted.streams import Tip
 from ...log.positions import Position, position_at
 from ...log.wire import Entry
 from ...read.feeds.feed import Feed
+from ...read.moments import entries_size
 from ...read.waiting import ended
 from ...read.walk import Slice, Step, Walk
 from ..formats.frames import STRETCH
@@ -47,6 +49,11 @@ class Part:
     def slices(self) -> list[Slice]:
         """Those steps that contain items."""
         return [step for step in self.steps if isinstance(step, Slice)]
+
+    @property
+    def held(self) -> list[tuple[object, Callable[[], int]]]:
+        """What it holds in memory, each with its size; see :meth:`..layers.outgoing.Share.hold`."""
+        return [(step.entries, partial(entries_size, step.entries)) for step in self.slices]
 
 
 class Reading:
