@@ -351,7 +351,8 @@ async def test_what_is_published_and_answered_in_the_task_of_a_rollover_is_not_m
         await handle.result()
         await asyncio.wait_for(asyncio.gather(*reading), SECONDS)
     whole = [10, *sizes, *sizes]
-    assert [[len(data) - 2 for _, data in got] for got in readings] == [whole] * len(readings)
+    for got in readings:
+        assert [(offset, len(data) - 2) for offset, data in got] == list(enumerate(whole))
 
 
 async def have_read(readings: list[list[tuple[int, bytes]]], count: int) -> None:
