@@ -319,6 +319,33 @@ async def test_subscribers_of_large_items_miss_nothing_in_rollovers(
     assert [[len(data) - 2 for _, data in got] for got in readings] == [sizes] * 4
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+async def test_a_subscriber_that_comes_back_late_misses_nothing_of_a_short_run(
+    client: Client, unique: Callable[[str], str], runs: int
+) -> None:
+    """The run in which it has not polled yet knows of it from the one before."""
+    name = unique("short")
+    async with worker(client, name):
+        await client.start_workflow(Host.run, HostInput(), id=name, task_queue=name)
+        handle = client.get_workflow_handle(name)
+        waiting = await start_poll(handle, 0)
+        for _ in range(runs):
+            run = await run_id_of(handle)
+            await handle.signal(Host.end, "roll")
+            run = await next_run(handle, run)
+        assert (await waiting.result()).next_offset == 0
+        await handle.signal(Host.burst, Burst([700_000, 700_000]))
+        await handle.signal(Host.end, "roll")
+        await have_recorded_large(client.get_workflow_handle(name, run_id=run))
+        reader = Reader(handle)
+        await reader.read(2)
+        await next_run(handle, run)
+        await handle.signal(Host.burst, Burst([10]))
+        await reader.read(3)
+        await handle.signal(Host.end, "finish")
+        await handle.result()
+
+
 @pytest.mark.parametrize(
     "sizes", [[600_000], [LARGEST], [300_000, 400_000, 500_000], [20_000] * 50]
 )
@@ -359,6 +386,13 @@ async def have_read(readings: list[list[tuple[int, bytes]]], count: int) -> None
     """Wait until all have read so many items, or so far."""
     async with asyncio.timeout(SECONDS):
         while any(not got or got[-1][0] < count - 1 for got in readings):
+            await asyncio.sleep(0.02)
+
+
+async def have_recorded_large(run: WorkflowHandle[Any, Any]) -> None:
+    """Wait until a large item is in the history of a run."""
+    async with asyncio.timeout(SECONDS):
+        while all(event.ByteSize() < 500_000 for event in (await run.fetch_history()).events):
             await asyncio.sleep(0.02)
 
 

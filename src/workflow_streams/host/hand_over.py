@@ -66,18 +66,22 @@ class EarlierRuns:
         malformed: How many malformed signals they had.
         unpolled: For how many of them, up to the last one, nobody has polled.
         closing: What closed the stream in one of them; None if it is open.
+        subscribers: Where those that polled in the last of them will ask next.
     """
 
     runs: list[RunRef]
     malformed: int
     unpolled: int
     closing: Closing | None
+    subscribers: list[int]
 
 
 def earlier_runs_of(state: State) -> EarlierRuns:
     """Return what a state says of earlier runs."""
-    unpolled = state.unpolled_runs if state.tail else UNPOLLED_RUNS
-    return EarlierRuns(list(state.runs), state.malformed, unpolled, closing_of(state))
+    unpolled = state.unpolled_runs if state.tail or state.subscribers else UNPOLLED_RUNS
+    return EarlierRuns(
+        list(state.runs), state.malformed, unpolled, closing_of(state), state.subscribers
+    )
 
 
 def publishers_kept(

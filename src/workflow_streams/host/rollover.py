@@ -144,6 +144,7 @@ class Rollover:
             unpolled_runs=0 if self._polls.count else self.earlier.unpolled + 1,
             written=written,
             closed=closed,
+            subscribers=self._polls.places.handed_over(),
         )
 
     @property
@@ -184,7 +185,7 @@ class Rollover:
         It waits for as long as they go on, up to a bound.
         """
         places, began = self._polls.places, workflow.now()
-        while self._polls.count:
+        while places.any_known:
             steps = places.steps
             if not self._fits(places.needed_from()):
                 with suppress(TimeoutError):
@@ -202,4 +203,6 @@ class Rollover:
     def _fits(self, needed_from: int) -> bool:
         self._order.settle()
         most = hand_over.SURE_TAIL_BYTES
-        return self._copy.log.bytes_from(needed_from, most) <= most
+        # What this task has written is not in the log yet.
+        written = sum(hand_over.carried_bytes(*entry) for entry in self._order.own.entries)
+        return written + self._copy.log.bytes_from(needed_from, most) <= most

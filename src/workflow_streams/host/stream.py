@@ -94,7 +94,10 @@ class WorkflowStream:
         last_seen = {name: publisher.last_seen for name, publisher in state.publishers.items()}
         self._order = LogOrder(self._copy, last_seen, self._sign)
         self._polls = PollServer(
-            self._copy, functools.partial(self._order.settle, now=True), native=native
+            self._copy,
+            functools.partial(self._order.settle, now=True),
+            native=native,
+            expected=earlier.subscribers,
         )
         self._rollover = Rollover(earlier, self._copy, self._order, self._polls, self._sign)
         self._records = Records(self._sign, ring=keep_last is not None)

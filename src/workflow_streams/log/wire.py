@@ -143,6 +143,7 @@ class WorkflowStreamState:
         unpolled_runs: In how many runs in a row none has polled.
         written: That of :class:`Opening`, as JSON text.
         closed: That of :class:`Opening`, as JSON text.
+        subscribers: Offsets from which those will ask next that have polled in the last seconds.
     """
 
     log: list[WireItem] = field(default_factory=list[WireItem])
@@ -157,6 +158,7 @@ class WorkflowStreamState:
     unpolled_runs: int = 0
     written: str = ""
     closed: str = ""
+    subscribers: list[int] = field(default_factory=list[int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Runs in the workflow sandbox.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +16,8 @@ from ..log_copy import LogCopy
 # A subscriber that has not come back for so long is not waited for any more.
 _GONE = timedelta(seconds=10)
 _MOST_PLACES = 1000
+# So many are told to the next run. The server lets ten polls of a workflow wait at a time.
+_MOST_HANDED_OVER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,23 @@ class Places:
 
     Attributes:
         steps: How many polls have come, and how many answers have been given.
+        any_known: Whether there are subscribers at all, or have been.
     """
 
-    def __init__(self, copy: LogCopy) -> None:
-        """Begin without any, in the stream whose log is ``copy``."""
+    def __init__(self, copy: LogCopy, expected: Iterable[int]) -> None:
+        """Begin with the subscribers that the prior run has known.
+
+        Args:
+            copy: The workflow's copy of the log.
+            expected: The offsets that they will poll from.
+        """
         self._copy = copy
         self._waiting: list[int] = []
         # The oldest answer first.
-        self._answered: list[_Place] = []
+        self._answered = [_Place(offset, offset, workflow.now(), -1, 0) for offset in expected]
         self._moment = 0
         self.steps = 0
+        self.any_known = bool(self._answered)
 
     def begin(self, offset: int) -> None:
         """Note that a subscriber waits for what comes from this offset on."""
@@ -62,6 +71,7 @@ class Places:
                 break
         self._waiting.append(offset)
         self.steps += 1
+        self.any_known = True
 
     def end(self, offset: int) -> None:
         """Note that it does not wait any longer."""
@@ -100,13 +110,23 @@ class Places:
 
         A replay may group tasks differently, and return something else.
         """
-        length, moment = workflow.info().get_current_history_length(), self._moment
-        return self._needed_from(
-            lambda place: place.length < length and (not moment or place.moment < moment)
-        )
+        return self._needed_from(self._arrives_after_task())
+
+    def handed_over(self) -> list[int]:
+        """Return where the subscribers poll next; if they are many, those furthest behind.
+
+        The next run may end, too, before they have come back.
+        """
+        return sorted(self._places(self._arrives_after_task()))[:_MOST_HANDED_OVER]
 
     def _needed_from(self, arrives: Callable[[_Place], bool]) -> int:
+        return max(self._copy.log.start, min([self._copy.fold.head, *self._places(arrives)]))
+
+    def _places(self, arrives: Callable[[_Place], bool]) -> list[int]:
         now = workflow.now()
         here = [place for place in self._answered if now - place.answered < _GONE]
-        places = [place.after if arrives(place) else place.before for place in here]
-        return max(self._copy.log.start, min([self._copy.fold.head, *self._waiting, *places]))
+        return self._waiting + [place.after if arrives(place) else place.before for place in here]
+
+    def _arrives_after_task(self) -> Callable[[_Place], bool]:
+        length, moment = workflow.info().get_current_history_length(), self._moment
+        return lambda place: place.length < length and (not moment or place.moment < moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
@@ -25,7 +25,14 @@ class PollServer:
         room: What a workflow task has for answers.
     """
 
-    def __init__(self, copy: LogCopy, settle: Callable[[], None], *, native: bool) -> None:
+    def __init__(
+        self,
+        copy: LogCopy,
+        settle: Callable[[], None],
+        *,
+        native: bool,
+        expected: Iterable[int] = (),
+    ) -> None:
         """Serve the items of ``copy``, once ``settle`` has brought it up to now.
 
         Args:
@@ -34,10 +41,11 @@ class PollServer:
                 task have run.
             native: Whether what the workflow publishes stands in the history. In a run that began
                 under the contrib it does not, and no timer may be set: it would not replay.
+            expected: Where the subscribers that the prior run has known will poll.
         """
         self.count = 0
         self.detaching = False
-        self.places = Places(copy)
+        self.places = Places(copy, expected)
         self.room = AnswerRoom(native=native)
         self._copy = copy
         self._settle = settle
