@@ -17,7 +17,7 @@ PURE = (
     "log.batches",
     "log.entries",
     "log.fold",
-    "gateway.following.places",
+    "gateway.following.event_ids",
     "gateway.formats.frames",
     "gateway.formats.item_values",
     "gateway.formats.json_text",

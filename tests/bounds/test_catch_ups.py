@@ -26,7 +26,7 @@ from workflow_streams.testing.fixtures import StreamServer
 from ..gateway.http.events import Event
 from ..gateway.http.test_events import follow
 from ..gateway.security.wire import serving
-from ..reader.counting import HistoryReads
+from ..read.counting import HistoryReads
 
 Unique = Callable[[str], str]
 JSON = {"content-type": "application/json"}

@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from tests.reader.hosts import Host, HostInput, hosting, worker
-from tests.reader.story import following, items, roll_over, send, story
+from tests.read.hosts import Host, HostInput, hosting, worker
+from tests.read.story import following, items, roll_over, send, story
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload, fragment_payloads
 from workflow_streams.log.entries import entry_json

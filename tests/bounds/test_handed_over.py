@@ -12,8 +12,8 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
-from tests.reader.hosts import hosting
-from tests.reader.story import roll_over, send
+from tests.read.hosts import hosting
+from tests.read.story import roll_over, send
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.host import hand_over
 from workflow_streams.log import wire
@@ -87,7 +87,7 @@ def test_what_attempts_wrote_is_handed_on_as_far_as_there_is_room(
     for i in range(others):
         fold.batch(f"service {i}", 1, 1)
     last_seen = {who: NOW - timedelta(seconds=i) for i, who in enumerate(fold.publishers)}
-    publishers, written = hand_over.sources_kept(
+    publishers, written = hand_over.writers_kept(
         fold, last_seen, {"another"}, now=NOW, ttl=timedelta(days=1)
     )
     runs = [RunRef("0199c7d2-2f6e-7000-8000-000000000001", 10**9)] * hand_over.MAX_RUN_REFS
@@ -108,7 +108,7 @@ def test_what_attempts_wrote_is_handed_on_as_far_as_there_is_room(
     if writers:
         source, ranges = fold.written_by(attempt_of(writers[0][0]))
         assert kept[source] == ranges if len(ranges) <= 5000 else len(kept[source]) >= 5000
-    none = hand_over.sources_kept(fold, last_seen, {"run"}, now=NOW, ttl=timedelta(days=1))
+    none = hand_over.writers_kept(fold, last_seen, {"run"}, now=NOW, ttl=timedelta(days=1))
     assert none[1] == ""
 
 

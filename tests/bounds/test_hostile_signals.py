@@ -14,8 +14,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from tests.reader.hosts import Host, hosting
-from tests.reader.story import items, next_run, run_id_of, story
+from tests.read.hosts import Host, hosting
+from tests.read.story import items, next_run, run_id_of, story
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
 from workflow_streams.log import wire
 from workflow_streams.log.payloads import encode_payload, json_payload

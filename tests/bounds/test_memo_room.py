@@ -14,7 +14,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
-from tests.reader.story import items, next_run, story
+from tests.read.story import items, next_run, story
 from workflow_streams import WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload

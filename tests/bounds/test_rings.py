@@ -11,8 +11,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from tests.reader.hosts import hosting
-from tests.reader.story import attached, following, items, send, told
+from tests.read.hosts import hosting
+from tests.read.story import attached, following, items, send, told
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload

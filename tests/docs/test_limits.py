@@ -47,7 +47,7 @@ OTHERS = {
     "host.hand_over._ORDER_BYTES",
     "host.hand_over._PUBLISHER_BYTES",
     "host.hand_over._RUN_BYTES",
-    "host.hand_over._SOURCE_BYTES",
+    "host.hand_over._EXECUTION_BYTES",
     "publish.host_check._MOST_LOOKS",
     "publish.pacing._LEAST_BYTES",
     "publish.pacing._LOOK_EVERY_BYTES",

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from tests.reader.contrib_hosts import ContribHost, ContribInput
-from tests.reader.hosts import worker
-from tests.reader.story import next_run, run_id_of
+from tests.read.contrib_hosts import ContribHost, ContribInput
+from tests.read.hosts import worker
+from tests.read.story import next_run, run_id_of
 from workflow_streams import End, Item, Last, WorkflowStreamClient
 from workflow_streams.log.payloads import decode_payload
 from workflow_streams.read.feeds.feed import Feed

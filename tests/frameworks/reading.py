@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from tests.reader.story import Line, following, story
+from tests.read.story import Line, following, story
 
 
 async def played(

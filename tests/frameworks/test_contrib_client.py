@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
-from tests.reader.story import Line, following, items
+from tests.read.story import Line, following, items
 from workflow_streams import WorkflowStreamsPlugin
 from workflow_streams.log import wire
 from workflow_streams.log.batches import parse_batch

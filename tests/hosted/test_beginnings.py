@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from workflow_streams import LATEST, Item, WorkflowStreamClient, create_stream
 from workflow_streams.hosted import host_worker
-from workflow_streams.hosted.forks import Source
+from workflow_streams.hosted.forks import ForkSource
 from workflow_streams.log import entries as log_entries
 
 Unique = Callable[[str], str]
@@ -60,16 +60,16 @@ async def test_items_are_copied_into_a_fork_a_few_at_a_time(
 ) -> None:
     name, fork, queue, turns = unique("stream"), unique("fork"), unique("queue"), Turns()
     seen: list[int] = []
-    beginning_with = Source.beginning_with
+    beginning_with = ForkSource.beginning_with
 
-    async def noting(source: Source, *arguments: object) -> AsyncIterator[str]:
+    async def noting(source: ForkSource, *arguments: object) -> AsyncIterator[str]:
         async for entry in beginning_with(source, *arguments):  # type: ignore[arg-type]
             seen.append(turns.count)
             yield entry
 
     async with host_worker(client, task_queue=queue), turns.taken():
         await create_stream(client, name, initial=range(COUNT), task_queue=queue)
-        monkeypatch.setattr(Source, "beginning_with", noting)
+        monkeypatch.setattr(ForkSource, "beginning_with", noting)
         own = range(COUNT, 2 * COUNT)
         await create_stream(client, fork, forked_from=name, initial=own, task_queue=queue)
     assert len(seen) == 2 * COUNT

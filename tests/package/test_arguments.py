@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.reader.hosts import Host, hosting
-from tests.reader.story import items, story
+from tests.read.hosts import Host, hosting
+from tests.read.story import items, story
 from workflow_streams import WorkflowStream, WorkflowStreamClient
 from workflow_streams.errors import UsageError
 from workflow_streams.topics import TopicTypes

@@ -93,6 +93,26 @@ def test_no_import_goes_in_a_circle() -> None:
         pytest.fail(" -> ".join(err.args[1]))
 
 
+@pytest.mark.parametrize("room", FLOOR)
+def test_the_folders_of_a_room_do_not_import_each_other_in_a_circle(room: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        if room_of(module) != room or (folder := folder_of(module)) is None:
+            continue
+        others = {folder_of(other) for other in imports(module) if room_of(other) == room}
+        graph.setdefault(folder, set()).update(others - {None, folder})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        pytest.fail(" -> ".join(err.args[1]))
+
+
+def folder_of(module: str) -> str | None:
+    """Return the folder within its room in which a module stands, if it stands in one."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 2 else None
+
+
 # What turns a client into a source, for those that ask for one.
 DOORS = {"read.arrival"}
 

@@ -18,7 +18,7 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from tests.reader.story import SECONDS, items, next_run, run_id_of, story
+from tests.read.story import SECONDS, items, next_run, run_id_of, story
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 

@@ -31,8 +31,8 @@ from temporalio.worker._workflow_instance import (
     _WorkflowLogicFlag,  # pyright: ignore[reportPrivateUsage]
 )
 
-from tests.reader.hosts import Host, HostInput
-from tests.reader.story import next_run, run_id_of, story
+from tests.read.hosts import Host, HostInput
+from tests.read.story import next_run, run_id_of, story
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
 from workflow_streams.log.entries import entry_json

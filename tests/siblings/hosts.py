@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
 
-from tests.reader.hosts import hosting
+from tests.read.hosts import hosting
 from workflow_streams import WorkflowStream
 from workflow_streams.log import wire
 

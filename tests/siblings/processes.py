@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.npm import node
-from tests.reader.story import SECONDS, Follower, Line
+from tests.read.story import SECONDS, Follower, Line
 
 # Of a line of output: an item may take 2 MiB, and its base64 a third more.
 _LINE_BYTES = 2**22

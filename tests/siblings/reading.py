@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from tests.reader.story import Follower, Line, told
+from tests.read.story import Follower, Line, told
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
-from tests.reader.story import roll_over
+from tests.read.story import roll_over
 
 from .hosts import Handle, Hosting, done
 from .processes import Sibling

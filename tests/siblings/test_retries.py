@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from tests.reader.story import roll_over
+from tests.read.story import roll_over
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.payloads import encode_payload, json_payload

@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from tests.reader.story import Follower, Line, roll_over
+from tests.read.story import Follower, Line, roll_over
 from workflow_streams import WorkflowStreamClient
 
 from .hosts import Hosting

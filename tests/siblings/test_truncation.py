@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from tests.reader.hosts import HostInput, hosting
+from tests.read.hosts import HostInput, hosting
 
 from .hosts import Hosting, done
 from .processes import Sibling

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError,
 from temporalio.worker import Replayer, Worker
 
 from tests.faults.hosts import TASK_TIMEOUT
-from tests.reader.story import SECONDS, following, items, next_run, run_id_of, story
+from tests.read.story import SECONDS, following, items, next_run, run_id_of, story
 from workflow_streams.log import wire
 
 from .polling import polled_values

@@ -21,8 +21,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import Replayer, Worker
 
 from tests.payloads.codecs import encrypted_with
-from tests.reader.hosts import Host, HostInput
-from tests.reader.story import Line, following, items, next_run, roll_over, run_id_of, send, story
+from tests.read.hosts import Host, HostInput
+from tests.read.story import Line, following, items, next_run, roll_over, run_id_of, send, story
 from workflow_streams import ExternalWorkflowStream, errors
 from workflow_streams.log import wire
 from workflow_streams.log.payloads import encode_payload, json_payload

@@ -11,8 +11,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
 from tests.configured import ConfiguredServer
-from tests.reader.hosts import Host, HostInput
-from tests.reader.story import items, story
+from tests.read.hosts import Host, HostInput
+from tests.read.story import items, story
 from workflow_streams.host.external import signalling
 
 from .external_hosts import LARGE, Crier, Herald, Shift, Teller, TellerInput, nap

@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer, Worker
 
 import workflow_streams as ours
-from tests.reader.story import SECONDS, following, items, next_run, roll_over, run_id_of, story
+from tests.read.story import SECONDS, following, items, next_run, roll_over, run_id_of, story
 
 from .switch_hosts import ContribHost, ContribInput, Host, OurHost, OurInput
 

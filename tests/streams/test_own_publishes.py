@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner, Worker
 
-from tests.reader.story import items, story
+from tests.read.story import items, story
 from workflow_streams import WorkflowStream
 from workflow_streams.host.writing import records as records_module
 

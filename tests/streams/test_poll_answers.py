@@ -24,7 +24,7 @@ from temporalio.client import (
 )
 from temporalio.worker import Replayer, Worker
 
-from tests.reader.story import SECONDS, next_run, run_id_of, send
+from tests.read.story import SECONDS, next_run, run_id_of, send
 from workflow_streams import ExternalWorkflowStream, WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
 

@@ -10,8 +10,8 @@ import temporalio.contrib.workflow_streams as contrib
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from tests.reader.hosts import hosting
-from tests.reader.story import SECONDS, next_run, roll_over, run_id_of, send
+from tests.read.hosts import hosting
+from tests.read.story import SECONDS, next_run, roll_over, run_id_of, send
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 

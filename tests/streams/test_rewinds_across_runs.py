@@ -13,8 +13,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.worker import Replayer
 
-from tests.reader.hosts import Host, HostInput, hosting
-from tests.reader.story import Line, following, items, roll_over, send, story
+from tests.read.hosts import Host, HostInput, hosting
+from tests.read.story import Line, following, items, roll_over, send, story
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
 from workflow_streams.log.entries import entry_json

@@ -11,8 +11,8 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from tests.reader.hosts import hosting
-from tests.reader.story import items, roll_over, send, story
+from tests.read.hosts import hosting
+from tests.read.story import items, roll_over, send, story
 from workflow_streams.log import wire
 from workflow_streams.log.entries import entry_json
 from workflow_streams.log.payloads import encode_payload, json_payload

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from ..errors import WorkflowStreamError
+from . import reads
 from .following import several
 from .layers.access import AccessMiddleware
 from .layers.cors import CorsMiddleware
@@ -23,8 +24,8 @@ from .layers.limits import ConnectionLimits, LimitMiddleware
 from .layers.outgoing import AnswerMiddleware
 from .layers.rates import RateMiddleware, rates_of
 from .listing import streams
+from .metrics_endpoint import metrics_endpoint
 from .openapi.description import openapi
-from .reading import reads
 from .refusals.problems import InvalidRequestError, NoStreamError, NotOfferedError, answer, on_error
 from .requests.paths import parse_target
 from .security import Authority
@@ -33,7 +34,7 @@ from .sessions import Gateway
 from .settings import GatewaySettings
 from .telemetry.health import healthz, readyz
 from .telemetry.logs import mask_server_logs
-from .telemetry.metrics import Metrics, metrics_endpoint
+from .telemetry.metrics import Metrics
 from .telemetry.rpc_metrics import metered
 from .temporal.link import Connect, TemporalLink
 from .viewer import ViewerPage

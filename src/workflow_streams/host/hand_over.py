@@ -35,8 +35,8 @@ MAX_WRITTEN_BYTES = 64 * 1024
 """The offsets alone: enough for some 10,000 batches that alternate with those of others."""
 # JSON around a publisher: quotes, names of the fields, the time.
 _PUBLISHER_BYTES = 80
-# Around a source and its numbers, where the quotes are escaped: \\"\\":,
-_SOURCE_BYTES = 6
+# Around an activity execution and its numbers, where the quotes are escaped: \\"\\":,
+_EXECUTION_BYTES = 6
 _RUN_BYTES = 90
 _COUNTERS_BYTES = 1024
 # Around topic and data in the tail: brackets, commas, and the escaped quotes of the data.
@@ -109,9 +109,9 @@ def publishers_kept(
 def written_kept(
     fold: Fold, publishers: Mapping[str, PublisherState], own_runs: Collection[str]
 ) -> dict[str, list[int]]:
-    """Return what the newest attempts wrote, packed, by source, as far as there is room.
+    """Return what the newest attempts wrote, packed, by execution, as far as there is room.
 
-    What has no room is left out: what was written first, and the sources that have been idle
+    What has no room is left out: what was written first, and the executions that have been idle
     longest. The rewind of a retry then leaves it out, too.
 
     Args:
@@ -125,19 +125,19 @@ def written_kept(
         activity = parse_publisher_id(publisher_id)
         if activity is not None and activity.run_id in own_runs:
             continue
-        source, ranges = fold.written_by(publisher_id)
-        if not ranges or source in kept:
+        execution, ranges = fold.written_by(publisher_id)
+        if not ranges or execution in kept:
             continue
-        room -= _escaped_bytes(source) + _SOURCE_BYTES
+        room -= _escaped_bytes(execution) + _EXECUTION_BYTES
         numbers, size = last_packed(ranges, room)
         if not numbers:
             break
-        kept[source] = numbers
+        kept[execution] = numbers
         room -= size
     return kept
 
 
-def sources_kept(
+def writers_kept(
     fold: Fold,
     last_seen: Mapping[str, datetime],
     own_runs: Collection[str],

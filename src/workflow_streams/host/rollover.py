@@ -112,7 +112,7 @@ class Rollover:
         head, base = self._order.head, self._order.base
         log, fold, own = self._copy.log, self._copy.fold, self._order.own
         run_id = workflow.info().run_id
-        publishers, written = hand_over.sources_kept(
+        publishers, written = hand_over.writers_kept(
             fold,
             self._order.last_seen,
             {run_id, *(run.run_id for run in self.earlier.runs)},
@@ -129,7 +129,7 @@ class Rollover:
         room = hand_over.tail_room(publishers, runs, fold.order, written, closed)
         tail = ""
         if self._copy.polled:
-            needed = log.bytes_from(self._polls.places.needed_after_task(), room)
+            needed = log.bytes_from(self._polls.subscribers.needed_after_task(), room)
             room = min(room, max(needed, hand_over.TAIL_BYTES))
             tail = hand_over.tail_text(log.newest(room) + own.entries, room)
         return State(
@@ -144,7 +144,7 @@ class Rollover:
             unpolled_runs=0 if self._polls.count else self.earlier.unpolled + 1,
             written=written,
             closed=closed,
-            subscribers=self._polls.places.handed_over(),
+            subscribers=self._polls.subscribers.handed_over(),
         )
 
     @property
@@ -184,20 +184,20 @@ class Rollover:
 
         It waits for as long as they go on, up to a bound.
         """
-        places, began = self._polls.places, workflow.now()
-        while places.any_known:
-            steps = places.steps
-            if not self._fits(places.needed_from()):
+        subscribers, began = self._polls.subscribers, workflow.now()
+        while subscribers.any_known:
+            steps = subscribers.steps
+            if not self._fits(subscribers.needed_from()):
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
-                        lambda: self._fits(places.needed_from()), timeout=_CATCH_UP
+                        lambda: self._fits(subscribers.needed_from()), timeout=_CATCH_UP
                     )
             # What has been answered so far arrives if the run ends in a later task.
-            places.next_moment()
+            subscribers.next_round()
             await workflow.sleep(A_MOMENT)
-            if self._fits(places.needed_after_moment()):
+            if self._fits(subscribers.needed_after_round()):
                 break
-            if places.steps == steps or workflow.now() - began >= _LONGEST_CATCH_UP:
+            if subscribers.steps == steps or workflow.now() - began >= _LONGEST_CATCH_UP:
                 break
 
     def _fits(self, needed_from: int) -> bool:

@@ -25,7 +25,7 @@ from ..temporal.values import Values
 from .appends import Append, append, content_payload, in_bounds
 from .deleting import delete
 from .fork_point import ForkPoint
-from .forks import Source, found_source
+from .forks import ForkSource, found_source
 from .host import HOST_TASK_QUEUE, HostSetup
 from .making import fault_of, forked, make
 from .streams import Hosting, found
@@ -108,7 +108,7 @@ async def create_stream(
     ttl_seconds, expiry = _lifetime(ttl, expires_at)
     hosting = Hosting(ClientLink(client), task_queue)
     async with AsyncExitStack() as stack:
-        source: Source | None = None
+        source: ForkSource | None = None
         if forked_from is not None:
             looking = found_source(hosting, ForkPoint(forked_from, fork_offset), content_type)
             source = await stack.enter_async_context(looking)

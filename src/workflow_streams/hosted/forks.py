@@ -68,7 +68,7 @@ class NotForkedError(ForkError):
     """The source is there, but cannot be forked; a fork that has been begun is undone."""
 
 
-class Source:
+class ForkSource:
     """The stream that a fork is made of.
 
     Attributes:
@@ -185,7 +185,7 @@ class Source:
 @asynccontextmanager
 async def found_source(
     hosting: Hosting, point: ForkPoint, content_type: str | None = None
-) -> AsyncIterator[Source]:
+) -> AsyncIterator[ForkSource]:
     """Look up the stream that is to be forked.
 
     Args:
@@ -213,7 +213,7 @@ async def found_source(
                 point.source,
                 "A fork has the content type of the stream that it is forked from.",
             )
-        yield Source(stream, stream.setup, point)
+        yield ForkSource(stream, stream.setup, point)
 
 
 async def deleted_for_forks(stream: Stream) -> bool:

@@ -27,7 +27,7 @@ from ..log.media_types import media_type
 from ..log.positions import position_at, tag_of
 from .appends import Append, append
 from .deleting import Deletion, end_run
-from .forks import NotForkedError, Source
+from .forks import ForkSource, NotForkedError
 from .host import HostSetup, start_host
 from .streams import Hosting, Stream, found, is_gone, setup_of
 
@@ -56,7 +56,7 @@ class _Beginning:
 
     setup: HostSetup
     entries: JoinedEntries
-    source: Source | None
+    source: ForkSource | None
     maker: str
 
     async def batches(self) -> AsyncGenerator[Append]:
@@ -97,7 +97,7 @@ async def make(
     workflow_id: str,
     setup: HostSetup,
     entries: JoinedEntries,
-    source: Source | None = None,
+    source: ForkSource | None = None,
 ) -> Made:
     """Make a stream, or see that it is there as it was asked for.
 
@@ -134,7 +134,7 @@ async def make(
     return Made(is_new, position, closed)
 
 
-async def forked(setup: HostSetup, source: Source) -> HostSetup:
+async def forked(setup: HostSetup, source: ForkSource) -> HostSetup:
     """Return the setup of a fork, once it is clear that it can be made.
 
     Args:

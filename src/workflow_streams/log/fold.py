@@ -114,7 +114,7 @@ def note_verdict(verdicts: MutableMapping[Key, Verdict], batch: Key, verdict: Ve
 
 
 @dataclass(slots=True)
-class _Source:
+class _Execution:
     """What is known of an activity or another workflow: its newest attempt, and what that wrote."""
 
     publisher: Retried
@@ -137,8 +137,8 @@ class Fold:
     __slots__ = (
         "_closable",
         "_epochs",
+        "_executions",
         "_fences",
-        "_sources",
         "base",
         "closed_by",
         "head",
@@ -172,7 +172,7 @@ class Fold:
                 contrib, which treat all attempts alike.
             closable: Whether batches may close the stream.
             order: Highest ordering key so far.
-            written: What the newest attempts wrote in earlier runs, by source.
+            written: What the newest attempts wrote in earlier runs, by execution.
             closed_by: Publisher id and sequence of the batch that closed the stream in an earlier
                 run; None if it is open.
         """
@@ -185,14 +185,14 @@ class Fold:
         self.keep_last = keep_last
         self.publishers = dict(publishers or {})
         self.malformed = 0
-        self._sources: dict[str, _Source] = {}
+        self._executions: dict[str, _Execution] = {}
         self._epochs: dict[str, int] = {}
         for publisher_id in self.publishers:
             if (publisher := parse_retried(publisher_id)) is not None:
-                known = self._sources.get(publisher.source)
+                known = self._executions.get(publisher.execution)
                 if known is None or known.publisher.attempt < publisher.attempt:
-                    ranges = (written or {}).get(publisher.source, ())
-                    self._sources[publisher.source] = _Source(publisher, list(ranges))
+                    ranges = (written or {}).get(publisher.execution, ())
+                    self._executions[publisher.execution] = _Execution(publisher, list(ranges))
             elif (producer := parse_producer(publisher_id)) is not None:
                 epoch = self._epochs.get(producer.producer_id, 0)
                 self._epochs[producer.producer_id] = max(epoch, producer.epoch)
@@ -225,7 +225,7 @@ class Fold:
         producer = None
         publisher = parse_retried(publisher_id) if self._fences else None
         if publisher is not None:
-            newest = self._sources.get(publisher.source)
+            newest = self._executions.get(publisher.execution)
             if newest is not None and publisher.attempt < newest.publisher.attempt:
                 return Fenced(newest.publisher.attempt.number)
         elif (producer := parse_producer(publisher_id)) is not None:
@@ -248,16 +248,16 @@ class Fold:
     def _enter(self, publisher: Retried, offset: int, count: int) -> Superseded | None:
         """Note what an attempt wrote; return what it supersedes, if it is a newer one."""
         superseded = None
-        source = self._sources.setdefault(publisher.source, _Source(publisher))
-        if source.publisher.attempt != publisher.attempt:
-            if publisher.supersedes(source.publisher):
+        execution = self._executions.setdefault(publisher.execution, _Execution(publisher))
+        if execution.publisher.attempt != publisher.attempt:
+            if publisher.supersedes(execution.publisher):
                 superseded = Superseded(
-                    tuple(source.written), publisher.name, publisher.attempt.number
+                    tuple(execution.written), publisher.name, publisher.attempt.number
                 )
-            source.written = []
-        source.publisher = publisher
+            execution.written = []
+        execution.publisher = publisher
         if count:
-            _extend(source.written, offset, offset + count)
+            _extend(execution.written, offset, offset + count)
         return superseded
 
     def _admit(self, producer: Producer, sequence: int) -> Fenced | OutOfSequence | None:
@@ -298,24 +298,31 @@ class Fold:
         publisher = parse_retried(publisher_id)
         if publisher is None:
             return False
-        source = self._sources.get(publisher.source)
-        return source is not None and publisher.attempt < source.publisher.attempt
+        execution = self._executions.get(publisher.execution)
+        return execution is not None and publisher.attempt < execution.publisher.attempt
 
     def written_by(self, publisher_id: str) -> tuple[str, list[range]]:
-        """Return a publisher's source, and what the stream retains of what its attempt wrote.
+        """Return a publisher's execution, and what the stream retains of what its attempt wrote.
 
         Both are empty for publishers without attempts, and once a newer attempt has published.
         """
         publisher = parse_retried(publisher_id) if self._fences else None
-        source = self._sources.get(publisher.source) if publisher is not None else None
-        if publisher is None or source is None or publisher.attempt != source.publisher.attempt:
+        execution = self._executions.get(publisher.execution) if publisher is not None else None
+        if (
+            publisher is None
+            or execution is None
+            or publisher.attempt != execution.publisher.attempt
+        ):
             return "", []
-        return publisher.source, above(source.written, self.base)
+        return publisher.execution, above(execution.written, self.base)
 
     @property
     def written(self) -> dict[str, list[range]]:
-        """What the stream retains of what the newest attempts wrote, by source."""
-        known = ((name, above(source.written, self.base)) for name, source in self._sources.items())
+        """What the stream retains of what the newest attempts wrote, by execution."""
+        known = (
+            (name, above(execution.written, self.base))
+            for name, execution in self._executions.items()
+        )
         return {name: ranges for name, ranges in known if ranges}
 
     def _append(self, count: int) -> int:

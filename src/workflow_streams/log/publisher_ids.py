@@ -32,7 +32,7 @@ class Attempt:
 class ActivityPublisher:
     """The facts in the publisher id of an activity.
 
-    ``source`` is run id and activity id together, since activity ids repeat from run to run.
+    ``execution`` is run id and activity id together, since activity ids repeat from run to run.
     ``activity_id`` is shortened if it is long: see :func:`short`.
     """
 
@@ -41,7 +41,7 @@ class ActivityPublisher:
     attempt: Attempt
 
     @property
-    def source(self) -> str:
+    def execution(self) -> str:
         """What all attempts of the one activity share."""
         return f"{self.run_id}/{self.activity_id}"
 
@@ -76,7 +76,7 @@ class WorkflowPublisher:
     before: str
 
     @property
-    def source(self) -> str:
+    def execution(self) -> str:
         """What all runs of the chain share. An activity's differs, as it begins with a run id."""
         return f"{_WORKFLOW_PREFIX}/{self.first_run_id}/{self.workflow_id}"
 

@@ -93,11 +93,11 @@ def closing_in(message: Any) -> Closing | None:
 
 
 def written_in(message: Any) -> dict[str, list[range]] | None:
-    """Unpack what attempts wrote, by source; None if the message is anything else."""
+    """Unpack what attempts wrote, by execution; None if the message is anything else."""
     if not isinstance(message, dict):
         return None
-    ranges = {source: unpacked(numbers) for source, numbers in message.items()}
-    known = {source: found for source, found in ranges.items() if found is not None}
+    ranges = {name: unpacked(numbers) for name, numbers in message.items()}
+    known = {name: found for name, found in ranges.items() if found is not None}
     return known if len(known) == len(ranges) else None
 
 

@@ -230,8 +230,8 @@ class Opening:
         keep_last: With a ring buffer, how many items are retained; else None.
         rules: What a stream that is written over HTTP requires of its writers; else None.
         order: Highest ordering key so far; empty if there is none.
-        written: Which offsets the newest attempts wrote in earlier runs, by source. Sources are
-            activities of other workflows, and other workflows; a retry takes back what they wrote.
+        written: Which offsets the newest attempts wrote in earlier runs, by execution: of
+            another workflow's activity, or another workflow. A retry takes back what it wrote.
         closed: What closed the stream in an earlier run; None if it is open.
     """
 

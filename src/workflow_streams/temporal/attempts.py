@@ -35,7 +35,7 @@ _ANNOUNCED = "retry"
 
 # The activity waits for it, and the first batch of the retry does the same.
 _ANNOUNCEMENT_TIMEOUT = timedelta(seconds=2)
-_MAX_SOURCES = 10_000
+_MAX_EXECUTIONS = 10_000
 
 
 def publisher_of(info: activity.Info) -> ActivityPublisher:
@@ -55,45 +55,47 @@ class AttemptInterceptor(client.Interceptor, worker.Interceptor):
     def __init__(self, namespace: str) -> None:
         """Serve a client of ``namespace``."""
         self._namespace = namespace
-        self._sources = _Sources()
+        self._executions = _Executions()
 
     def intercept_client(self, next: client.OutboundInterceptor) -> client.OutboundInterceptor:
         """See the base class."""
-        return _Publishes(next, self._namespace, self._sources)
+        return _Publishes(next, self._namespace, self._executions)
 
     def intercept_activity(
         self, next: worker.ActivityInboundInterceptor
     ) -> worker.ActivityInboundInterceptor:
         """See the base class."""
-        return _Retries(next, self._sources)
+        return _Retries(next, self._executions)
 
 
-class _Sources:
+class _Executions:
     """Activities that have published through this client, and may be retried in this process.
 
     Bounded: the oldest is dropped first. Its retry is then announced by its first batch only.
     """
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[str, None] = OrderedDict()
+        self._executions: OrderedDict[str, None] = OrderedDict()
 
-    def __contains__(self, source: str) -> bool:
-        return source in self._sources
+    def __contains__(self, execution: str) -> bool:
+        return execution in self._executions
 
-    def add(self, source: str) -> None:
-        self._sources[source] = None
-        if len(self._sources) > _MAX_SOURCES:
-            self._sources.popitem(last=False)
+    def add(self, execution: str) -> None:
+        self._executions[execution] = None
+        if len(self._executions) > _MAX_EXECUTIONS:
+            self._executions.popitem(last=False)
 
-    def discard(self, source: str) -> None:
-        self._sources.pop(source, None)
+    def discard(self, execution: str) -> None:
+        self._executions.pop(execution, None)
 
 
 class _Publishes(client.OutboundInterceptor):
-    def __init__(self, next: client.OutboundInterceptor, namespace: str, sources: _Sources) -> None:
+    def __init__(
+        self, next: client.OutboundInterceptor, namespace: str, executions: _Executions
+    ) -> None:
         super().__init__(next)
         self._namespace = namespace
-        self._sources = sources
+        self._executions = executions
 
     async def signal_workflow(self, input: client.SignalWorkflowInput) -> None:
         if input.signal == wire.PUBLISH_SIGNAL and len(input.args) == 1:
@@ -111,7 +113,7 @@ class _Publishes(client.OutboundInterceptor):
         publisher = publisher_of(info)
         if info.workflow_id == workflow_id:
             # To another workflow's stream, the first batch of a retry announces it.
-            self._sources.add(publisher.source)
+            self._executions.add(publisher.execution)
         publisher_id = publisher.publisher_id(nonce_of(batch.publisher_id))
         # A copy, since the contrib sends the same batch again after a failure.
         return dataclasses.replace(batch, publisher_id=publisher_id)
@@ -124,18 +126,18 @@ class _Retries(worker.ActivityInboundInterceptor):
     hosts a stream, and that this activity has to do with it.
     """
 
-    def __init__(self, next: worker.ActivityInboundInterceptor, sources: _Sources) -> None:
+    def __init__(self, next: worker.ActivityInboundInterceptor, executions: _Executions) -> None:
         super().__init__(next)
-        self._sources = sources
+        self._executions = executions
 
     async def execute_activity(self, input: worker.ExecuteActivityInput) -> Any:
         info = activity.info()
-        source = publisher_of(info).source
+        execution = publisher_of(info).execution
         # The server takes a local activity's signals only when its workflow task is over.
-        if source in self._sources and not info.is_local:
+        if execution in self._executions and not info.is_local:
             await _announce(info)
         result = await super().execute_activity(input)
-        self._sources.discard(source)
+        self._executions.discard(execution)
         return result
 
 

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from workflow_streams import Last
 from workflow_streams.gateway import GatewaySettings
-from workflow_streams.gateway.formats.offsets import Place
+from workflow_streams.gateway.formats.offsets import ReadStart
 from workflow_streams.gateway.reading.beginning import begin
 from workflow_streams.gateway.requests.reads import ReadQuery
 from workflow_streams.gateway.temporal.link import TemporalLink
@@ -23,9 +23,9 @@ from .hosts import ended, hosting, said
 Unique = Callable[[str], str]
 
 
-@pytest.mark.parametrize(("place", "first"), [("start", 0), (3, 3), (Last(2), 8), (Last(1), 9)])
+@pytest.mark.parametrize(("start", "first"), [("start", 0), (3, 3), (Last(2), 8), (Last(1), 9)])
 async def test_a_stream_that_ends_while_it_is_looked_up_is_read_to_its_end(
-    client: Client, unique: Unique, place: Place, first: int
+    client: Client, unique: Unique, start: ReadStart, first: int
 ) -> None:
     name = unique("talks")
     link = TemporalLink(client, task_queue=None, call_seconds=100)
@@ -42,7 +42,7 @@ async def test_a_stream_that_ends_while_it_is_looked_up_is_read_to_its_end(
             while not stream.feed.done:
                 await asyncio.sleep(0.01)
             looked_up = replace(stream, described=await talks.describe())
-            begun = await begin(looked_up, ReadQuery(place, None, None, frozenset()))
+            begun = await begin(looked_up, ReadQuery(start, None, None, frozenset()))
             await begun.reading.aclose()
     slices = [step for step in begun.first.steps if isinstance(step, Slice)]
     offsets = [part.offset + index for part in slices for index in range(len(part.entries))]

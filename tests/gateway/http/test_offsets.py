@@ -11,7 +11,7 @@ from workflow_streams.gateway.formats.offsets import (
     next_cursor,
     parse_cursor,
     parse_offset,
-    parse_place,
+    parse_start,
     token_of,
 )
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
@@ -59,15 +59,15 @@ def test_what_is_no_token_is_refused(text: str) -> None:
 )
 def test_things_that_are_nearly_offsets_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequestError):
-        parse_place(text)
+        parse_start(text)
 
 
 def test_the_sentinels_are_places() -> None:
-    assert parse_place(None) == parse_place("-1") == "start"
-    assert parse_place("now") == "now"
-    assert [parse_place(text) for text in ("-2", "-50")] == [Last(2), Last(50)]
+    assert parse_start(None) == parse_start("-1") == "start"
+    assert parse_start("now") == "now"
+    assert [parse_start(text) for text in ("-2", "-50")] == [Last(2), Last(50)]
     # The zero as other servers of the protocol write it, which clients know.
-    assert parse_place("0000000000000000_0000000000000000") == 0
+    assert parse_start("0000000000000000_0000000000000000") == 0
 
 
 @given(st.integers(0, 10**17), st.floats(1_728_432_000, 4_000_000_000))

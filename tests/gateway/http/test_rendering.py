@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from temporalio.client import Client
 
 from workflow_streams.gateway import GatewaySettings, LimitSettings, create_app
-from workflow_streams.gateway.following.places import Places
+from workflow_streams.gateway.following.event_ids import StreamOffsets
 from workflow_streams.gateway.formats.frames import Shape
 from workflow_streams.gateway.layers import outgoing
 from workflow_streams.read.walk import Slice
@@ -185,13 +185,13 @@ async def test_one_connection_of_several_streams_holds_one_rendered_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[int] = []
-    tell = Places.told
+    tell = StreamOffsets.told
 
-    def noting(places: Places, events: bytes, *how: Any, **more: Any) -> bytes:
+    def noting(places: StreamOffsets, events: bytes, *how: Any, **more: Any) -> bytes:
         told.append(len(events))
         return tell(places, events, *how, **more)
 
-    monkeypatch.setattr(Places, "told", noting)
+    monkeypatch.setattr(StreamOffsets, "told", noting)
     size = 4 * MEBIBYTE
     async with gateway_here(client, unique, write_seconds=PATIENT) as (app, port):
         names = [unique("large") for _ in range(4)]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
+from tests.gateway.json_bodies import json_values
 from workflow_streams import Last, errors
 from workflow_streams.gateway.formats.frames import shape_of
 from workflow_streams.gateway.reading.caching import accepts_gzip
@@ -29,7 +30,7 @@ from workflow_streams.gateway.requests.writes import (
     parse_lifetime,
     parse_producer_headers,
 )
-from workflow_streams.gateway.writing.bodies import entries_of, json_values
+from workflow_streams.gateway.writing.bodies import entries_of
 from workflow_streams.hosted import appends
 from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
@@ -86,7 +87,7 @@ def test_an_id_is_found_in_its_path_again(workflow_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "headers", "place", "asked"),
+    ("query", "headers", "start", "asked"),
     [
         ("", {}, "start", "-1"),
         ("offset=-1", {}, "start", "-1"),
@@ -103,10 +104,10 @@ def test_an_id_is_found_in_its_path_again(workflow_id: str) -> None:
     ],
 )
 def test_where_a_read_begins(
-    query: str, headers: dict[str, str], place: object, asked: str
+    query: str, headers: dict[str, str], start: object, asked: str
 ) -> None:
     read = parse_read(QueryParams(query), Headers(headers))
-    assert (read.place, read.asked) == (place, asked)
+    assert (read.start, read.asked) == (start, asked)
     assert read.knows_end == headers.get("last-event-id", "").endswith(".end")
     assert read.resumes == bool(headers)
 

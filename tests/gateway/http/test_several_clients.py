@@ -11,7 +11,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from workflow_streams.gateway.following.places import MOST_STREAMS
+from workflow_streams.gateway.following.event_ids import MOST_STREAMS
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..security.gated import ENVIRON, JSON, bearer, problem

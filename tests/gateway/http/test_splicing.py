@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
+from tests.gateway.json_bodies import json_values
 from workflow_streams.gateway.formats import frames, item_values
 from workflow_streams.gateway.formats.frames import ENVELOPES, shape_of
 from workflow_streams.gateway.formats.json_text import MOST_NESTING, is_json_value
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
-from workflow_streams.gateway.writing.bodies import json_values
 from workflow_streams.log.payloads import encode_payload
 from workflow_streams.read.walk import Slice
 

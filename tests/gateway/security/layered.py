@@ -19,8 +19,9 @@ from workflow_streams.gateway.layers.headers import SecurityHeaderMiddleware, as
 from workflow_streams.gateway.layers.incoming import BodyRoom
 from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.layers.limits import ConnectionLimits, LimitMiddleware
+from workflow_streams.gateway.metrics_endpoint import metrics_endpoint
 from workflow_streams.gateway.security import Authority, SecuritySettings
-from workflow_streams.gateway.telemetry.metrics import Metrics, metrics_endpoint
+from workflow_streams.gateway.telemetry.metrics import Metrics
 
 
 class Layered:

@@ -34,7 +34,7 @@ async def test_with_token_keys_nothing_goes_without_a_token(action: Action) -> N
     assert caught.value.status == 401
     assert dict(caught.value.headers)["www-authenticate"].startswith("Bearer ")
     grant = await gate.authorize(request(token=token(streams=DO_ALL)), action, "a")
-    assert (grant.source, grant.subject, grant.topics) == ("token", "ann", None)
+    assert (grant.credential, grant.subject, grant.topics) == ("token", "ann", None)
 
 
 async def test_a_token_limits_what_is_read_and_for_how_long() -> None:
@@ -100,12 +100,12 @@ async def test_without_login_this_machine_may_do_anything() -> None:
     gate = authority()
     for action in ACTIONS:
         grant = await gate.authorize(request(), action, "a")
-        assert (grant.source, grant.topics, grant.expires_at) == ("anonymous", None, None)
+        assert (grant.credential, grant.topics, grant.expires_at) == ("anonymous", None, None)
         assert not grant.is_private
     assert (await gate.authorize(request(), "read", "a", ["x"])).topics == {"x"}
     # A header that some proxy or browser adds does not matter then.
     basic = request(headers=[("authorization", "Basic eA==")])
-    assert (await gate.authorize(basic, "read", "a")).source == "anonymous"
+    assert (await gate.authorize(basic, "read", "a")).credential == "anonymous"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_without_login_this_machine_may_do_anything() -> None:
     ],
 )
 async def test_this_machine_has_several_names(local: dict[str, Any]) -> None:
-    assert (await authority().authorize(request(**local), "read", "a")).source == "anonymous"
+    assert (await authority().authorize(request(**local), "read", "a")).credential == "anonymous"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_the_users_check_comes_after_the_token_and_may_only_take_away() ->
     gate = authority(jwt_secret=Secret(SECRET), check=check)
     with pytest.raises(AuthenticationRequiredError):
         await gate.authorize(request(), "read", "mine")
-    assert (await gate.authorize(request(token=token()), "read", "mine")).source == "token"
+    assert (await gate.authorize(request(token=token()), "read", "mine")).credential == "token"
     with pytest.raises(ForbiddenError):
         await gate.authorize(request(token=token()), "read", "yours")
     with pytest.raises(ForbiddenError):
@@ -212,7 +212,7 @@ async def test_a_signed_url_is_shown_to_the_users_check_again() -> None:
 
     gate = authority(jwt_secret=Secret(SECRET), check=check)
     url, _ = gate.sign(await gate.authorize(request(token=token()), "read", "a"), "a")
-    assert (await gate.authorize(request(url), "read", "a")).source == "signed-url"
+    assert (await gate.authorize(request(url), "read", "a")).credential == "signed-url"
     banned.add("ann")
     with pytest.raises(ForbiddenError):
         await gate.authorize(request(url), "read", "a")

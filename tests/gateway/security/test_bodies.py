@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.gateway.json_bodies import json_values
 from workflow_streams.errors import UsageError
 from workflow_streams.gateway.formats.frames import shape_of
 from workflow_streams.gateway.formats.json_text import MOST_NESTING
@@ -22,7 +23,6 @@ from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.layers.limits import LimitMiddleware
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.writing import bodies
-from workflow_streams.gateway.writing.bodies import json_values
 from workflow_streams.log.entries import JoinedEntries
 from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.testing.fixtures import StreamServer

@@ -72,7 +72,7 @@ async def test_what_programs_of_this_machine_send_is_local(version: str) -> None
         headers=[("user-agent", "x"), ("traceparent", "00-1-1-01"), ("x-request-id", "12345678")],
         http_version=version,
     )
-    assert (await authority().authorize(own, "read", "a")).source == "anonymous"
+    assert (await authority().authorize(own, "read", "a")).credential == "anonymous"
 
 
 async def test_with_a_login_or_told_to_serve_everybody_proxies_may_pass_on() -> None:

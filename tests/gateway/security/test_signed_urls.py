@@ -45,7 +45,7 @@ def access_of(url: str) -> str:
 
 async def reads(gate: Authority, url: str, workflow_id: str, *topics: str) -> Any:
     grant = await gate.authorize(request(url), "read", workflow_id, topics)
-    assert grant.source == "signed-url"
+    assert grant.credential == "signed-url"
     return grant.topics
 
 

@@ -1,5 +1,5 @@
 // A workflow that hosts its stream with the sibling, and does what its signals say: those of
-// `Host` in tests/reader/hosts.py, and `work`, for an activity on the task queue that it names.
+// `Host` in tests/read/hosts.py, and `work`, for an activity on the task queue that it names.
 import {
   ApplicationFailure, condition, defineSignal, proxyActivities, setHandler,
 } from "@temporalio/workflow"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ...errors import StreamNotFoundError, WorkflowStreamError
 from ...temporal.backoff import Backoff
 from ..formats.frames import ENVELOPES
-from ..formats.offsets import parse_place
+from ..formats.offsets import parse_start
 from ..reading.beginning import Beginning
 from ..reading.turns import Turn
 from ..refusals import RefusedError
@@ -23,8 +23,8 @@ from ..settings import GatewaySettings
 from ..telemetry.metrics import Metrics
 from ..temporal.streams import Stream
 from .bounds import SharedBounds
+from .event_ids import OVER, StreamOffsets
 from .one_stream import OneStream
-from .places import OVER, Places
 
 logger = logging.getLogger("workflow_streams.gateway")
 
@@ -46,7 +46,7 @@ class Follower:
         metrics: Metrics,
         workflow_id: str,
         grant: Grant,
-        places: Places,
+        offsets: StreamOffsets,
         index: int,
         settings: GatewaySettings,
         bounds: SharedBounds,
@@ -59,7 +59,7 @@ class Follower:
             metrics: Counts what is sent.
             workflow_id: The stream.
             grant: What the client may see of it.
-            places: Where the client stands in all of its streams.
+            offsets: Where the client stands in all of its streams.
             index: Which of them this is.
             settings: The gateway's settings, with this stream's part of ``event_bytes``.
             bounds: What all followers of the connection share.
@@ -70,7 +70,7 @@ class Follower:
         self._metrics = metrics
         self._workflow_id = workflow_id
         self._grant = grant
-        self._places = places
+        self._offsets = offsets
         self._settings = settings
         self._bounds = bounds
         self._request_id = request_id
@@ -108,7 +108,7 @@ class Follower:
         else:
             assert self._one is not None
             events, last = await self._one.take()
-            told = self._places.told(events, self.index, self._shape, over=last)
+            told = self._offsets.told(events, self.index, self._shape, over=last)
         self._has_news, self._problem = False, None
         self._taken.set()
         return told
@@ -118,18 +118,18 @@ class Follower:
             raise problem
         self._told_problem = problem.slug
         if not problem.passes:
-            self._places[self.index] = OVER
-        elif problem.resume_at and not self._places[self.index][:1].isdigit():
-            self._places[self.index] = problem.resume_at
+            self._offsets[self.index] = OVER
+        elif problem.resume_at and not self._offsets[self.index][:1].isdigit():
+            self._offsets[self.index] = problem.resume_at
         fields = {"problem": problem_fields(problem, self._request_id)}
-        return self._places.notice(fields, self.index)
+        return self._offsets.notice(fields, self.index)
 
     def still_there(self) -> bytes:
         """Return news other than items; empty if there is none."""
         # What waits to be taken brings such news itself.
         if self._one is None or self._has_news:
             return b""
-        return self._places.told(self._one.still_there(), self.index, self._shape)
+        return self._offsets.told(self._one.still_there(), self.index, self._shape)
 
     def lag(self) -> int:
         """How many items the client is behind the head of this stream."""
@@ -175,9 +175,9 @@ class Follower:
 
     async def _open(self) -> OneStream:
         """Look the stream up, and begin to read where the client stands."""
-        asked = self._places[self.index]
-        place = parse_place(asked)
-        query = ReadQuery(place, "sse", cursor=None, topics=frozenset(), asked=asked)
+        asked = self._offsets[self.index]
+        offset = parse_start(asked)
+        query = ReadQuery(offset, "sse", cursor=None, topics=frozenset(), asked=asked)
         async with AsyncExitStack() as while_opening:
             async with self._bounds.lookups:
                 try:

@@ -158,7 +158,7 @@ class OneStream:
         return placed_event({"problem": problem}, self._place)
 
     def _make_writer(self, reading: Reading) -> EventWriter:
-        runs = RunNews(self._stream.feed, 0 if self._query.place == "now" else reading.start)
+        runs = RunNews(self._stream.feed, 0 if self._query.start == "now" else reading.start)
         return EventWriter(
             self._shape,
             self._topics,

@@ -22,8 +22,8 @@ from ..security import Grant, authorize
 from ..sessions import Gateway, gateway_of
 from ..telemetry.metrics import LeaveReason, Metrics
 from .bounds import SharedBounds
+from .event_ids import OVER, SeveralQuery, StreamOffsets, parse_several
 from .follower import Follower
-from .places import OVER, Places, SeveralQuery, parse_several
 from .sse import EventStream, Life
 
 
@@ -50,13 +50,13 @@ async def events(request: Request) -> Response:
         client_in(request.scope, next(iter(grants.values())).client),
         request_id,
     )
-    if several.places.all_over:
+    if several.offsets.all_over:
         return Response(status_code=204, headers={"cache-control": "no-store"})
     strictest = min(grants.values(), key=_ends)
     life = Life.of(gateway.settings.sse_seconds, strictest.seconds_left(time.time()))
-    place = _counted(request, strictest.client, len(query.ids))
+    counted = _counted(request, strictest.client, len(query.ids))
     return EventStream(
-        several, life, place, gateway, share, metrics, caching=event_cache_headers(strictest)
+        several, life, counted, gateway, share, metrics, caching=event_cache_headers(strictest)
     )
 
 
@@ -85,7 +85,7 @@ class Several:
     """The events of several streams for one client: part by part, the streams in turn.
 
     Attributes:
-        places: Where the client stands in each of them.
+        offsets: Where the client stands in each of them.
     """
 
     def __init__(
@@ -110,14 +110,14 @@ class Several:
             request_id: The id of the client's request.
         """
         self.headers: dict[str, str] = {}
-        self.places = Places(query)
+        self.offsets = StreamOffsets(query)
         self._ready: asyncio.Queue[Follower] = asyncio.Queue()
         self._turn: Follower | None = None
         bounds = SharedBounds(share, gateway.settings.event_bytes, len(query.ids), client)
         settings = replace(gateway.settings, event_bytes=bounds.part_bytes)
         self._followers = [
             Follower(
-                gateway, metrics, name, grant, self.places, index, settings, bounds, request_id
+                gateway, metrics, name, grant, self.offsets, index, settings, bounds, request_id
             )
             for index, (name, grant) in enumerate(zip(query.ids, grants, strict=True))
         ]
@@ -133,28 +133,28 @@ class Several:
             self._tasks = [
                 asyncio.create_task(follower.run(self._ready), name="follow one of several")
                 for follower in self._followers
-                if self.places[follower.index] != OVER
+                if self.offsets[follower.index] != OVER
             ]
         # Render what waits only in its turn, so that one connection holds one large event at most.
         if self._turn is None:
             self._turn = await self._ready.get()
         told = await self._turn.take()
         self._turn = None
-        if self.places.all_over:
-            return told + self.places.notice({"allClosed": True}), True
+        if self.offsets.all_over:
+            return told + self.offsets.notice({"allClosed": True}), True
         return told, False
 
     def still_there(self) -> bytes:
-        """Return what to send after a silence: news other than items, or places to resume at."""
+        """Return what to send after a silence: news other than items, or offsets to resume at."""
         return b"".join(f.still_there() for f in self._followers) or KEEP_ALIVE
 
     def closing(self, reason: LeaveReason) -> bytes:
-        """Return the event that sends the client away, with places to resume at."""
-        return self.places.notice({"closing": reason})
+        """Return the event that sends the client away, with offsets to resume at."""
+        return self.offsets.notice({"closing": reason})
 
     def failing(self, refusal: RefusedError) -> bytes:
         """Return the event that tells why none of the streams can be read any more."""
-        return self.places.notice({"problem": problem_fields(refusal, self._request_id)})
+        return self.offsets.notice({"problem": problem_fields(refusal, self._request_id)})
 
     def lag(self) -> int:
         """How many items the client is behind the heads, in all streams together."""

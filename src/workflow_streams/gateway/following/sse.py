@@ -71,7 +71,7 @@ async def respond(
         metrics.reconnects.labels("sse").inc()
     life = Life.of(settings.sse_seconds, grant.seconds_left(time.time()))
     connections: ConnectionLimits = request.app.state.connections
-    place = connections.of_client(grant.client)
+    counted = connections.of_client(grant.client)
     return EventStream(
         OneStream(
             stream,
@@ -84,7 +84,7 @@ async def respond(
             request_id_of(request.scope),
         ),
         life,
-        place,
+        counted,
         gateway,
         share,
         metrics,
@@ -107,7 +107,7 @@ def _is_over(request: Request, query: ReadQuery, grant: Grant, first: Part) -> b
     return not any(news)
 
 
-class Source(Protocol):
+class Events(Protocol):
     """Where the events of one connection come from."""
 
     @property
@@ -165,9 +165,9 @@ class EventStream(Response):
 
     def __init__(
         self,
-        source: Source,
+        events: Events,
         life: Life,
-        place: AbstractContextManager[None],
+        counted: AbstractContextManager[None],
         gateway: Gateway,
         share: Share,
         metrics: Metrics,
@@ -177,23 +177,23 @@ class EventStream(Response):
         """Prepare to send.
 
         Args:
-            source: Where the events come from; it is closed in the end.
+            events: Where the events come from; it is closed in the end.
             life: How long the connection lasts.
-            place: Counts the connection among those of its client.
+            counted: Counts the connection among those of its client.
             gateway: The gateway that serves it.
             share: Counts what the connection holds for its client.
             metrics: Counts the connection.
             caching: Header fields for caches.
         """
         headers = {"content-type": SSE_TYPE, "x-accel-buffering": "no", **caching}
-        headers |= source.headers
+        headers |= events.headers
         self.status_code = 200
         self.background = None
         self.init_headers(headers)
         self.raw_headers = [h for h in self.raw_headers if h[0] != b"content-length"]
-        self._source = source
+        self._events = events
         self._life = life
-        self._place = place
+        self._counted = counted
         self._patrol = gateway.patrol
         self._share = share
         self._metrics = metrics
@@ -207,11 +207,11 @@ class EventStream(Response):
         """Send the events. If the client is too slow, return without completing the response."""
         reason: LeaveReason = "error"
         try:
-            with self._place, self._metrics.viewer("sse", self._source.lag):
+            with self._counted, self._metrics.viewer("sse", self._events.lag):
                 reason = await self._send_until_over(receive, send)
         finally:
             self._metrics.left.labels("sse", reason).inc()
-            await self._source.aclose()
+            await self._events.aclose()
 
     async def _send_until_over(self, receive: Receive, send: Send) -> LeaveReason:
         task = asyncio.current_task()
@@ -256,9 +256,9 @@ class EventStream(Response):
         while True:
             try:
                 if silent:
-                    await self._write(send, watch, _body(self._source.still_there()))
+                    await self._write(send, watch, _body(self._events.still_there()))
                     silent = False
-                events, last = await self._source.next_events()
+                events, last = await self._events.next_events()
                 if events:
                     await self._write_events(send, watch, events)
                 # Free the events: they may be large, and the next ones may take long to come.
@@ -272,12 +272,12 @@ class EventStream(Response):
                     continue
                 # If a write was cut off, the client resumes after the last event that it has got.
                 if watch.busy_since is None and call not in ("client", "slow"):
-                    await self._write(send, watch, _body(self._source.closing(call)))
+                    await self._write(send, watch, _body(self._events.closing(call)))
                 return call
             except WorkflowStreamError as err:
                 # A client that reconnects gets the error as an ordinary answer.
                 logger.info("An event stream breaks off: %s: %s", type(err).__name__, err)
-                await self._write(send, watch, _body(self._source.failing(refusal_of(err))))
+                await self._write(send, watch, _body(self._events.failing(refusal_of(err))))
                 return "error"
 
     async def _write_events(self, send: Send, watch: Watch, events: bytes) -> None:

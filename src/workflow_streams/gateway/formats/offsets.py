@@ -15,8 +15,8 @@ from ...events import Last
 from ...log.positions import Position, parse_position, position_at
 from ..refusals.problems import InvalidRequestError
 
-Place = int | Position | Last | Literal["start", "now"]
-"""Where a read begins: an offset, the place where another read stopped, some offsets before the
+ReadStart = int | Position | Last | Literal["start", "now"]
+"""Where a read begins: an offset, the position where another read stopped, some offsets before the
 head, the earliest retained item, or the head."""
 
 END_MARK = ".end"
@@ -54,7 +54,7 @@ def parse_offset(text: str) -> int | Position:
         raise InvalidRequestError("The offset is not one that this gateway gave out.") from None
 
 
-def parse_place(text: str | None) -> Place:
+def parse_start(text: str | None) -> ReadStart:
     """Read the ``offset`` parameter; None, for no parameter, means the start.
 
     Raises:

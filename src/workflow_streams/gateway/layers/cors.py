@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ...errors import UsageError
 from ..refusals import CrossOriginError
 from ..refusals.responses import refuse
-from ..security.forwarding import is_forwarding
+from ..requests.forwarding import is_forwarding
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

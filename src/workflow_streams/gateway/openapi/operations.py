@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..following.places import MOST_STREAMS
+from ..following.event_ids import MOST_STREAMS
 from ..security.signing import MOST_SECONDS
 from .parts import ANY, OFFSET, SECONDS, WAIT, Json, answers, errors, given, header, query
 

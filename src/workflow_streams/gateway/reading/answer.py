@@ -71,7 +71,7 @@ class Answer:
         known = self._request.headers.get("if-none-match")
         etag = self._etag(part)
         # "So many items back" means other items as soon as more have come.
-        moves = isinstance(self._query.place, Last)
+        moves = isinstance(self._query.start, Last)
         lasting = part.end is not None or not (part.up_to_date or moves)
         headers = self._headers(part) | {
             "etag": etag,

@@ -60,7 +60,7 @@ async def begin(stream: Stream, query: ReadQuery, turn: Turn | None = None) -> B
     except BaseException:
         await reading.aclose()
         raise
-    if isinstance(query.place, Last):
+    if isinstance(query.start, Last):
         first = _without_lost_start(first, reading.start)
     return Begun(reading, first)
 
@@ -71,14 +71,14 @@ async def begin_reading(stream: Stream, query: ReadQuery, turn: Turn | None = No
     The reading itself keeps the feed running, so that the history is read only once.
     """
     part_bytes = stream.settings.event_bytes if query.live == "sse" else stream.settings.page_bytes
-    if query.place != "now" and not isinstance(query.place, Last):
-        reading = Reading(stream.feed, stream.start_at(query.start), part_bytes=part_bytes)
+    if query.start != "now" and not isinstance(query.start, Last):
+        reading = Reading(stream.feed, stream.start_at(query.named), part_bytes=part_bytes)
         reading.begin()
         return reading
     async with held(stream, turn):
         start = await stream.now()
-        if isinstance(query.place, Last):
-            start = max(stream.feed.base, start - query.place.n)
+        if isinstance(query.start, Last):
+            start = max(stream.feed.base, start - query.start.n)
         reading = Reading(stream.feed, start, part_bytes=part_bytes)
         reading.begin()
         try:
@@ -118,13 +118,13 @@ async def _opened(stream: Stream, turn: Turn | None) -> None:
 
 def is_in_memory(stream: Stream, query: ReadQuery) -> bool:
     """Whether all that the read begins with is in its feed's ring, so that it needs no turn."""
-    feed, start = stream.feed, stream.start_at(query.start)
+    feed, start = stream.feed, stream.start_at(query.named)
     if not feed.reads or feed.floor is None:
         return False
-    if query.place == "now":
+    if query.start == "now":
         return True
-    if isinstance(query.place, Last):
-        return feed.head - query.place.n >= feed.floor
+    if isinstance(query.start, Last):
+        return feed.head - query.start.n >= feed.floor
     if isinstance(start, Position):
         return start.run_id == feed.run_id and start.offset > feed.floor
     return start >= feed.floor
@@ -146,7 +146,7 @@ def place_before_opening(stream: Stream, query: ReadQuery) -> str:
     came back with "now", it would miss what has been published meanwhile.
     """
     is_first = first_run_of(stream.described) == stream.described.run_id
-    return "-1" if is_first and not isinstance(query.place, int | Position) else query.asked
+    return "-1" if is_first and not isinstance(query.start, int | Position) else query.asked
 
 
 class Beginning:

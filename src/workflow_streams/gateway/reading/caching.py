@@ -41,7 +41,7 @@ def still_true(known: str, stream: Stream, query: ReadQuery, grant: Grant) -> st
 
     What a closed run holds up to its end stays the same, so nothing has to be read.
     """
-    if stream.running or isinstance(query.place, Last):
+    if stream.running or isinstance(query.start, Last):
         return None
     for tag in re.findall(r'"([^"]*)"', known):
         end = tag.split(":")[2] if tag.count(":") >= 2 else ""

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, QueryParams
 
 from ...events import Last
 from ...log.positions import Position
-from ..formats.offsets import END_MARK, Place, parse_cursor, parse_place
+from ..formats.offsets import END_MARK, ReadStart, parse_cursor, parse_start
 from ..refusals.event_sources import AS_EVENTS, AS_STATUS, ERRORS_PARAMETER
 from ..refusals.problems import InvalidRequestError
 from .values import parse_integer, single
@@ -24,17 +24,17 @@ class ReadQuery:
     """The parameters of a read.
 
     Attributes:
-        place: Where to begin.
+        start: Where to begin.
         live: How to wait for more; None to read only what is there.
         cursor: The client's cursor.
         topics: Topics asked for; empty for all.
-        resumes: Whether the place comes from ``Last-Event-ID``.
+        resumes: Whether the start comes from ``Last-Event-ID``.
         knows_end: Whether ``Last-Event-ID`` says that the client has been told the end.
-        asked: The place, written as the value of ``offset``.
+        asked: The start, written as the value of ``offset``.
         wait_seconds: How long to wait for the workflow to be started.
     """
 
-    place: Place
+    start: ReadStart
     live: Live | None
     cursor: int | None
     topics: frozenset[str]
@@ -44,14 +44,14 @@ class ReadQuery:
     wait_seconds: float = 0.0
 
     @property
-    def start(self) -> int | Position:
-        """Where to begin; 0 if the request names no offset."""
-        return self.place if isinstance(self.place, int | Position) else 0
+    def named(self) -> int | Position:
+        """The offset or position that the request names; 0 if it names none."""
+        return self.start if isinstance(self.start, int | Position) else 0
 
     @property
     def offset(self) -> int:
         """The offset to begin at."""
-        return self.start.offset if isinstance(self.start, Position) else self.start
+        return self.named.offset if isinstance(self.named, Position) else self.named
 
 
 def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
@@ -68,11 +68,11 @@ def parse_read(query: QueryParams, headers: Headers) -> ReadQuery:
     if offset is None and last is None and not last_event and live is not None:
         raise InvalidRequestError("A live read needs an offset.")
     check_errors(single(query, ERRORS_PARAMETER))
-    begins = parse_place(offset) if last is None else Last(parse_integer(last, "last"))
+    begins = parse_start(offset) if last is None else Last(parse_integer(last, "last"))
     asked = offset or ("-1" if last is None else _back(int(last)))
     if last_event:
         asked = last_event.removesuffix(END_MARK)
-        begins = parse_place(asked)
+        begins = parse_start(asked)
     return ReadQuery(
         begins,
         live,

@@ -21,7 +21,7 @@ from ..refusals import (
 from .claims import EVERYTHING, WHOLE_STREAM, Action, decide, is_limited
 from .credentials.signed_urls import ACCESS_PARAMETER, UrlVerifier, sign_url
 from .credentials.tokens import Claims, TokenVerifier, bearer_token
-from .grants import Access, Grant, Source
+from .grants import Access, Credential, Grant
 from .local import check_local
 from .pages import PageTokens
 from .patterns import check_workflow_id
@@ -104,7 +104,7 @@ class Authority:
 
     def _varies_on(self, grant: Grant) -> tuple[str, ...]:
         """Return the header fields on which the answer depends; none if it is the same for all."""
-        fields = ("Authorization",) if self._tokens or grant.source != "anonymous" else ()
+        fields = ("Authorization",) if self._tokens or grant.credential != "anonymous" else ()
         if self.settings.check is None:
             return fields
         return ("Authorization", *self.settings.check_headers)
@@ -153,7 +153,7 @@ class Authority:
             ForbiddenError: The grant itself comes from a signed URL.
         """
         settings = self.settings
-        if grant.source == "signed-url":
+        if grant.credential == "signed-url":
             raise ForbiddenError("A signed URL cannot be used to sign another.")
         lifetime = settings.signed_url_seconds if seconds is None else seconds
         ends = time.time() + min(lifetime, settings.max_signed_url_seconds)
@@ -205,13 +205,13 @@ def _check_topics(grant: Grant, topics: frozenset[str]) -> None:
 
 
 def _grant(
-    claims: Claims, source: Source, action: Action, workflow_id: str, topics: frozenset[str]
+    claims: Claims, credential: Credential, action: Action, workflow_id: str, topics: frozenset[str]
 ) -> Grant:
     return Grant(
         topics=decide(claims.rules, action, workflow_id, topics),
         limited=is_limited(claims.rules, action, workflow_id),
         expires_at=claims.expires_at,
         subject=claims.subject,
-        source=source,
+        credential=credential,
         rules=claims.rules,
     )

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from ..refusals import ForbiddenError
 from .claims import Action, Rule
 
-Source = Literal["anonymous", "token", "signed-url"]
+Credential = Literal["anonymous", "token", "signed-url"]
 
 
 def _everything(workflow_id: str) -> bool:
@@ -28,7 +28,7 @@ class Grant:
         expires_at: Unix time in seconds at which the permission ends, even for a connection that
             is live at that time; None if it does not end.
         subject: Who makes the request: the token's ``sub``; empty if unknown.
-        source: Where the permission comes from.
+        credential: Where the permission comes from.
         rules: Everything that the credentials allow, for listings.
         visible: Which of the ids that the rules allow a listing shows.
         limited: True if the credentials allow these topics only; false if only the request itself
@@ -40,7 +40,7 @@ class Grant:
     topics: frozenset[str] | None
     expires_at: float | None
     subject: str = ""
-    source: Source = "anonymous"
+    credential: Credential = "anonymous"
     rules: tuple[Rule, ...] = ()
     visible: Callable[[str], bool] = field(default=_everything, repr=False)
     varies_on: tuple[str, ...] = ()
@@ -64,10 +64,6 @@ class Grant:
     def seconds_left(self, now: float) -> float | None:
         """Return how long the permission lasts from ``now`` on (Unix time); None for ever."""
         return None if self.expires_at is None else max(0.0, self.expires_at - now)
-
-    def allows_topic(self, topic: str) -> bool:
-        """Whether the request may touch items of this topic."""
-        return self.topics is None or topic in self.topics
 
     def may_list(self, workflow_id: str) -> bool:
         """Whether a listing may show this workflow, which is so if it may be read."""

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from ...errors import UsageError
 from ..refusals import LocalOnlyError
-from .forwarding import forwarded_by
+from ..requests.forwarding import forwarded_by
 from .settings import SecuritySettings
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -9,7 +9,7 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..formats.offsets import parse_place
+from ..formats.offsets import parse_start
 from ..refusals import BodyTooLargeError
 from ..refusals.problems import InvalidRequestError
 from ..sessions import gateway_of
@@ -100,7 +100,7 @@ def parse_sign_request(body: bytes) -> SignRequest:
     offset = fields.get("offset", "-1")
     if not isinstance(offset, str):
         raise InvalidRequestError("offset is a string.")
-    parse_place(offset)
+    parse_start(offset)
     return SignRequest(
         workflow_id,
         tuple(cast("list[str]", topics)),

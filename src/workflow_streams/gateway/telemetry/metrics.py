@@ -15,10 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from starlette.requests import Request
-from starlette.responses import Response
-
-from ..security import authorize
 
 Mode = Literal["catch-up", "long-poll", "sse"]
 LeaveReason = Literal["end", "client", "expired", "recycled", "slow", "shutdown", "error"]
@@ -159,11 +155,3 @@ class _Live(Collector):
             lag.add_metric([mode, "mean"], sum(lags) / len(lags) if lags else 0.0)
         yield viewers
         yield lag
-
-
-async def metrics_endpoint(request: Request) -> Response:
-    """Serve ``GET /metrics`` to those who may see it (action ``metrics``)."""
-    await authorize(request, "metrics")
-    metrics: Metrics = request.app.state.metrics
-    body, content_type = metrics.render(request.headers.get("accept", ""))
-    return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})

@@ -81,7 +81,7 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
         BatchTooLargeError: The entries are more than a batch may hold.
     """
     if shape.json:
-        items: Iterator[str] = map(_encoded, _json_values(body))
+        items: Iterator[str] = map(_encoded, json_values(body))
     else:
         items = iter([encode_payload(content_payload(body))] if body else [])
     return JoinedEntries.of(in_bounds(entry_json(topic, item) for item in items))
@@ -97,16 +97,12 @@ def _encoded(value: bytes) -> str:
     return encode_serialised(_JSON_METADATA + Payload(data=value).SerializeToString())
 
 
-def json_values(body: bytes) -> list[bytes]:
-    """Return the values in a body, each in the bytes in which it was sent.
+def json_values(body: bytes) -> Iterator[bytes]:
+    """Yield the values in a body, each in the bytes in which it was sent.
 
     Raises:
         InvalidRequestError: It is not JSON in UTF-8, or nested deeper than an answer may be.
     """
-    return list(_json_values(body))
-
-
-def _json_values(body: bytes) -> Iterator[bytes]:
     if not is_json(body):
         # The parser's message may quote from the body, so it is not passed on.
         raise InvalidRequestError("The body is not JSON.")

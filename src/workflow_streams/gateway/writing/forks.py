@@ -10,7 +10,7 @@ from starlette.requests import Request
 from ...errors import StreamNotHostedError
 from ...hosted import forks
 from ...hosted.fork_point import ForkPoint
-from ...hosted.forks import Source
+from ...hosted.forks import ForkSource
 from ..refusals import ForbiddenError
 from ..refusals.problems import ConflictError
 from ..security import authorize
@@ -20,7 +20,7 @@ from ..sessions import Gateway
 @asynccontextmanager
 async def found_source(
     request: Request, gateway: Gateway, point: ForkPoint
-) -> AsyncIterator[Source]:
+) -> AsyncIterator[ForkSource]:
     """Look up the stream to be forked, for the time of the block.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...hosted.forks import COPY_BYTES, Source
+from ...hosted.forks import COPY_BYTES, ForkSource
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
 from ...log.entries import JoinedEntries
@@ -33,7 +33,7 @@ async def put(request: Request, workflow_id: str) -> Response:
     body = await request.body()
     client = client_in(request.scope)
     async with AsyncExitStack() as stack:
-        source: Source | None = None
+        source: ForkSource | None = None
         content_type = request.headers.get("content-type")
         if point is not None:
             source = await stack.enter_async_context(found_source(request, gateway, point))

@@ -11,8 +11,8 @@ from ...log import wire
 from ...log.wire import MAX_POLL_BYTES, PollInput, PollResult
 from ..log_copy import LogCopy
 from .answer_room import AnswerRoom, Hold
-from .places import Places
 from .polled_log import ItemOverPollLimitError, NoRoomError, answer_bytes
+from .subscribers import Subscribers
 
 
 class PollServer:
@@ -21,7 +21,7 @@ class PollServer:
     Attributes:
         count: Polls of this run by Update; the server has a limit for these.
         detaching: Whether the workflow hands over: waiting polls return, new ones are refused.
-        places: Where the subscribers are.
+        subscribers: Those that poll, and where they are.
         room: What a workflow task has for answers.
     """
 
@@ -45,7 +45,7 @@ class PollServer:
         """
         self.count = 0
         self.detaching = False
-        self.places = Places(copy, expected)
+        self.subscribers = Subscribers(copy, expected)
         self.room = AnswerRoom(native=native)
         self._copy = copy
         self._settle = settle
@@ -72,13 +72,13 @@ class PollServer:
         self.room.on_arrival()
         self.count += 1
         self._copy.polled = True
-        self.places.begin(poll.from_offset)
+        self.subscribers.begin(poll.from_offset)
         try:
             await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
             page = await self._answer(poll)
         finally:
-            self.places.end(poll.from_offset)
-        self.places.answer(poll.from_offset, page.next_offset)
+            self.subscribers.end(poll.from_offset)
+        self.subscribers.answer(poll.from_offset, page.next_offset)
         return page
 
     async def _answer(self, poll: PollInput) -> PollResult:
@@ -123,7 +123,7 @@ class PollServer:
                 type=wire.TRUNCATED_OFFSET,
             )
         room = self.room.left(large=large)
-        share = min(MAX_POLL_BYTES, room // max(1, self.places.with_news))
+        share = min(MAX_POLL_BYTES, room // max(1, self.subscribers.with_news))
         page = self._collect_within(poll, share, room)
         self.room.take_for_answer(answer_bytes(page.items))
         return page

@@ -31,7 +31,7 @@ _ASK_AGAIN_SECONDS = 0.05
 # A page is held in memory whole. The server counts in batches of events, not in bytes; so while
 # there is more, the size to ask for follows from that of the page before.
 _PAGE_BYTES = 4 * 1024 * 1024
-_PART_BYTES = 1024 * 1024
+_CUT_BYTES = 1024 * 1024
 _FIRST_PAGE_BATCHES = 16
 _FEWEST_PAGE_BATCHES = 8
 _MOST_PAGE_BATCHES = 1000
@@ -118,8 +118,8 @@ async def history_pages(
         if events:
             seen_id = max(seen_id, settled_id(events))
             shown_id = events[-1].event_id
-            for part in _parts(events):
-                yield part
+            for cut in _cut_up(events):
+                yield cut
             if _closes(events):
                 return
         if token is None:
@@ -137,7 +137,7 @@ def _page_size(batches: int, events: Sequence[HistoryEvent]) -> int:
     return min(_MOST_PAGE_BATCHES, max(_FEWEST_PAGE_BATCHES, fitting))
 
 
-def _parts(events: Sequence[HistoryEvent]) -> Iterator[Events]:
+def _cut_up(events: Sequence[HistoryEvent]) -> Iterator[Events]:
     """Cut a page up, so that not all of it is unpacked at a time.
 
     What a workflow task does stands together: its end, then its records, then signals.
@@ -146,17 +146,17 @@ def _parts(events: Sequence[HistoryEvent]) -> Iterator[Events]:
     whole = sum(sizes)
     start = size = 0
     for index, event in enumerate(events):
-        if size > _PART_BYTES and event.HasField("workflow_execution_signaled_event_attributes"):
-            yield _part(events[start:index], whole)
+        if size > _CUT_BYTES and event.HasField("workflow_execution_signaled_event_attributes"):
+            yield _cut(events[start:index], whole)
             start, size = index, 0
         size += sizes[index]
-    yield _part(events[start:], whole)
+    yield _cut(events[start:], whole)
 
 
-def _part(events: Sequence[HistoryEvent], page_bytes: int) -> Events:
-    part = Events(events)
-    part.page_bytes = page_bytes
-    return part
+def _cut(events: Sequence[HistoryEvent], page_bytes: int) -> Events:
+    cut = Events(events)
+    cut.page_bytes = page_bytes
+    return cut
 
 
 async def _events_after(

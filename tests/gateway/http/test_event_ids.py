@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers, QueryParams
 
-from workflow_streams.gateway.following.places import (
+from workflow_streams.gateway.following.event_ids import (
     MOST_STREAMS,
     OVER,
-    Places,
     SeveralQuery,
+    StreamOffsets,
     parse_several,
 )
 from workflow_streams.gateway.formats.frames import ENVELOPES, KEEP_ALIVE, control_event, shape_of
@@ -33,8 +33,10 @@ def parsed(*pairs: tuple[str, str], last_event: str | None = None) -> SeveralQue
     return parse_several(QueryParams(list(pairs)), Headers(headers))
 
 
-def asked(*ids: str, places: tuple[str, ...] = ()) -> Places:
-    return Places(SeveralQuery(ids, places or ("-1",) * len(ids), frozenset(), resumes=False))
+def asked(*ids: str, places: tuple[str, ...] = ()) -> StreamOffsets:
+    return StreamOffsets(
+        SeveralQuery(ids, places or ("-1",) * len(ids), frozenset(), resumes=False)
+    )
 
 
 @given(ids=IDS, data=st.data())

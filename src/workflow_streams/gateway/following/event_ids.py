@@ -1,12 +1,12 @@
-"""Several streams in one event stream: the request's parameters, and the place in each. Pure.
+"""Several streams in one event stream: the request's parameters, and the offset in each. Pure.
 
 A client that resumes an event stream sends back the id of the last event. Here this id holds the
-place in each stream, in the order of the request::
+offset in each stream, in the order of the request::
 
     1f2e3d4c,17,-1,x
 
-First comes a checksum of the streams' ids, so that the places in other streams are not mistaken
-for places in these. Then comes a place for each stream: a token without leading zeros, ``-1`` or
+First comes a checksum of the streams' ids, so that the offsets in other streams are not mistaken
+for offsets in these. Then comes an offset for each stream: a token without leading zeros, ``-1`` or
 ``now`` if nothing has been read yet, and ``x`` if the end has been told.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from starlette.datastructures import Headers, QueryParams
 
 from ..formats.frames import STRETCH, Shape
-from ..formats.offsets import parse_place
+from ..formats.offsets import parse_start
 from ..refusals.event_sources import ERRORS_PARAMETER
 from ..refusals.problems import InvalidRequestError
 from ..requests.reads import check_errors
@@ -31,7 +31,7 @@ MOST_STREAMS = 50
 """How many streams may share one connection."""
 
 OVER = "x"
-"""The place in a stream whose end has been told."""
+"""The offset in a stream whose end has been told."""
 
 _DIGITS = 20
 
@@ -44,13 +44,13 @@ class SeveralQuery:
 
     Attributes:
         ids: Workflow ids. An id may occur more than once.
-        places: Where to begin in each of them, as the value of an ``offset`` or :data:`OVER`.
+        offsets: Where to begin in each of them, as the value of an ``offset`` or :data:`OVER`.
         topics: Topics asked for, in all streams; empty for all.
-        resumes: Whether the places come from ``Last-Event-ID``.
+        resumes: Whether the offsets come from ``Last-Event-ID``.
     """
 
     ids: tuple[str, ...]
-    places: tuple[str, ...]
+    offsets: tuple[str, ...]
     topics: frozenset[str]
     resumes: bool
 
@@ -59,7 +59,7 @@ def parse_several(query: QueryParams, headers: Headers) -> SeveralQuery:
     """Read the parameters of a request; unknown ones are ignored.
 
     Raises:
-        InvalidRequestError: There are no streams or too many, the places do not fit them, or
+        InvalidRequestError: There are no streams or too many, the offsets do not fit them, or
             ``errors`` has an unknown value.
     """
     check_errors(single(query, ERRORS_PARAMETER))
@@ -67,11 +67,11 @@ def parse_several(query: QueryParams, headers: Headers) -> SeveralQuery:
     if not 1 <= len(ids) <= MOST_STREAMS:
         raise InvalidRequestError(f"Name 1 to {MOST_STREAMS} streams, each by a parameter id.")
     last_event = headers.get("last-event-id")
-    places = _resumed(last_event, ids) if last_event else _begun(query.getlist("offset"), ids)
-    for place in places:
-        if place != OVER:
-            parse_place(place)
-    return SeveralQuery(ids, places, frozenset(query.getlist("topic")), bool(last_event))
+    offsets = _resumed(last_event, ids) if last_event else _begun(query.getlist("offset"), ids)
+    for offset in offsets:
+        if offset != OVER:
+            parse_start(offset)
+    return SeveralQuery(ids, offsets, frozenset(query.getlist("topic")), bool(last_event))
 
 
 def _begun(offsets: list[str], ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -83,10 +83,10 @@ def _begun(offsets: list[str], ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _resumed(last_event: str, ids: tuple[str, ...]) -> tuple[str, ...]:
-    checksum, *places = last_event.split(",")
-    if checksum != _checksum(ids) or len(places) != len(ids):
+    checksum, *offsets = last_event.split(",")
+    if checksum != _checksum(ids) or len(offsets) != len(ids):
         raise InvalidRequestError("Last-Event-ID is not one that was given out for these streams.")
-    return tuple(place if place == OVER else _full(place) for place in places)
+    return tuple(offset if offset == OVER else _full(offset) for offset in offsets)
 
 
 def _checksum(ids: Iterable[str]) -> str:
@@ -99,38 +99,38 @@ def _short(token: str) -> str:
     return (digits.lstrip("0") or "0") + mark + tag
 
 
-def _full(place: str) -> str:
-    """Return a place with the leading zeros of its token; the inverse of :func:`_short`."""
-    digits, mark, tag = place.partition("_")
+def _full(offset: str) -> str:
+    """Return an offset with the leading zeros of its token; the inverse of :func:`_short`."""
+    digits, mark, tag = offset.partition("_")
     return (digits.zfill(_DIGITS) if digits.isdigit() else digits) + mark + tag
 
 
-class Places:
+class StreamOffsets:
     """Where a client stands in its streams, and the events that tell it so."""
 
     def __init__(self, query: SeveralQuery) -> None:
         """Begin where the client asks to."""
         self._ids = query.ids
         self._checksum = _checksum(query.ids)
-        self._places = list(query.places)
+        self._offsets = list(query.offsets)
 
     def __getitem__(self, index: int) -> str:
         """Return where the client has to resume in a stream, as the value of an ``offset``."""
-        return self._places[index]
+        return self._offsets[index]
 
-    def __setitem__(self, index: int, place: str) -> None:
+    def __setitem__(self, index: int, offset: str) -> None:
         """Set where the client has to resume in a stream."""
-        self._places[index] = place
+        self._offsets[index] = offset
 
     @property
     def all_over(self) -> bool:
         """Whether the end of each stream has been told."""
-        return all(place == OVER for place in self._places)
+        return all(offset == OVER for offset in self._offsets)
 
     @property
     def event_id(self) -> str:
-        """All places, as the id of an event."""
-        return ",".join([self._checksum, *map(_short, self._places)])
+        """All offsets, as the id of an event."""
+        return ",".join([self._checksum, *map(_short, self._offsets)])
 
     def told(self, events: bytes, index: int, shape: Shape, *, over: bool = False) -> bytes:
         """Rewrite the events of one stream so that they name it, and move on in that stream.

@@ -1,4 +1,7 @@
-"""GET and HEAD: reads of what is there, and long polls (Durable Streams 5.5 to 5.7)."""
+"""GET and HEAD of a stream: reads of what is there, long polls, event streams.
+
+Durable Streams, sections 5.5 to 5.8.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,23 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...events import Last
-from ..following import sse
-from ..formats.offsets import next_cursor, token_of
-from ..layers.limits import ConnectionLimits, client_in
-from ..refusals.event_sources import is_event_source
-from ..refusals.problems import NoStreamError, NotStartedError
-from ..requests.reads import ReadQuery, parse_read, parse_wait
-from ..security import Grant, authorize
-from ..sessions import Gateway, gateway_of
-from ..telemetry.metrics import Metrics
-from ..temporal.streams import Stream
-from .answer import Answer, end_headers
-from .arriving import found_in_time
-from .beginning import Beginning, begin, held, place_before_opening
-from .caching import cache_headers, still_true
-from .disconnects import ClientGoneError, left, unless_left
-from .turns import Turn
+from ..events import Last
+from .following import sse
+from .formats.offsets import next_cursor, token_of
+from .layers.limits import ConnectionLimits, client_in
+from .reading.answer import Answer, end_headers
+from .reading.arriving import found_in_time
+from .reading.beginning import Beginning, begin, held, place_before_opening
+from .reading.caching import cache_headers, still_true
+from .reading.disconnects import ClientGoneError, left, unless_left
+from .reading.turns import Turn
+from .refusals.event_sources import is_event_source
+from .refusals.problems import NoStreamError, NotStartedError
+from .requests.reads import ReadQuery, parse_read, parse_wait
+from .security import Grant, authorize
+from .sessions import Gateway, gateway_of
+from .telemetry.metrics import Metrics
+from .temporal.streams import Stream
 
 
 async def read(request: Request, workflow_id: str) -> Response:
@@ -40,15 +43,15 @@ async def read(request: Request, workflow_id: str) -> Response:
             stream,
             waited,
         ):
-            if waited and (query.place == "now" or isinstance(query.place, Last)):
+            if waited and (query.start == "now" or isinstance(query.start, Last)):
                 # Everything in the stream has come since the client asked, so it gets all of it.
-                query = replace(query, place="start", asked="-1")
+                query = replace(query, start="start", asked="-1")
             await gateway.touch(stream)
             return await _read(request, gateway, stream, query, grant)
     except ClientGoneError:
         return left()
     except NotStartedError as err:
-        if not query.resumes or query.place == "start":
+        if not query.resumes or query.start == "start":
             raise
         # The client has read the stream before, so it was deleted; waiting would be in vain.
         if query.knows_end and is_event_source(request.scope):
@@ -59,7 +62,7 @@ async def read(request: Request, workflow_id: str) -> Response:
 async def _read(
     request: Request, gateway: Gateway, stream: Stream, query: ReadQuery, grant: Grant
 ) -> Response:
-    if query.live is None and query.place == "now":
+    if query.live is None and query.start == "now":
         return await unless_left(request, _tail(request, gateway, stream, grant))
     known = request.headers.get("if-none-match")
     if (

@@ -1,4 +1,4 @@
-"""Where the subscribers that poll are, by which a rollover knows what they still need.
+"""The subscribers that poll: from where they ask, so that a rollover knows what they still need.
 
 Runs in the workflow sandbox.
 """
@@ -15,32 +15,32 @@ from ..log_copy import LogCopy
 
 # A subscriber that has not come back for so long is not waited for any more.
 _GONE = timedelta(seconds=10)
-_MOST_PLACES = 1000
+_MOST_KNOWN = 1000
 # So many are told to the next run. The server lets ten polls of a workflow wait at a time.
 _MOST_HANDED_OVER = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Subscriber:
     """Where a subscriber is that has been answered.
 
     Attributes:
         before: The offset that it had asked from.
         after: The one that it asks from next, if it gets the answer.
         answered: When it was answered.
-        moment: Between which calls of :meth:`Places.next_moment`.
+        round: Between which calls of :meth:`Subscribers.next_round`.
         length: How long the history was.
     """
 
     before: int
     after: int
     answered: datetime
-    moment: int
+    round: int
     length: int
 
 
-class Places:
-    """The places of subscribers that wait for an answer, and of those that have had one.
+class Subscribers:
+    """Subscribers that wait for an answer, and those that have had one.
 
     Attributes:
         steps: How many polls have come, and how many answers have been given.
@@ -57,16 +57,15 @@ class Places:
         self._copy = copy
         self._waiting: list[int] = []
         # The oldest answer first.
-        self._answered = [_Place(offset, offset, workflow.now(), -1, 0) for offset in expected]
-        self._moment = 0
+        self._answered = [_Subscriber(offset, offset, workflow.now(), -1, 0) for offset in expected]
+        self._round = 0
         self.steps = 0
         self.any_known = bool(self._answered)
 
     def begin(self, offset: int) -> None:
         """Note that a subscriber waits for what comes from this offset on."""
-        for index, place in enumerate(self._answered):
-            if place.after == offset:
-                # That was this subscriber's place.
+        for index, subscriber in enumerate(self._answered):
+            if subscriber.after == offset:
                 del self._answered[index]
                 break
         self._waiting.append(offset)
@@ -81,29 +80,29 @@ class Places:
         """Note that a subscriber has an answer, with which it gets from one offset to another."""
         self.steps += 1
         length = workflow.info().get_current_history_length()
-        self._answered.append(_Place(before, after, workflow.now(), self._moment, length))
-        del self._answered[:-_MOST_PLACES]
+        self._answered.append(_Subscriber(before, after, workflow.now(), self._round, length))
+        del self._answered[:-_MOST_KNOWN]
 
     @property
     def with_news(self) -> int:
         """How many subscribers wait that have something to be answered with."""
         return sum(offset < self._copy.fold.head for offset in self._waiting)
 
-    def next_moment(self) -> None:
+    def next_round(self) -> None:
         """Tell the answers that have been given so far from those that are given from now on."""
-        self._moment += 1
+        self._round += 1
 
     def needed_from(self) -> int:
         """Return the lowest offset that a subscriber polls, or will poll if it is still there."""
         return self._needed_from(lambda _: True)
 
-    def needed_after_moment(self) -> int:
-        """Return the same if no answer since :meth:`next_moment` arrives.
+    def needed_after_round(self) -> int:
+        """Return the same if no answer since :meth:`next_round` arrives.
 
         An answer that is given in the run's last task does not reach its subscriber, which then
         asks again in the next run.
         """
-        return self._needed_from(lambda place: place.moment < self._moment)
+        return self._needed_from(lambda subscriber: subscriber.round < self._round)
 
     def needed_after_task(self) -> int:
         """Return the same if the run ends in this task, so that none of its answers arrives.
@@ -117,16 +116,16 @@ class Places:
 
         The next run may end, too, before they have come back.
         """
-        return sorted(self._places(self._arrives_after_task()))[:_MOST_HANDED_OVER]
+        return sorted(self._offsets(self._arrives_after_task()))[:_MOST_HANDED_OVER]
 
-    def _needed_from(self, arrives: Callable[[_Place], bool]) -> int:
-        return max(self._copy.log.start, min([self._copy.fold.head, *self._places(arrives)]))
+    def _needed_from(self, arrives: Callable[[_Subscriber], bool]) -> int:
+        return max(self._copy.log.start, min([self._copy.fold.head, *self._offsets(arrives)]))
 
-    def _places(self, arrives: Callable[[_Place], bool]) -> list[int]:
+    def _offsets(self, arrives: Callable[[_Subscriber], bool]) -> list[int]:
         now = workflow.now()
-        here = [place for place in self._answered if now - place.answered < _GONE]
-        return self._waiting + [place.after if arrives(place) else place.before for place in here]
+        here = [known for known in self._answered if now - known.answered < _GONE]
+        return self._waiting + [known.after if arrives(known) else known.before for known in here]
 
-    def _arrives_after_task(self) -> Callable[[_Place], bool]:
-        length, moment = workflow.info().get_current_history_length(), self._moment
-        return lambda place: place.length < length and (not moment or place.moment < moment)
+    def _arrives_after_task(self) -> Callable[[_Subscriber], bool]:
+        length, newest = workflow.info().get_current_history_length(), self._round
+        return lambda known: known.length < length and (not newest or known.round < newest)
