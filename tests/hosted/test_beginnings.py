@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from temporalio.client import Client
 
 from workflow_streams import LATEST, Item, WorkflowStreamClient, create_stream
-from workflow_streams.hosted import host_worker
+from workflow_streams.hosted import forks, host_worker
 from workflow_streams.hosted.forks import ForkSource
+from workflow_streams.hosted.streams import Hosting, found, setup_of
 from workflow_streams.log import entries as log_entries
+from workflow_streams.log.positions import parse_position
+from workflow_streams.temporal.link import ClientLink
 
 Unique = Callable[[str], str]
 COUNT = 10 * log_entries.AT_ONCE
@@ -76,6 +80,26 @@ async def test_items_are_copied_into_a_fork_a_few_at_a_time(
     for part in (seen[:COUNT], seen[COUNT:]):
         assert len(set(part)) >= COUNT // log_entries.AT_ONCE
     assert [item.data async for item in reading(client, fork)] == list(range(2 * COUNT))
+
+
+async def test_a_fork_of_forks_remembers_the_nearest_ones(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "_MOST_ANCESTORS", 3)
+    names, queue = [unique(f"fork {i}") for i in range(6)], unique("queue")
+    positions: list[str] = []
+    async with host_worker(client, task_queue=queue):
+        await create_stream(client, names[0], initial=["a", "b"], task_queue=queue)
+        for source, fork in pairwise(names):
+            await create_stream(client, fork, forked_from=source, task_queue=queue)
+        for name in names:
+            positions.append((await anext(reading(client, name))).position)
+        setup = await setup_of(await client.get_workflow_handle(names[-1]).describe())
+        assert setup is not None
+        assert len(setup.sources.split(",")) == 3
+        async with found(Hosting(ClientLink(client), queue), names[-1]) as stream:
+            known = [stream.knows(parse_position(position)) for position in positions]
+        assert known == [False, False, True, True, True, True]
 
 
 def reading(client: Client, name: str) -> AsyncIterator[Item[int]]:

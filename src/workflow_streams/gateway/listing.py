@@ -13,8 +13,8 @@ from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from ..errors import CodecError, StreamNotFoundError
 from ..hosted.host import SETUP_MEMO_KEY, HostSetup
-from ..hosted.streams import is_gone
 from ..log import wire
+from ..read.runs.gone import is_gone
 from ..temporal.codec import memo_value
 from .refusals.problems import InvalidRequestError
 from .requests.paths import path_of
@@ -135,7 +135,7 @@ async def _entry(
         return None
     try:
         setup = await memo_value(execution, SETUP_MEMO_KEY, HostSetup)
-        if setup is not None and await _is_gone(gateway, execution, setup):
+        if setup is not None and await _is_gone(gateway, execution):
             return None
     except CodecError:
         setup = None  # list it all the same, with what is known without the key
@@ -155,9 +155,9 @@ async def _entry(
     return entry
 
 
-async def _is_gone(gateway: Gateway, execution: WorkflowExecution, setup: HostSetup) -> bool:
+async def _is_gone(gateway: Gateway, execution: WorkflowExecution) -> bool:
     """Whether a stream that was made by PUT is gone, although its runs are still there."""
-    if await is_gone(execution, setup):
+    if await is_gone(execution):
         return True
     if execution.status != WorkflowExecutionStatus.TERMINATED:
         return False

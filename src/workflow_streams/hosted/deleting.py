@@ -15,6 +15,7 @@ from ..errors import (
     StreamNotFoundError,
     StreamNotHostedError,
 )
+from ..publish.host_check import forget_host
 from ..read.runs.lookup import first_run_of
 from .deletion import Doomed, delete_run, start_deletion
 from .forks import deleted_for_forks
@@ -38,6 +39,7 @@ async def delete(stream: Stream) -> None:
     """
     if stream.setup is None:
         raise StreamNotHostedError(stream.workflow_id)
+    forget_host(stream.hosting.link.client, stream.workflow_id)
     deletion = Deletion(
         stream.hosting,
         stream.workflow_id,

@@ -22,11 +22,12 @@ from ..errors import (
     StreamGoneError,
     StreamNotFoundError,
     StreamNotHostedError,
+    StreamUnfinishedError,
     WorkflowStreamError,
 )
 from ..events import Gap
 from ..log import wire
-from ..log.entries import AT_ONCE, entry_bytes, entry_json
+from ..log.entries import AT_ONCE, JoinedEntries, entry_bytes, entry_json
 from ..log.media_types import JSON_TYPE, media_type
 from ..log.payloads import decode_payload, encode_payload
 from ..log.positions import chain_digest
@@ -34,7 +35,7 @@ from ..log.wire import Entry
 from ..read.walk import Slice, Walk
 from ..temporal import messages
 from ..temporal.codec import memo_value
-from .appends import content_payload
+from .appends import Append, append, content_payload
 from .fork_point import ForkPoint
 from .forking.gone import forget_gone_forks
 from .host import (
@@ -56,6 +57,10 @@ COPY_BYTES = 2 * wire.FRAGMENT_CHARACTERS
 """What a copy takes while it is made: a batch of the fork, and what has been read of the source."""
 
 _TRIES = 5
+
+# A fork remembers so many of the streams that it descends from, the nearest ones. It takes the
+# positions of those, too.
+_MOST_ANCESTORS = 100
 
 _TOO_LARGE = (
     "A fork holds a copy of what it begins with, and this would be more than "
@@ -91,7 +96,8 @@ class ForkSource:
     def chains(self) -> str:
         """What the fork's setup says of the streams that it descends from."""
         own = chain_digest(self._stream.first_run_id).hex()
-        return ",".join([own, *(f"{c}@{most}" for c, most in shared_with(self.setup).items())])
+        known = [f"{chain}@{most}" for chain, most in shared_with(self.setup).items()]
+        return ",".join([own, *known[: _MOST_ANCESTORS - 1]])
 
     async def count(self) -> int:
         """Return how many items the fork begins with, once it is clear that they can be copied.
@@ -222,10 +228,19 @@ async def deleted_for_forks(stream: Stream) -> bool:
         return False
     with suppress(WorkflowStreamError):  # if it cannot be found out, all of them count
         await forget_gone_forks(stream.hosting.link, stream.workflow_id)
+    await _close(stream)
     try:
         return await _update(stream, DELETE_UPDATE)
     except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
         return False  # its host has ended meanwhile
+
+
+async def _close(stream: Stream) -> None:
+    """Have a stream refuse what its writers still send, and tell its readers the end."""
+    # As long as what it was made with is not all there, nobody else writes.
+    with suppress(StreamClosedError, StreamNotFoundError, StreamUnfinishedError):
+        async with stream.held():
+            await append(stream, Append(JoinedEntries(), close=True))
 
 
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:

@@ -19,7 +19,14 @@ from temporalio.exceptions import ApplicationError, FailureError
 from temporalio.workflow import ParentClosePolicy
 
 from ..host.stream import WorkflowStream
-from ..log.wire import UNFINISHED_MEMO_KEY, Rules, WorkflowStreamState
+from ..log.wire import (
+    DELETED_MEMO_KEY,
+    EXPIRED_MEMO_KEY,
+    EXPIRES_MEMO_KEY,
+    UNFINISHED_MEMO_KEY,
+    Rules,
+    WorkflowStreamState,
+)
 from .forking.noted import ForkList, NotedForks
 
 HOST_WORKFLOW = "WorkflowStreamHost"
@@ -38,10 +45,6 @@ events takes 0.6 s of a processor, and as much again for each other one that run
 
 SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
 """Memo field with the :class:`HostSetup`, set when the workflow is started."""
-EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
-"""Memo field that is set right before the workflow ends because the stream has expired."""
-DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
-"""Memo field of a stream that has been deleted, and is kept for its forks only."""
 FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
 """Memo field with the number of a stream's forks."""
 
@@ -353,7 +356,14 @@ class WorkflowStreamHost:
 
 def _memo_of(setup: HostSetup) -> dict[str, Any]:
     """Return the memo that a run of a host begins with."""
-    return {SETUP_MEMO_KEY: setup, **({UNFINISHED_MEMO_KEY: True} if setup.maker else {})}
+    memo: dict[str, Any] = {SETUP_MEMO_KEY: setup}
+    if setup.maker:
+        memo[UNFINISHED_MEMO_KEY] = True
+    if setup.expires_at is not None:
+        memo[EXPIRES_MEMO_KEY] = setup.expires_at
+    if setup.deleted:
+        memo[EXPIRED_MEMO_KEY] = True
+    return memo
 
 
 def _workflow_id_in(arguments: tuple[Any, ...]) -> str | None:

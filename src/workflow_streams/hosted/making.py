@@ -25,11 +25,12 @@ from ..log.entries import JoinedEntries
 from ..log.fold import Closed
 from ..log.media_types import media_type
 from ..log.positions import position_at, tag_of
+from ..read.runs.gone import is_gone
 from .appends import Append, append
 from .deleting import Deletion, end_run
 from .forks import ForkSource, NotForkedError
 from .host import HostSetup, start_host
-from .streams import Hosting, Stream, found, is_gone, setup_of
+from .streams import Hosting, Stream, found
 
 # The publisher of what a stream begins with, so that this is in the stream once, however many tries
 # it takes to make it. It is one batch. In a fork there are several, which are cut in the same way
@@ -289,8 +290,7 @@ async def _is_free_again(hosting: Hosting, workflow_id: str) -> bool:
         described = await hosting.link.call(handle.describe(), workflow_id)
     except StreamNotFoundError:
         return True
-    setup = await setup_of(described)
-    if setup is None or not await is_gone(described, setup):
+    if not await is_gone(described):
         return False
     await end_run(hosting, workflow_id, described.run_id)
     return True

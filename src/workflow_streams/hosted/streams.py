@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from temporalio.client import (
     WorkflowExecution,
@@ -15,7 +14,6 @@ from temporalio.client import (
 )
 
 from ..errors import (
-    StreamGoneError,
     StreamNotOpenedError,
     StreamNotReadyError,
     StreamUnfinishedError,
@@ -24,14 +22,13 @@ from ..events import End
 from ..log.positions import Position, chain_digest
 from ..read.feeds.feed import Feed
 from ..read.feeds.lookup import feed_of
+from ..read.runs.gone import check_not_gone
 from ..read.runs.lookup import first_run_of
 from ..read.runs.source import WorkflowSource
 from ..read.tip import wait_for_tip
 from ..temporal.codec import memo_value
 from ..temporal.link import Link
 from .host import (
-    DELETED_MEMO_KEY,
-    EXPIRED_MEMO_KEY,
     HOST_TASK_QUEUE,
     SETUP_MEMO_KEY,
     HostSetup,
@@ -274,11 +271,7 @@ async def found(hosting: Hosting, workflow_id: str) -> AsyncIterator[Stream]:
     handle = client.get_workflow_handle(workflow_id)
     described = await link.call(handle.describe(), workflow_id)
     setup = await setup_of(described)
-    if setup is not None:
-        if await is_gone(described, setup):
-            raise StreamGoneError(workflow_id)
-        if await memo_value(described, DELETED_MEMO_KEY, bool):
-            raise StreamGoneError(workflow_id, has_forks=True)
+    await check_not_gone(described)
     feed = feed_of(WorkflowSource(client, workflow_id))
     if feed.first_run_id not in ("", first_run_of(described)):
         feed.forget()  # the id has been used again
@@ -294,11 +287,3 @@ async def setup_of(described: WorkflowExecution) -> HostSetup | None:
         CodecError: It is encoded, and the client cannot decode it.
     """
     return await memo_value(described, SETUP_MEMO_KEY, HostSetup)
-
-
-async def is_gone(described: WorkflowExecution, setup: HostSetup) -> bool:
-    """Whether a hosted stream has been deleted or has expired."""
-    if setup.deleted or await memo_value(described, EXPIRED_MEMO_KEY, bool):
-        return True
-    # Its worker may not have come to end it yet.
-    return setup.expiry is not None and setup.expiry <= datetime.now(timezone.utc)

@@ -28,6 +28,12 @@ MEMO_KEY = "__temporal_workflow_stream_record"
 
 UNFINISHED_MEMO_KEY = "__temporal_workflow_stream_unfinished"
 """Memo field of a hosted stream: whether some of what it was made with has yet to be written."""
+EXPIRES_MEMO_KEY = "__temporal_workflow_stream_expires"
+"""Memo field of a hosted stream: when it expires (RFC 3339), if that was set."""
+EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
+"""Memo field of a hosted stream that has expired or was deleted, set right before its end."""
+DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
+"""Memo field of a hosted stream that has been deleted, and is kept for its forks only."""
 
 PATCH_ID = "workflow-streams-history"
 """Id for ``workflow.patched``; ``TemporalChangeVersion`` finds the streams of a namespace by it."""

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from temporalio.client import (
+    Client,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowHandle,
@@ -22,8 +23,9 @@ from temporalio.client import (
 )
 from temporalio.service import ServiceClient
 
-from ..errors import StreamNotFoundError, StreamUnfinishedError
+from ..errors import StreamGoneError, StreamNotFoundError, StreamUnfinishedError
 from ..log import wire
+from ..read.runs.gone import check_not_gone
 from ..temporal import messages
 from ..temporal.codec import memo_value
 from ..temporal.handles import client_of
@@ -60,6 +62,7 @@ class HostCheck:
 
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
+            StreamGoneError: Its stream has been deleted or has expired.
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
         now = asyncio.get_running_loop().time()
@@ -76,6 +79,7 @@ class HostCheck:
         handle = self._handle
         try:
             described = await handle.describe(rpc_timeout=_TIMEOUT)
+            await check_not_gone(described)
             if await _is_unfinished(described):
                 raise StreamUnfinishedError(handle.id)
             if wire.MEMO_KEY not in described.raw_info.memo.fields:
@@ -90,7 +94,7 @@ class HostCheck:
                 "hosts no stream, so nobody would take the items. To publish to another workflow "
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
-        except StreamUnfinishedError:
+        except (StreamGoneError, StreamUnfinishedError):
             raise
         except Exception as err:
             # The signal will meet any other fault, and report it.
@@ -121,6 +125,14 @@ def _is_known(handle: WorkflowHandle[Any, Any]) -> bool:
     service, key = _key(handle)
     with _lock:
         return key in _known.get(service, ())
+
+
+def forget_host(client: Client, workflow_id: str) -> None:
+    """Have publishers of this connection look at a workflow again, since it is about to change."""
+    with _lock:
+        _known.get(client.service_client, OrderedDict[tuple[str, str], None]()).pop(
+            (client.namespace, workflow_id), None
+        )
 
 
 def _remember(handle: WorkflowHandle[Any, Any]) -> None:

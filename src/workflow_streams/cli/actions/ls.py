@@ -12,8 +12,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from ...errors import CodecError
 from ...hosted.host import HOST_WORKFLOW
-from ...hosted.streams import is_gone, setup_of
 from ...log import wire
+from ...read.runs.gone import is_gone
 from ...temporal.rpc import explain
 from ..columns import Columns
 from ..exits import Exit
@@ -119,8 +119,7 @@ async def _is_gone(stream: WorkflowExecution) -> bool:
     if stream.workflow_type != HOST_WORKFLOW:
         return False
     try:
-        setup = await setup_of(stream)
-        return setup is not None and await is_gone(stream, setup)
+        return await is_gone(stream)
     except CodecError:
         return False  # not readable without the codec, so show it
 

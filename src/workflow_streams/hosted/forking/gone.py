@@ -19,11 +19,12 @@ from temporalio.client import (
 
 from ...errors import CodecError, StreamClosedError, StreamNotFoundError
 from ...log.positions import chain_digest
+from ...read.runs.gone import is_gone
 from ...read.runs.lookup import first_run_of
 from ...temporal.codec import memo_value
 from ...temporal.link import Link
 from ..host import FORKS_GONE_SIGNAL, FORKS_MEMO_KEY, FORKS_QUERY
-from ..streams import is_gone, setup_of, shared_with
+from ..streams import setup_of, shared_with
 from .noted import ForkList
 
 _MOST = 100
@@ -104,7 +105,7 @@ async def _is_gone(link: Link, fork: str, source: str, first_run_id: str) -> boo
         return True
     try:
         setup = await setup_of(described)
-        if setup is None or setup.forked_from != source or await is_gone(described, setup):
+        if setup is None or setup.forked_from != source or await is_gone(described):
             return True
     except CodecError:
         return False  # it is not known what that is

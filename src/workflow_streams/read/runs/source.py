@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 
 from temporalio.client import Client, WorkflowExecutionDescription
@@ -17,6 +17,7 @@ from ...temporal.link import rpc
 from ..history.outage import bounded
 from ..history.pages import newest_event_id
 from .chain import Chain
+from .gone import check_not_gone
 from .lookup import exists, first_run_of
 from .polled.host import PolledHost
 
@@ -82,9 +83,16 @@ class WorkflowSource:
         return replace(self, run_id=run_id)
 
     async def look(self, run_id: str | None = None) -> Described:
-        """Describe a run, or the current one; raises this package's errors."""
+        """Describe a run, or the current one, whose stream must not be gone.
+
+        Raises this package's errors.
+        """
         handle = self.client.get_workflow_handle(self.workflow_id, run_id=run_id)
-        return Described(await rpc(handle.describe(), self.workflow_id), self.client)
+        described = await rpc(handle.describe(), self.workflow_id)
+        if run_id is None:
+            with suppress(CodecError):  # the history says so, too, after what comes before it
+                await check_not_gone(described)
+        return Described(described, self.client)
 
     async def has_run(self, run_id: str) -> bool:
         """Return whether a run is still there; wait while the server does not answer."""
