@@ -16,7 +16,7 @@ from workflow_streams.errors import ForkError, StreamExistsError, StreamNotFound
 from workflow_streams.hosted import deletion, host_worker
 from workflow_streams.hosted.deletion import delete_run
 from workflow_streams.hosted.forking import noted
-from workflow_streams.hosted.forking.gone import forget_gone_forks
+from workflow_streams.hosted.forking.forgetting import forget_gone_forks
 from workflow_streams.hosted.forking.noted import ForkList
 from workflow_streams.hosted.host import (
     FORK_UPDATE,

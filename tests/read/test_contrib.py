@@ -19,7 +19,7 @@ from tests.configured import ConfiguredServer
 from workflow_streams import LATEST, Last, WorkflowStreamClient, errors
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
-from workflow_streams.read.runs.polled import polling
+from workflow_streams.read.runs.polled import calls
 from workflow_streams.read.runs.source import WorkflowSource
 
 from .contrib_hosts import ContribHost, ContribInput, OtherLanguage
@@ -223,7 +223,7 @@ async def test_the_end_comes_after_the_last_words(client: Client, unique: Any) -
 async def test_an_ended_stream_without_a_worker_is_an_error_and_never_an_early_end(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(calls, "QUERY_SECONDS", 1)
     name = unique("polled")
     async with AsyncExitStack() as stack:
         async with contrib_hosting(client, name) as handle:

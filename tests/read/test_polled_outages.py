@@ -17,7 +17,7 @@ from tests.faults.network import Network
 from workflow_streams import WorkflowStreamClient, errors
 from workflow_streams.log import wire
 from workflow_streams.read.history import outage
-from workflow_streams.read.runs.polled import polling
+from workflow_streams.read.runs.polled import calls
 
 from .contrib_hosts import ContribHost
 from .test_contrib import contrib_hosting, publish
@@ -151,4 +151,4 @@ async def test_a_closed_stream_whose_server_is_lost_while_it_is_asked_ends_a_ste
     with pytest.raises(errors.ServerUnavailableError, match=r"failed for 0\.3 s"):
         await step
     await items.aclose()
-    assert SHORT.total_seconds() < polling.QUERY_SECONDS
+    assert SHORT.total_seconds() < calls.QUERY_SECONDS

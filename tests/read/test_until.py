@@ -22,7 +22,7 @@ from workflow_streams import (
 )
 from workflow_streams.read.feeds.feed import RING_BYTES
 from workflow_streams.read.moments import Moment
-from workflow_streams.read.runs.polled import polling
+from workflow_streams.read.runs.polled import calls
 from workflow_streams.read.runs.polled.poller import Poller
 
 from .contrib_hosts import ContribHost, ContribInput
@@ -256,7 +256,7 @@ async def test_the_end_of_a_polled_stream_stands_there_however_late_it_is_read(
 async def test_of_a_polled_stream_without_a_worker_nothing_can_be_said(
     client: Client, unique: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "QUERY_SECONDS", 1)
+    monkeypatch.setattr(calls, "QUERY_SECONDS", 1)
     name = unique("until")
     async with worker(client, name, workflows=[ContribHost]):
         handle = await client.start_workflow(

@@ -31,7 +31,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
 from ..temporal.link import ClientLink
 from ..temporal.rpc import translate
-from .forking.gone import forget_gone_forks
+from .forking.forgetting import forget_gone_forks
 from .streams import setup_of
 
 logger = logging.getLogger("workflow_streams.hosted")

@@ -37,7 +37,7 @@ from ..temporal import messages
 from ..temporal.codec import memo_value
 from .appends import Append, append, content_payload
 from .fork_point import ForkPoint
-from .forking.gone import forget_gone_forks
+from .forking.forgetting import forget_gone_forks
 from .host import (
     DELETE_UPDATE,
     FORK_UPDATE,

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, ApplicationEr
 from ...errors import StreamNotFoundError
 from ...temporal.link import ClientLink
 from ..host import PARTING_WORKFLOW
-from .gone import forget_gone_forks
+from .forgetting import forget_gone_forks
 
 _PARTING_ACTIVITY = "workflow-streams-part-fork"
 

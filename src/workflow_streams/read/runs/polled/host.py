@@ -18,7 +18,7 @@ from ....errors import WorkflowStreamError
 from ....log import wire
 from ....log.wire import PollInput, PollResult
 from ...waiting import unless
-from .polling import Handle, asked, awaited, closed, decoding, head_of, kind_of
+from .calls import Handle, asked, awaited, closed, decoding, head_of, kind_of
 
 logger = logging.getLogger("workflow_streams")
 

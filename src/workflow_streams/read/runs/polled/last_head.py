@@ -13,7 +13,7 @@ from ....log.fold import Fold
 from ....log.intake import Intake
 from ....temporal.codec import converter_of, decoded
 from ...history.pages import history_pages
-from .polling import head_of
+from .calls import head_of
 
 logger = logging.getLogger("workflow_streams")
 

@@ -30,7 +30,7 @@ from ...history import outage
 from ...history.pages import close_event
 from ...moments import Chunk, Moment, Opened
 from ...waiting import ended, unless
-from .polling import (
+from .calls import (
     RETRY_SECONDS,
     Handle,
     asked,
