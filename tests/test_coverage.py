@@ -43,7 +43,7 @@ TESTS = (
     "tests/pure",
     "tests/gateway/http/test_frames.py",
     "tests/gateway/http/test_offsets.py",
-    "tests/gateway/http/test_places.py",
+    "tests/gateway/http/test_event_ids.py",
     "tests/gateway/http/test_splicing.py",
     "tests/gateway/security/test_patterns.py",
     "tests/gateway/security/test_rules.py",

@@ -319,8 +319,8 @@ async def test_an_activity_that_the_workflow_has_not_started_is_left_alone(
 
 
 def test_what_is_known_of_activities_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "_MAX_SOURCES", 3)
-    sources = attempts._Sources()
+    monkeypatch.setattr(attempts, "_MAX_EXECUTIONS", 3)
+    sources = attempts._Executions()
     for n in range(5):
         sources.add(f"source {n}")
     sources.discard("source 3")

@@ -113,10 +113,10 @@ async def test_a_first_task_of_many_pages_is_replayed(
     """What tells that the run is ours stands behind all these signals."""
     name = unique("keeper")
     handle = await client.start_workflow(Keeper.run, KeeperInput(), id=name, task_queue=name)
-    await asyncio.gather(*[publish_as(handle, publisher, 250) for publisher in "abcdefghij"])
+    await asyncio.gather(*[publish_as(handle, publisher, 110) for publisher in "abcdefghij"])
     await handle.signal(Keeper.branch)
     async with working(client, name, Keeper, cached=0):
-        assert await handle.query(wire.OFFSET_QUERY) == 2501
+        assert await handle.query(wire.OFFSET_QUERY) == 1101
         await publish(handle, 1, 2)
         await handle.signal(Keeper.order, "finish")
         assert await handle.result() == [0]

@@ -187,9 +187,9 @@ async def test_one_connection_of_several_streams_holds_one_rendered_event(
     told: list[int] = []
     tell = StreamOffsets.told
 
-    def noting(places: StreamOffsets, events: bytes, *how: Any, **more: Any) -> bytes:
+    def noting(offsets: StreamOffsets, events: bytes, *how: Any, **more: Any) -> bytes:
         told.append(len(events))
-        return tell(places, events, *how, **more)
+        return tell(offsets, events, *how, **more)
 
     monkeypatch.setattr(StreamOffsets, "told", noting)
     size = 4 * MEBIBYTE
@@ -208,7 +208,8 @@ async def test_one_connection_of_several_streams_holds_one_rendered_event(
         await until(lambda: unread.held > 2 * size)
         await until(lambda: any(events > size for events in told))
         viewers = app.state.metrics.registry.get_sample_value
-        while viewers("workflow_streams_readers") < len(names):
+        # Four read what is there at once, and two of them may be those of one stream.
+        while viewers("workflow_streams_readers") < len(names) - 1:
             await asyncio.sleep(0.01)
         assert len([events for events in told if events > size]) == 1
         received = b""
