@@ -13,10 +13,8 @@ from temporalio.client import Client, WorkflowFailureError
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.cli.actions.ls import visibility_query
 from workflow_streams.hosted.host import (
-    HOST_WORKFLOW,
-    SETUP_MEMO_KEY,
-    HostInput,
     HostSetup,
+    start_host,
 )
 from workflow_streams.hosted.worker import host_worker
 from workflow_streams.log import wire
@@ -113,9 +111,8 @@ async def test_what_the_gateway_has_deleted_is_not_listed(
     name = unique("deleted")
     setup = HostSetup("text/plain", deleted=True)
     async with host_worker(client, task_queue=name):
-        handle = await client.start_workflow(
-            HOST_WORKFLOW, HostInput(setup), id=name, task_queue=name, memo={SETUP_MEMO_KEY: setup}
-        )
+        await start_host(client, name, setup, task_queue=name)
+        handle = client.get_workflow_handle(name)
         await handle.result()
     query = f"WorkflowId = '{name}'"
     await listed(client, [handle], f"{query} AND TemporalChangeVersion = '{wire.PATCH_ID}'")
