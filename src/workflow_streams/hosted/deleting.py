@@ -47,10 +47,9 @@ async def delete(stream: Stream) -> None:
         stream.first_run_id,
         stream.setup,
     )
-    if await deleted_for_forks(stream):
-        await deletion.begin(terminate=False)
-    else:
-        await deletion.run()
+    await deletion.begin()
+    if not await deleted_for_forks(stream):
+        await deletion.replace()
         stream.feed.stop()
 
 
@@ -77,19 +76,23 @@ class Deletion:
 
         The server deletes runs some half a minute later; until then they could be read. Once the
         work has begun, the runs are deleted even if this breaks off. A fork's source forgets it
-        then, too.
+        then, too. It must have no forks of its own.
         """
-        await self.begin(terminate=True)
+        await self.begin()
+        await self.replace()
+
+    async def replace(self) -> None:
+        """Put a run in the stream's place that says that it is gone, until its runs are."""
         link = self.hosting.link
-        place_holder = await self._replace()
+        place_holder = await self._replaced()
         if place_holder is not None:
             await end_run(self.hosting, self.workflow_id, place_holder)
             with suppress(StreamNotFoundError):
                 call = delete_run(link.client, self.workflow_id, place_holder)
                 await link.call(call, self.workflow_id)
 
-    async def _replace(self) -> str | None:
-        """Put a run in the stream's place, and return its id; None if there is another stream."""
+    async def _replaced(self) -> str | None:
+        """Put a run there, and return its id; None if there is another stream by now."""
         link = self.hosting.link
         newest = link.client.get_workflow_handle(
             self.workflow_id, first_execution_run_id=self.first_run_id
@@ -113,10 +116,10 @@ class Deletion:
                     return None  # it has been deleted and made again meanwhile
         raise ServerUnavailableError("The stream rolled over too often while it was deleted")
 
-    async def begin(self, *, terminate: bool) -> None:
-        """Have its runs deleted by the workers of hosted streams, now or once it has ended."""
+    async def begin(self) -> None:
+        """Have it deleted by the workers of hosted streams, whatever becomes of this process."""
         link = self.hosting.link
-        doomed = Doomed(self.workflow_id, self.run_id, terminate)
+        doomed = Doomed(self.workflow_id, self.run_id)
         queue = self.hosting.task_queue
         await link.call(start_deletion(link.client, doomed, task_queue=queue), self.workflow_id)
 

@@ -28,11 +28,21 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
-from ..errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
+from ..errors import (
+    StreamClosedError,
+    StreamGoneError,
+    StreamNotFoundError,
+    WorkflowStreamError,
+)
+from ..log.wire import DELETED_MEMO_KEY
+from ..read.runs.lookup import first_run_of
+from ..temporal.codec import memo_value
 from ..temporal.link import ClientLink
 from ..temporal.rpc import translate
 from .forking.forgetting import forget_gone_forks
-from .streams import setup_of
+from .forks import deleted_for_forks
+from .host import FORKS_MEMO_KEY
+from .streams import Hosting, found, setup_of
 
 logger = logging.getLogger("workflow_streams.hosted")
 
@@ -67,12 +77,10 @@ class Doomed:
     Attributes:
         workflow_id: Its workflow.
         run_id: One of its runs.
-        terminate: Whether its last run is to be ended, and not to be waited for.
     """
 
     workflow_id: str
     run_id: str
-    terminate: bool = True
 
 
 @workflow.defn(name=DELETION_WORKFLOW, sandboxed=False)
@@ -102,6 +110,7 @@ async def end_runs(doomed: Doomed) -> Doomed:
         ApplicationError: It has not, and is to be waited for.
     """
     run_id = doomed.run_id
+    link = ClientLink(activity.client(), _CALL_SECONDS)
     while True:
         activity.heartbeat()
         handle = _run(doomed, run_id)
@@ -115,10 +124,9 @@ async def end_runs(doomed: Doomed) -> Doomed:
             elif status != WorkflowExecutionStatus.RUNNING:
                 await _tell_source(described)
                 break
-            elif doomed.terminate:
+            elif not await _is_kept(link, described):
                 await handle.terminate(reason="the stream is gone")
             else:
-                link = ClientLink(activity.client(), _CALL_SECONDS)
                 forgotten = await forget_gone_forks(
                     link, doomed.workflow_id, most=_MOST_FORKS, on_look=activity.heartbeat
                 )
@@ -136,6 +144,20 @@ async def end_runs(doomed: Doomed) -> Doomed:
                 case _:
                     raise
     return replace(doomed, run_id=run_id)
+
+
+async def _is_kept(link: ClientLink, described: WorkflowExecutionDescription) -> bool:
+    """Whether a stream that runs stays for its forks, so that it can only be marked as deleted."""
+    if await memo_value(described, DELETED_MEMO_KEY, bool):
+        return True
+    if not await memo_value(described, FORKS_MEMO_KEY, int):
+        return False
+    try:
+        async with found(Hosting(link), described.id) as stream:
+            same = stream.first_run_id == first_run_of(described)
+            return same and await deleted_for_forks(stream)
+    except StreamGoneError as err:
+        return err.has_forks
 
 
 async def _tell_source(fork: WorkflowExecutionDescription) -> None:

@@ -15,9 +15,11 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from workflow_streams import StreamGoneError, WorkflowStreamClient
 from workflow_streams.embedded import EmbeddedServer
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.sessions import Gateway
+from workflow_streams.hosted import deleting
 from workflow_streams.hosted import deletion as hosted_deletion
 from workflow_streams.hosted.deleting import Deletion
 from workflow_streams.hosted.deletion import DELETION_WORKFLOW, Doomed, start_deletion
@@ -26,6 +28,7 @@ from workflow_streams.hosted.worker import host_worker
 
 from ...configured import DELETES_AT_ONCE, ROLLS_OVER_SOON, configured_for_many
 from ...parents import ROOT
+from ...read.story import SECONDS
 from .hosts import hosting
 from .serving import HOST_QUEUE, GatewayProcess
 
@@ -213,6 +216,52 @@ async def test_the_runs_of_a_source_go_with_its_last_fork(
         assert (await http.get(fork)).status_code == 404
         await until_gone(client, names[0], runs)
         assert (await http.get(source)).status_code == 404
+
+
+async def test_the_deletion_of_a_source_that_broke_off_at_once_is_carried_out(
+    server: EmbeddedServer, client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if its gateway had been killed before it told the source's host."""
+    monkeypatch.setattr(hosted_deletion, "_LOOK_AGAIN", timedelta(seconds=0.2))
+    names = unique("source"), unique("fork")
+    source, fork = map(path_of, names)
+    async with serving(server) as http:
+        runs = await rolled_over(client, http, source, names[0])
+        assert (await http.put(fork, headers={"stream-forked-from": source})).status_code == 201
+        await start_deletion(client, Doomed(names[0], runs[0]), task_queue=HOST_QUEUE)
+        async with asyncio.timeout(SECONDS):
+            while (await http.get(source)).status_code != 410:
+                await asyncio.sleep(0.05)
+        with pytest.raises(StreamGoneError):
+            async for _ in WorkflowStreamClient.create(client, names[0]).subscribe():
+                pass
+        assert await standing(client, names[0], runs) == runs
+        assert (await http.delete(fork)).status_code == 204
+        await until_gone(client, names[0], runs)
+
+
+async def test_a_deletion_that_could_not_be_begun_changes_nothing_and_may_be_repeated(
+    server: EmbeddedServer, client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted_deletion, "_LOOK_AGAIN", timedelta(seconds=0.2))
+    names = unique("source"), unique("fork")
+    source, fork = map(path_of, names)
+
+    async def unavailable(*_: object, **__: object) -> None:
+        raise RPCError("no", RPCStatusCode.UNAVAILABLE, b"")
+
+    async with serving(server) as http:
+        runs = await rolled_over(client, http, source, names[0], 1)
+        assert (await http.put(fork, headers={"stream-forked-from": source})).status_code == 201
+        with monkeypatch.context() as patched:
+            patched.setattr(deleting, "start_deletion", unavailable)
+            assert (await http.delete(source)).status_code == 503
+        assert (await http.get(source)).status_code == 200
+        assert (await http.post(source, headers=TEXT, content="y")).status_code == 204
+        assert (await http.delete(source)).status_code == 204
+        assert (await http.get(source)).status_code == 410
+        assert (await http.delete(fork)).status_code == 204
+        await until_gone(client, names[0], runs)
 
 
 async def test_a_deletion_that_comes_late_leaves_the_next_stream_of_the_name_alone(
