@@ -52,6 +52,8 @@ OTHERS = {
     "publish.pacing._LEAST_BYTES",
     "publish.pacing._LOOK_EVERY_BYTES",
     "publish.pacing._UNWATCHED_BYTES",
+    "log.binary.MOST_NUMBER",
+    "log.binary._MOST_NUMBER_BYTES",
     "log.entries._ENTRY_BYTES",
     "log.positions._CHAIN_BYTES",
     "log.positions._UUID_BYTES",
@@ -59,6 +61,7 @@ OTHERS = {
     "read.moments._ENTRY_BYTES",
     "read.moments._MOMENT_BYTES",
     "read.moments._RANGE_BYTES",
+    "read.runs.history_run._ENTRY_BYTES",
     "temporal.values._LENGTH_BYTES",
 }
 

@@ -40,7 +40,7 @@ async def test_offset_counts_what_is_flushed_while_the_codec_holds_its_page_up(
     client: Client, unique: Any
 ) -> None:
     """Two batches come in one page. The first is folded, the second waits for the codec."""
-    codec = Holding(b'"held"')
+    codec = Holding(b"held")
     far = await Client.connect(
         client.service_client.config.target_host, data_converter=with_codec(codec)
     )

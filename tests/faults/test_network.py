@@ -15,7 +15,7 @@ from temporalio.service import RetryConfig
 
 from workflow_streams import End, WorkflowStreamClient, errors
 from workflow_streams.log import wire
-from workflow_streams.log.batches import batch_payload, parse_batch
+from workflow_streams.log.batches import batch_payload, parse_signal
 from workflow_streams.log.entries import entry_json
 from workflow_streams.log.payloads import encode_payload, json_payload
 
@@ -32,9 +32,9 @@ async def publish_signals(client: Client, workflow_id: str) -> list[int]:
     for event in history.events:
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == wire.PUBLISH_SIGNAL:
-            batch = parse_batch(signal.input.payloads[0])
-            assert isinstance(batch, wire.Batch)
-            sequences.append(batch.sequence)
+            batches = parse_signal(signal.input.payloads[0])
+            assert isinstance(batches, list)
+            sequences += [batch.sequence for batch in batches]
     return sequences
 
 

@@ -23,7 +23,7 @@ from temporalio.worker import Worker
 from tests.read.story import Line, following, items
 from workflow_streams import WorkflowStreamsPlugin
 from workflow_streams.log import wire
-from workflow_streams.log.batches import parse_batch
+from workflow_streams.log.batches import parse_signal
 from workflow_streams.temporal import attempts
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -58,9 +58,9 @@ async def signalled(client: Client, name: str) -> list[wire.Batch]:
     async for event in client.get_workflow_handle(name).fetch_history_events():
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == wire.PUBLISH_SIGNAL:
-            batch = parse_batch(signal.input.payloads[0])
-            assert isinstance(batch, wire.Batch)
-            batches.append(batch)
+            parsed = parse_signal(signal.input.payloads[0])
+            assert isinstance(parsed, list)
+            batches += parsed
     return batches
 
 

@@ -37,9 +37,16 @@ def told(judged: Judged | None) -> object:
     return judged.verdict, judged.entries, judged.publisher_id, judged.sequence, judged.tag
 
 
+def taken(own: Intake, payload: Payload | None) -> Judged | None:
+    """Take in what holds one batch at most."""
+    judged = list(own.take(payload))
+    assert len(judged) <= 1
+    return judged[0] if judged else None
+
+
 def test_a_whole_batch_is_judged_at_once_and_says_whose_it_was() -> None:
     payload = batch("p", 1, "AA==", "AQ==", tag="x")
-    judged = Intake(Fold()).take(payload)
+    judged = taken(Intake(Fold()), payload)
     assert judged is not None
     assert told(judged) == (Accepted(0, 2), [("t", "AA=="), ("t", "AQ==")], "p", 1, "x")
     assert judged.size == len(payload.data)
@@ -49,7 +56,7 @@ def test_what_is_no_batch_is_malformed_and_counted() -> None:
     fold = Fold()
     own = Intake(fold)
     for payload in (None, json_payload(b"[]"), fragment("x", 2, 1)):
-        assert told(own.take(payload)) == (Malformed(), [], "", 0, "")
+        assert told(taken(own, payload)) == (Malformed(), [], "", 0, "")
     assert fold.malformed == 3
 
 
@@ -57,12 +64,12 @@ def test_a_batch_in_fragments_counts_when_its_last_fragment_comes() -> None:
     own = Intake(Fold())
     large = batch("p", 1, "A" * 3_000_000)
     *first, last = fragment_payloads([large.data], "x")
-    assert [own.take(payload) for payload in first] == [None] * len(first)
+    assert [taken(own, payload) for payload in first] == [None] * len(first)
     assert own.waiting
     assert 2_000_000 < own.waiting_bytes < 3_100_000
-    between = own.take(batch("q", 1, "AA=="))
+    between = taken(own, batch("q", 1, "AA=="))
     assert told(between) == (Accepted(0, 1), [("t", "AA==")], "q", 1, "")
-    judged = own.take(last)
+    judged = taken(own, last)
     assert told(judged) == (Accepted(1, 1), [("t", "A" * 3_000_000)], "p", 1, "")
     assert judged is not None
     assert judged.size == len(large.data)
@@ -72,7 +79,13 @@ def test_a_batch_in_fragments_counts_when_its_last_fragment_comes() -> None:
 def test_fragments_that_make_up_no_batch_are_malformed() -> None:
     own = Intake(Fold())
     for nested in (b"{", fragment("y", 0, 1, "").data):
-        assert told(own.take(fragment("x", 0, 1, nested.decode()))) == (Malformed(), [], "", 0, "")
+        assert told(taken(own, fragment("x", 0, 1, nested.decode()))) == (
+            Malformed(),
+            [],
+            "",
+            0,
+            "",
+        )
 
 
 @given(st.data())
@@ -87,7 +100,7 @@ def test_fragments_count_exactly_when_the_last_ones_came_complete_and_in_order(
     own, came = Intake(Fold()), dict[str, list[int]](x=[], y=[])
     head, accepted = 0, set[str]()
     for tag, index in signals:
-        judged = own.take(writers[tag][index])
+        judged = taken(own, writers[tag][index])
         came[tag].append(index)
         count = len(writers[tag])
         if index < count - 1:
@@ -110,8 +123,10 @@ def test_half_sent_batches_are_held_within_bounds_and_the_oldest_goes_first(
     own = Intake(Fold())
     fragments = {tag: cut(batch(tag, 1, "A" * 80), tag, 2) for tag in "abcd"}
     for tag in "abcd":
-        assert own.take(fragments[tag][0]) is None
-    verdicts = [judged.verdict for t in "abcd" if (judged := own.take(fragments[t][1])) is not None]
+        assert taken(own, fragments[tag][0]) is None
+    verdicts = [
+        judged.verdict for t in "abcd" if (judged := taken(own, fragments[t][1])) is not None
+    ]
     assert verdicts == [Torn(), Accepted(0, 1), Accepted(1, 1), Accepted(2, 1)]
     assert not own.waiting
 
@@ -123,8 +138,8 @@ def test_batches_that_were_completed_no_longer_count_against_the_bounds(
     own = Intake(Fold())
     for number in range(10):
         first, last = cut(batch(f"p{number}", 1, "A" * 80), f"p{number}", 2)
-        assert own.take(first) is None
-        assert own.take(first) is None  # begun anew
-        judged = own.take(last)
+        assert taken(own, first) is None
+        assert taken(own, first) is None  # begun anew
+        judged = taken(own, last)
         assert judged is not None
         assert judged.verdict == Accepted(number, 1)

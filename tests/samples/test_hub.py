@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import random
 import re
 from collections.abc import Callable
 
@@ -62,7 +64,9 @@ async def test_hub_rolls_over_by_itself_and_readers_notice_nothing(
     # The server suggests to roll over once a history has reached 4 MiB.
     async with WorkflowStreamClient.create(client, hub_id) as stream:
         for n in range(16):
-            await stream.topic("news").send({"headline": f"{n:04}" + "x" * 400_000})
+            # Its text cannot be compressed.
+            text = base64.b64encode(random.Random(n).randbytes(300_000)).decode()
+            await stream.topic("news").send({"headline": f"{n:04} {text}"})
     runs = {handle.first_execution_run_id, (await handle.describe()).run_id}
     assert len(runs) == 2
     await handle.signal("close")

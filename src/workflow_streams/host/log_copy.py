@@ -6,6 +6,8 @@ Readers of this package follow the history instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from temporalio import workflow
 
 from ..log.fold import Fold
@@ -70,7 +72,7 @@ class LogCopy:
             self.fold.own(len(operation))
             self.append(operation)
 
-    def append(self, entries: list[Entry]) -> None:
+    def append(self, entries: Sequence[Entry]) -> None:
         """Take in items to which the fold has given their offsets."""
         self.log.extend(entries)
         self._trim()

@@ -13,7 +13,7 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 
 from ..log.fold import Accepted, Malformed
-from ..log.intake import Intake
+from ..log.intake import Intake, Judged
 from .first_task import FirstTask
 from .log_copy import LogCopy
 from .run_sign import RunSign
@@ -93,10 +93,14 @@ class LogOrder:
 
     def _judge(self, message: Payload | None) -> None:
         self.signals += 1
-        judged = self._intake.take(message)
-        if judged is None:
+        is_fragment = True
+        for judged in self._intake.take(message):
+            self._note(judged)
+            is_fragment = False
+        if is_fragment:
             self._fragment_at = workflow.info().get_current_history_length()
-            return
+
+    def _note(self, judged: Judged) -> None:
         if isinstance(judged.verdict, Accepted):
             if judged.publisher_id:
                 self.last_seen[judged.publisher_id] = workflow.now()

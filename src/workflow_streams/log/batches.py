@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 
-from . import wire
+from . import compact, wire
 from .entries import entries_in, entry_bytes
 from .payloads import json_payload
 from .strict_json import message_in
@@ -93,11 +93,19 @@ def _slice(parts: Iterable[bytes], start: int, end: int) -> bytes:
     return b"".join(found)
 
 
-def parse_batch(payload: Payload) -> Batch | Fragment | None:
-    """Check a publish signal's argument; None if it is malformed.
+def parse_signal(payload: Payload) -> list[Batch] | Fragment | None:
+    """Check a publish signal's argument, in any form; None if it is malformed.
 
     Workflow and readers both call this, so that they ignore the same signals.
     """
+    if payload.metadata.get("encoding") == compact.ENCODING:
+        return compact.parse_compact(payload)
+    batch = parse_batch(payload)
+    return [batch] if isinstance(batch, Batch) else batch
+
+
+def parse_batch(payload: Payload) -> Batch | Fragment | None:
+    """Check the argument of a publish signal in JSON; None if it is malformed."""
     message = message_in(payload)
     if not isinstance(message, dict):
         return None
@@ -111,23 +119,9 @@ def parse_batch(payload: Payload) -> Batch | Fragment | None:
         return None
     if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
         return None
-    if not (_fits_state(publisher_id) and _fits_state(order or "")):
+    if not (wire.fits_state(publisher_id) and wire.fits_state(order or "")):
         return None
     return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
-
-
-def _fits_state(text: str) -> bool:
-    """Whether the state of a run can hold this id or key.
-
-    It has to be short, and without lone surrogates, which some converters cannot write as JSON.
-    """
-    if len(text) > wire.MAX_ID_CHARACTERS:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _fragment(message: dict[str, Any]) -> Fragment | None:

@@ -5,11 +5,13 @@ The workflow and its readers all use it, so that they come to the same verdicts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 
-from .batches import parse_batch
+from .batches import parse_batch, parse_signal
+from .compact import PackedEntries
 from .fold import Fold, Torn, Verdict
 from .payloads import json_payload
 from .wire import Batch, Entry, Fragment
@@ -20,10 +22,10 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch and what became of it. ``size`` is that of its JSON, in bytes."""
+    """A batch and what became of it. ``size`` is about that of its JSON, in bytes."""
 
     verdict: Verdict
-    entries: list[Entry]
+    entries: Sequence[Entry]
     publisher_id: str = ""
     sequence: int = 0
     tag: str = ""
@@ -49,16 +51,26 @@ class Intake:
         """How many bytes those fragments take."""
         return self._pending_bytes
 
-    def take(self, payload: Payload | None) -> Judged | None:
-        """Judge a publish signal's argument; None for a fragment, unless it completes its batch.
+    def take(self, payload: Payload | None) -> Iterator[Judged]:
+        """Judge the batches in a publish signal's argument, in order.
+
+        After each of them, the fold is as it has left it. A fragment brings none, unless it
+        completes its batch.
 
         Args:
             payload: The argument; None if there was not exactly one.
         """
-        message = parse_batch(payload) if payload is not None else None
-        if isinstance(message, Fragment):
-            return self._take_fragment(message)
-        return self._judge(message, len(payload.data) if payload is not None else 0)
+        message = parse_signal(payload) if payload is not None else None
+        if payload is None or message is None:
+            yield self._judge(None, 0)
+        elif isinstance(message, Fragment):
+            if (judged := self._take_fragment(message)) is not None:
+                yield judged
+        else:
+            for batch in message:
+                packed = batch.entries if isinstance(batch.entries, PackedEntries) else None
+                size = len(payload.data) if packed is None else packed.text_bytes
+                yield self._judge(batch, size)
 
     def _judge(self, batch: Batch | None, size: int) -> Judged:
         if batch is None:

@@ -10,6 +10,7 @@ publish signals, ``records.py`` for memo records.
 
 # No `from __future__ import annotations`: it makes payload converters look types up by the name of
 # their module, which the sandbox does not know when the package was passed through.
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -180,7 +181,7 @@ class Batch:
         order: Key that has to rise from batch to batch; None if the writer gives none.
     """
 
-    entries: list[Entry]
+    entries: Sequence[Entry]
     publisher_id: str
     sequence: int
     tag: str = ""
@@ -265,3 +266,17 @@ class Record:
     opening: Opening | None = None
     ring: bool = False
     """Whether a ring buffer moves the base further on with each item after this record."""
+
+
+def fits_state(text: str) -> bool:
+    """Whether the state of a run can hold this id or key.
+
+    It has to be short, and without lone surrogates, which some converters cannot write as JSON.
+    """
+    if len(text) > MAX_ID_CHARACTERS:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from ..errors import FencedError, UsageError
@@ -16,6 +15,7 @@ from ..events import Rewind
 from ..log.fold import Accepted, Verdict, note_verdict
 from ..log.wire import Entry
 from ..read.memory import MemoryStream
+from .message import Message
 
 _current: ContextVar[Capture | None] = ContextVar("workflow_streams_capture", default=None)
 
@@ -67,10 +67,10 @@ class Capture:
             ) from err
         return self.Handle(workflow_id)
 
-    async def deliver(self, batch: Payload) -> None:
+    async def deliver(self, batch: Message) -> None:
         """Take the argument of one publish signal."""
         before = len(self.stream.moments)
-        await self.stream.deliver(batch)
+        await self.stream.deliver(batch.payload(compact=True))
         for moment in self.stream.moments[before:]:
             if (judged := moment.judged) is not None:
                 key = judged.publisher_id, judged.sequence

@@ -12,10 +12,10 @@ from ..errors import (
     ServerUnavailableError,
     StreamUnfinishedError,
 )
-from ..log.batches import batch_payload
 from ..temporal.backoff import Backoff
 from ..temporal.rpc import explain, is_transient
 from .batcher import Outgoing
+from .message import Message
 from .sink import Sink
 
 logger = logging.getLogger("workflow_streams")
@@ -56,7 +56,7 @@ class Delivery:
         self.delay = 0.0
         self.unanswered = False
         self._sink = sink
-        self._payload = batch_payload(batch.entries, publisher_id, batch.sequence)
+        self._message = Message(batch.entries, publisher_id, batch.sequence)
         self._workflow_id = workflow_id
         self._patience = patience
         self._give_up_at: float | None = None
@@ -79,7 +79,7 @@ class Delivery:
         limit = asyncio.timeout_at(self._give_up_at)
         try:
             async with limit:
-                await self._sink.deliver(self._payload)
+                await self._sink.deliver(self._message)
         except asyncio.CancelledError:
             self.unanswered = True
             raise

@@ -37,7 +37,12 @@ _FIRST_PAUSE_SECONDS = 1.0
 _MOST_LOOKS = 4
 _MOST_KNOWN = 10_000
 
-_Known = OrderedDict[tuple[str, str], None]
+# A host of this package may be followed by one of the contrib, under the same id, which could not
+# read the compact form. So what is known of a host is looked up again after this time.
+_OURS_SECONDS = 30.0
+
+# When a host of this package was seen last, in the event loop's time; None for a contrib's.
+_Known = OrderedDict[tuple[str, str], float | None]
 _known: WeakKeyDictionary[ServiceClient, _Known] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -49,10 +54,15 @@ class HostCheck:
     stream answers a query. Workflows that host a stream are remembered for all senders of the
     connection. A workflow with a pending task may be about to make its stream. In that case, and
     when no answer comes, a few later batches look again.
+
+    Attributes:
+        reads_compact: Whether the host is known to be of this package, which reads the compact form
+            of a batch.
     """
 
     def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Begin with nothing known."""
+        self.reads_compact = False
         self._handle = handle
         self._looks = 0
         self._next = float("-inf")
@@ -66,13 +76,17 @@ class HostCheck:
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
         now = asyncio.get_running_loop().time()
-        if self._looks >= _MOST_LOOKS or now < self._next:
+        known, seen_at = _known_of(self._handle)
+        self.reads_compact = seen_at is not None and now - seen_at < _OURS_SECONDS
+        is_over = known and (seen_at is None or self.reads_compact)
+        if is_over or now < self._next or (not known and self._looks >= _MOST_LOOKS):
             return
-        if not _is_known(self._handle) and not await self._hosts():
+        if await self._hosts():
+            self._looks = _MOST_LOOKS
+            self.reads_compact = _known_of(self._handle)[1] is not None
+        else:
             self._next = now + _FIRST_PAUSE_SECONDS * 2**self._looks
-            self._looks += 1
-            return
-        self._looks = _MOST_LOOKS
+            self._looks = min(self._looks + 1, _MOST_LOOKS)
 
     async def _hosts(self) -> bool:
         """Look; return whether nothing is left to find out."""
@@ -82,7 +96,8 @@ class HostCheck:
             await check_not_gone(described)
             if await _is_unfinished(described):
                 raise StreamUnfinishedError(handle.id)
-            if wire.MEMO_KEY not in described.raw_info.memo.fields:
+            is_ours = wire.MEMO_KEY in described.raw_info.memo.fields
+            if not is_ours:
                 if not _rests(described):
                     return False
                 await handle.query(wire.OFFSET_QUERY, result_type=int, rpc_timeout=_TIMEOUT)
@@ -99,7 +114,7 @@ class HostCheck:
         except Exception as err:
             # The signal will meet any other fault, and report it.
             return may_not_look(err)
-        _remember(handle)
+        _remember(handle, asyncio.get_running_loop().time() if is_ours else None)
         return True
 
 
@@ -121,24 +136,25 @@ def _key(handle: WorkflowHandle[Any, Any]) -> tuple[ServiceClient, tuple[str, st
     return client.service_client, (client.namespace, handle.id)
 
 
-def _is_known(handle: WorkflowHandle[Any, Any]) -> bool:
+def _known_of(handle: WorkflowHandle[Any, Any]) -> tuple[bool, float | None]:
+    """Return whether the workflow is known to host a stream, and when it was seen to be ours."""
     service, key = _key(handle)
     with _lock:
-        return key in _known.get(service, ())
+        known = _known.get(service, _Known())
+        return key in known, known.get(key)
 
 
 def forget_host(client: Client, workflow_id: str) -> None:
     """Have publishers of this connection look at a workflow again, since it is about to change."""
     with _lock:
-        _known.get(client.service_client, OrderedDict[tuple[str, str], None]()).pop(
-            (client.namespace, workflow_id), None
-        )
+        _known.get(client.service_client, _Known()).pop((client.namespace, workflow_id), None)
 
 
-def _remember(handle: WorkflowHandle[Any, Any]) -> None:
+def _remember(handle: WorkflowHandle[Any, Any], seen_at: float | None) -> None:
     service, key = _key(handle)
     with _lock:
         known = _known.setdefault(service, OrderedDict())
-        known[key] = None
+        known[key] = seen_at
+        known.move_to_end(key)
         if len(known) > _MOST_KNOWN:
             known.popitem(last=False)

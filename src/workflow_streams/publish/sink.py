@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
 
 from ..log import wire
 from .host_check import HostCheck
+from .message import Message
 from .pacing import pace_of
 
 
 class Sink(Protocol):
     """Takes the batches of one stream. A batch that is delivered twice counts once."""
 
-    async def deliver(self, batch: Payload) -> None:
-        """Deliver one batch, encoded as the argument of a publish signal.
+    async def deliver(self, batch: Message) -> None:
+        """Deliver one batch.
 
         Raises:
             Exception: It is not certain that the batch was taken.
@@ -34,7 +34,7 @@ class SignalSink:
         self._patience = patience
         self._host = HostCheck(handle)
 
-    async def deliver(self, batch: Payload) -> None:
+    async def deliver(self, batch: Message) -> None:
         """Deliver one batch.
 
         Raises:
@@ -44,6 +44,7 @@ class SignalSink:
             StreamUnfinishedError: What the stream was made with has not all been written yet.
         """
         await self._host.before()
+        payload = batch.payload(compact=self._host.reads_compact)
         pace = pace_of(self._handle)
-        async with pace.sending(self._handle, len(batch.data), patience=self._patience):
-            await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
+        async with pace.sending(self._handle, len(payload.data), patience=self._patience):
+            await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))

@@ -47,8 +47,7 @@ class MemoryStream:
 
     async def deliver(self, batch: Payload) -> None:
         """Take the argument of one publish signal."""
-        judged = self._intake.take(batch)
-        if judged is not None:
+        for judged in self._intake.take(batch):
             self._put(**effect_of(judged, self.run_id, None, closed=False)._asdict())
 
     def truncate(self, up_to_offset: int) -> None:

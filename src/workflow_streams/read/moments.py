@@ -135,7 +135,8 @@ def effect_of(judged: Judged, run_id: str, time: datetime | None, *, closed: boo
     if closed:
         # A writer has closed the stream; its workflow ends when it comes to it.
         end = End("completed", verdict.offset + verdict.count, run_id)
-    return Effect(judged, rewind, Chunk(verdict.offset, judged.entries, judged.size, time), end)
+    chunk = Chunk(verdict.offset, list(judged.entries), judged.size, time)
+    return Effect(replace(judged, entries=chunk.entries), rewind, chunk, end)
 
 
 @dataclass(frozen=True, slots=True)

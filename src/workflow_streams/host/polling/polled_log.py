@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 
+from ...log.compact import PackedEntries
 from ...log.entries import entries_bytes, entry_bytes
 from ...log.payloads import decode_serialised, encode_serialised
 from ...log.wire import (
@@ -98,6 +99,40 @@ class _Segment:
         return _entries_of(zlib.decompress(self.packed))
 
 
+class _PackedSegment:
+    """Items that came packed.
+
+    Attributes:
+        count: How many.
+        size: About how many bytes of text they are.
+        topics: The topics that they may have; None if these are too many.
+    """
+
+    __slots__ = ("_carried", "_entries", "count", "size", "topics")
+
+    def __init__(self, entries: PackedEntries) -> None:
+        self.count = len(entries)
+        self.size = entries.text_bytes
+        self.topics = entries.topics if len(entries.topics) <= _MOST_TOPICS else None
+        self._entries = entries
+        self._carried: int | None = None
+
+    @property
+    def carried(self) -> int:
+        """How many bytes they take in a state."""
+        if self._carried is None:
+            self._carried = _carried(self.entries())
+        return self._carried
+
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes they take in memory."""
+        return self._entries.packed_bytes
+
+    def entries(self) -> list[Entry]:
+        return self._entries.unpacked()
+
+
 def _text_of(entries: Sequence[Entry]) -> bytes:
     """Return items as bytes. Base64 is decoded, since the data packs much better then."""
     datas = _decoded(entries) if _datas(entries) >= _SMALL_DATA * len(entries) else None
@@ -150,7 +185,7 @@ class PolledLog:
         self.start = start
         # The first segment may begin with items that have been dropped.
         self._dropped = 0
-        self._sealed: deque[_Segment] = deque()
+        self._sealed: deque[_Segment | _PackedSegment] = deque()
         self._unpacked: deque[_Segment] = deque()
         self._sealed_count = 0
         self._sealed_bytes = 0
@@ -173,16 +208,29 @@ class PolledLog:
         return sum(segment.kept_bytes for segment in self._sealed) + self._open_bytes
 
     def extend(self, entries: Sequence[Entry]) -> None:
-        """Append the stream's next items."""
+        """Append the stream's next items; those that came packed stay so."""
+        if isinstance(entries, PackedEntries):
+            if entries:
+                self._close_segment()
+                self._seal(_PackedSegment(entries))
+            return
         self._open.extend(entries)
         self._open_bytes += entries_bytes(entries)
         if self._open_bytes >= _SEGMENT_BYTES:
+            self._close_segment()
+
+    def _close_segment(self) -> None:
+        """Have the next item begin another segment."""
+        if self._open:
             segment = _Segment(self._open, self._open_bytes)
-            self._sealed.append(segment)
             self._unpacked.append(segment)
-            self._sealed_count += segment.count
-            self._sealed_bytes += segment.size
+            self._seal(segment)
             self._open, self._open_bytes = [], 0
+
+    def _seal(self, segment: _Segment | _PackedSegment) -> None:
+        self._sealed.append(segment)
+        self._sealed_count += segment.count
+        self._sealed_bytes += segment.size
 
     def pack(self, most: int) -> int:
         """Pack full segments until these have ``most`` items; return how many have been packed."""

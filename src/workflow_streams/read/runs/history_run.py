@@ -28,6 +28,12 @@ from .resets import Origin
 from .route import end_of
 from .takeover import Entry, Left, Takeover
 
+# About how many bytes of memory the items of a page take. The server's pages are cut to size as
+# well, but what they hold may be compressed.
+_PAGE_BYTES = 4 * 1024 * 1024
+# Of an item beside its text.
+_ENTRY_BYTES = 150
+
 
 class HistoryRun:
     """Reads one run whose history holds the stream.
@@ -84,6 +90,8 @@ class HistoryRun:
         self._opened_at = 0
         self._place: Place = BEFORE_ALL
         self._out: list[Moment] = []
+        self._out_bytes = 0
+        self._unreadable: StreamCorruptedError | None = None
         self._fetched_bytes = 0
 
     @property
@@ -118,8 +126,12 @@ class HistoryRun:
         pages = history_pages(self._client, self._workflow_id, self.run_id, self._renewal)
         async with aclosing(pages):
             async for events in pages:
-                self._out, self._fetched_bytes = [], events.page_bytes
-                unreadable = await self._read_all(events)
+                self._begin_page(events.page_bytes)
+                async with aclosing(self._read_all(events)) as full:
+                    async for _ in full:
+                        yield self._page()
+                        self._begin_page(events.page_bytes)
+                unreadable = self._unreadable
                 if unreadable is None:
                     self.closing = events[-1] if is_close(events[-1]) else None
                     if self.fold is None and await self._is_elsewhere(events):
@@ -127,7 +139,11 @@ class HistoryRun:
                             yield self._page()
                         return
                     if self.closing is not None and not self._closed:
-                        unreadable = await self._close(self.closing)
+                        async with aclosing(self._close(self.closing)) as full:
+                            async for _ in full:
+                                yield self._page()
+                                self._begin_page(events.page_bytes)
+                        unreadable = self._unreadable
                 if unreadable is None:
                     self.seen_id = settled_id(events) or self.seen_id
                 yield self._page(unreadable=unreadable is not None)
@@ -135,6 +151,17 @@ class HistoryRun:
                     raise unreadable
                 if self._closed:
                     return
+
+    def _begin_page(self, fetched_bytes: int) -> None:
+        self._out, self._out_bytes, self._fetched_bytes = [], 0, fetched_bytes
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether what is put out is to be handed on, since it takes much memory.
+
+        Items that came compressed may become a thousand times larger.
+        """
+        return self._out_bytes > _PAGE_BYTES
 
     def _page(self, *, unreadable: bool = False) -> Page:
         if self._out:
@@ -153,8 +180,12 @@ class HistoryRun:
             fetched_bytes=self._fetched_bytes,
         )
 
-    async def _read_all(self, events: Sequence[HistoryEvent]) -> StreamCorruptedError | None:
-        """Put out what events bring, up to one that cannot be read; return why that cannot."""
+    async def _read_all(self, events: Sequence[HistoryEvent]) -> AsyncGenerator[None]:
+        """Put out what events bring; yield whenever that makes a page.
+
+        It ends at an event that cannot be read; :attr:`_unreadable` says why.
+        """
+        self._unreadable = None
         for event in events:
             try:
                 await self._read(event)
@@ -162,8 +193,25 @@ class HistoryRun:
                 left = self.left
                 head = 0 if left is None else left.fold.head
                 err.add_note(f"Reading stopped at offset {head}, event {event.event_id}.")
-                return err
-        return None
+                self._unreadable = err
+                return
+            if self._early and self.fold is not None:
+                async with aclosing(self._read_early(self.fold, event)) as full:
+                    async for _ in full:
+                        yield
+            if self._is_full:
+                yield
+
+    async def _read_early(self, fold: Fold, opened: HistoryEvent) -> AsyncGenerator[None]:
+        """Put out what came before the run was opened; yield whenever that makes a page."""
+        signals = self._early.events(self._client, self._workflow_id, self.run_id, opened.event_id)
+        async with aclosing(signals):
+            async for signal in signals:
+                await self._batch(fold, signal)
+                if self._is_full:
+                    yield
+        # Until now, some of it had no offset.
+        self._early = EarlySignals()
 
     async def _is_elsewhere(self, events: Sequence[HistoryEvent]) -> bool:
         """Whether the stream of a run without opening record is to be read in another way.
@@ -216,7 +264,12 @@ class HistoryRun:
         # Early signals stand where the opening record does, which lets them take effect.
         event_id = max(event.event_id, self._opened_at)
         before = self._out[-1] if self._out else None
-        nth = before.nth + 1 if before is not None and before.event_id == event_id else 0
+        if before is None and self._place[0] == event_id:
+            nth = self._place[1] + 1  # it goes on in another page
+        else:
+            nth = before.nth + 1 if before is not None and before.event_id == event_id else 0
+        if (chunk := what.get("chunk")) is not None:
+            self._out_bytes += chunk.size + _ENTRY_BYTES * len(chunk.entries)
         self._out.append(Moment(self.run_id, event_id, fold.head, fold.base, nth=nth, **what))
 
     async def _batch(self, fold: Fold, event: HistoryEvent) -> None:
@@ -224,12 +277,10 @@ class HistoryRun:
         payload = None
         if len(payloads) == 1:
             payload = await decoded(self._converter, payloads[0], self._workflow_id)
-        judged = self._intake.take(payload)
-        if judged is None:
-            return
         time = event.event_time.ToDatetime(timezone.utc)
-        effect = effect_of(judged, self.run_id, time, closed=fold.closed)
-        self._put(fold, event, **effect._asdict())
+        for judged in self._intake.take(payload):
+            effect = effect_of(judged, self.run_id, time, closed=fold.closed)
+            self._put(fold, event, **effect._asdict())
 
     async def _record(self, event: HistoryEvent, payload: Payload) -> None:
         record = await record_in(self._converter, payload, self._workflow_id)
@@ -271,28 +322,26 @@ class HistoryRun:
             # A closed stream goes on while it has forks or time to live, without any more items.
             end = End("completed", fold.head, closing.run_id)
         self._put(fold, event, rewind=rewind, chunk=chunk, opened=opened, end=end)
-        early, self._early = self._early, EarlySignals()
-        if early:
-            signals = early.events(self._client, self._workflow_id, self.run_id, event.event_id)
-            async with aclosing(signals):
-                async for signal in signals:
-                    await self._batch(fold, signal)
 
     @property
     def _closed(self) -> bool:
         """Whether a writer has closed the stream, so that nothing more comes."""
         return self.fold is not None and self.fold.closed
 
-    async def _close(self, close: HistoryEvent) -> StreamCorruptedError | None:
+    async def _close(self, close: HistoryEvent) -> AsyncGenerator[None]:
         if self.fold is None:
             opening = self.takeover.unserved(self.line, self.rules)
             try:
                 await self._open(close, opening, [])
             except StreamCorruptedError as err:
-                return err
+                self._unreadable = err
+                return
+            assert self.fold is not None
+            async with aclosing(self._read_early(self.fold, close)) as full:
+                async for _ in full:
+                    yield
         assert self.fold is not None
         self.next = await self._follow(self, close)
         if self.next is None:
             end = await end_of(close, self.fold.head, self.run_id, self._converter)
             self._put(self.fold, close, end=end)
-        return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import aclosing
 
 from temporalio.client import Client
 
 from ....errors import StreamNotFoundError
 from ....log import wire
+from ....log.compact import ENCODING
 from ....log.fold import Fold
 from ....log.intake import Intake
 from ....temporal.codec import converter_of, decoded
@@ -53,7 +55,10 @@ async def _items_sent(client: Client, workflow_id: str, run_id: str) -> int | No
                     is_stream = True
                     payloads = signal.input.payloads
                     if len(payloads) == 1:
-                        intake.take(await decoded(converter, payloads[0], workflow_id))
+                        payload = await decoded(converter, payloads[0], workflow_id)
+                        # A contrib's host cannot read the compact form, and ignores it.
+                        if payload.metadata.get("encoding") != ENCODING:
+                            deque(intake.take(payload), maxlen=0)
                 elif update.accepted_request.input.name == wire.POLL:
                     is_stream = True
     return fold.head if is_stream else None
