@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -10,9 +13,12 @@ from temporalio.client import Client
 
 from tests.gateway.http.hosts import hosting
 from tests.gateway.security.wire import serving
+from tests.read.story import SECONDS
 from workflow_streams.gateway import GatewaySettings, create_app
+from workflow_streams.hosted.host import TOUCH_SIGNAL
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
+from workflow_streams.read.feeds.feed import Feed
 from workflow_streams.read.runs.source import WorkflowSource
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -113,3 +119,31 @@ async def test_a_look_up_looks_at_one_feed_however_many_there_are(
     for feed in feeds:
         feed.forget()
     assert not known(client) & set(names)
+
+
+async def test_a_stream_with_a_long_time_to_live_keeps_no_feed_that_has_stopped(
+    connection: Client,
+    gateway: httpx.AsyncClient,
+    client: Client,
+    unique: Unique,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When it was told of a read is remembered for long, but not what was read."""
+    monkeypatch.setattr(feed_module, "LINGER_SECONDS", 0.1)
+    name = unique("lives")
+    made = await gateway.put(name, headers={**TEXT, "stream-ttl": "1000000"}, content="all")
+    assert made.status_code == 201
+    for _ in range(3):
+        assert (await gateway.get(name)).text == "all"
+        [feed] = [weakref.ref(feed) for feed in feeds_of(connection)]
+        async with asyncio.timeout(SECONDS):
+            while feed() is not None:
+                gc.collect()
+                await asyncio.sleep(0.05)
+    history = await client.get_workflow_handle(name).fetch_history()
+    signals = [e.workflow_execution_signaled_event_attributes for e in history.events]
+    assert sum(signal.signal_name == TOUCH_SIGNAL for signal in signals) == 1
+
+
+def feeds_of(connection: Client) -> list[Feed]:
+    return list(feed_module.registry.all_of(connection.service_client))

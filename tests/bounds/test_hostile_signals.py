@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from tests.read.hosts import Host, hosting
@@ -88,6 +89,22 @@ async def test_a_name_that_not_all_converters_can_write_does_not_stop_a_rollover
         await handle.signal(Host.order, "finish")
         await handle.result()
     assert await story(client, name) == [*items("a", "b", "c"), ("end", "completed", 3)]
+
+
+async def test_a_poll_without_an_argument_does_not_stop_the_workflow(
+    client: Client, unique: Any
+) -> None:
+    name = unique("null")
+    async with hosting(client, name) as handle:
+        for given in ([None], []):
+            with pytest.raises((WorkflowUpdateFailedError, RPCError)):
+                await handle.execute_update(wire.POLL, args=given)
+            with pytest.raises(WorkflowQueryFailedError):
+                await handle.query(wire.POLL, args=given)
+        await handle.signal(Host.publish, ["a"])
+        await handle.signal(Host.order, "finish")
+        await handle.result()
+    assert await story(client, name) == [*items("a"), ("end", "completed", 1)]
 
 
 @dataclass

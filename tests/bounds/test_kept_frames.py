@@ -69,6 +69,17 @@ def test_viewers_of_many_topics_share_the_items_whose_frames_they_do_not() -> No
             assert frames.size <= 2 * MEBIBYTE
 
 
+def test_the_topics_that_viewers_ask_for_count_as_well() -> None:
+    frames = SharedFrames(2 * MEBIBYTE)
+    held = entries_of("y", "x")
+    for viewer in range(200):
+        topics = frozenset(f"{viewer} {number} ".ljust(100, "t") for number in range(500))
+        frames.get(held, ("items", topics, 0), lambda: EMPTY)
+        assert frames.size <= 2 * MEBIBYTE
+    kept = sum(len(shared.frames) for shared in frames._shared.values())
+    assert kept * 500 * 100 <= 2 * MEBIBYTE
+
+
 def test_what_is_larger_than_all_room_is_still_made_once() -> None:
     frames = SharedFrames(MEBIBYTE)
     for _ in range(3):

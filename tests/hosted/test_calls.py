@@ -34,10 +34,11 @@ from workflow_streams.errors import (
     StreamNotOpenedError,
     UsageError,
 )
-from workflow_streams.hosted import host_worker
+from workflow_streams.hosted import forks, host_worker
+from workflow_streams.hosted.forks import ForkSource
 from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.hosted.making import differing, make
-from workflow_streams.hosted.streams import Hosting
+from workflow_streams.hosted.streams import Hosting, Stream
 from workflow_streams.log.entries import JoinedEntries, entry_json
 from workflow_streams.log.payloads import encode_payload, json_payload
 from workflow_streams.temporal.link import ClientLink
@@ -264,6 +265,38 @@ async def test_a_deleted_source_stays_for_its_forks_but_is_not_read(
     assert (await create_stream(client, source, task_queue=queue)).is_new
 
 
+@pytest.mark.parametrize("answer", ["gone", "deleted"])
+async def test_a_fork_whose_source_goes_meanwhile_is_undone(
+    client: Client,
+    unique: Unique,
+    queue: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    """Nobody could finish it, and its name would be taken."""
+    source, fork = unique("source"), unique("fork")
+    await create_stream(client, source, initial=["a"], task_queue=queue)
+
+    async def update(stream: Stream, *_: str) -> bool:
+        if answer == "gone":
+            raise StreamGoneError(stream.workflow_id)
+        return False
+
+    async def copied(self: ForkSource, *_: Any) -> AsyncIterator[str]:
+        raise StreamGoneError(source)
+        yield ""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(forks, "_update", update)
+        patched.setattr(ForkSource, "beginning_with", copied)
+        with pytest.raises((StreamGoneError, ForkError)):
+            await create_stream(client, fork, forked_from=source, task_queue=queue)
+    with pytest.raises(StreamNotFoundError):
+        await items(client, fork, 1)
+    await create_stream(client, fork, initial=["b"], task_queue=queue)
+    assert await items(client, fork, 1) == ["b"]
+
+
 async def test_the_name_of_a_deleted_stream_is_free_at_once(
     client: Client, unique: Unique, queue: str
 ) -> None:
@@ -358,6 +391,8 @@ async def test_http_and_python_make_the_same_stream(
         ({"content_type": "json"}, UsageError),
         ({"content_type": "text/" + "x" * 300}, UsageError),
         ({"topic": None}, UsageError),
+        ({"closed": "yes"}, UsageError),
+        ({"closed": None}, UsageError),
     ],
 )
 async def test_wrong_arguments_are_refused_before_anything_is_made(

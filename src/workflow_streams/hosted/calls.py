@@ -105,6 +105,8 @@ async def create_stream(
         raise UsageError("fork_offset goes with forked_from only.")
     if fork_offset is not None and not (is_whole(fork_offset) and fork_offset >= 0):
         raise InvalidOffsetError(fork_offset, "is not a whole number, at least 0")
+    if type(closed) is not bool:
+        raise UsageError(f"closed is a bool, not {closed!r}.")
     ttl_seconds, expiry = _lifetime(ttl, expires_at)
     hosting = Hosting(ClientLink(client), task_queue)
     async with AsyncExitStack() as stack:

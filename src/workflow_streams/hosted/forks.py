@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.common import RawValue
 
 from ..errors import (
     ForkError,
@@ -22,12 +23,12 @@ from ..errors import (
     StreamGoneError,
     StreamNotFoundError,
     StreamNotHostedError,
-    StreamUnfinishedError,
     WorkflowStreamError,
 )
 from ..events import Gap
 from ..log import wire
-from ..log.entries import AT_ONCE, JoinedEntries, entry_bytes, entry_json
+from ..log.batches import batch_payload
+from ..log.entries import AT_ONCE, entry_bytes, entry_json
 from ..log.media_types import JSON_TYPE, media_type
 from ..log.payloads import decode_payload, encode_payload
 from ..log.positions import chain_digest
@@ -35,7 +36,7 @@ from ..log.wire import Entry
 from ..read.walk import Slice, Walk
 from ..temporal import messages
 from ..temporal.codec import memo_value
-from .appends import Append, append, content_payload
+from .appends import content_payload
 from .fork_point import ForkPoint
 from .forking.forgetting import forget_gone_forks
 from .host import (
@@ -62,6 +63,7 @@ _TRIES = 5
 # positions of those, too.
 _MOST_ANCESTORS = 100
 
+_DELETED = "The stream to be forked has been deleted."
 _TOO_LARGE = (
     "A fork holds a copy of what it begins with, and this would be more than "
     f"{MAX_INHERITED_BYTES:,} bytes: encoded, each value is larger by a third and some 60 bytes. "
@@ -180,7 +182,8 @@ class ForkSource:
     async def _note(self, workflow_id: str) -> None:
         try:
             with suppress(StreamClosedError, StreamNotFoundError):
-                await _update(self._stream, FORK_UPDATE, workflow_id)
+                if not await _update(self._stream, FORK_UPDATE, workflow_id):
+                    raise NotForkedError(self._stream.workflow_id, _DELETED)
         except WorkflowUpdateFailedError as err:
             if getattr(err.cause, "type", None) == TOO_MANY_FORKS:
                 raise NotForkedError(
@@ -210,7 +213,7 @@ async def found_source(
         except StreamGoneError as err:
             if not err.has_forks:
                 raise
-            raise ForkError(point.source, "The stream to be forked has been deleted.") from None
+            raise ForkError(point.source, _DELETED) from None
         if stream.setup is None:
             raise StreamNotHostedError(point.source)
         own = stream.setup.content_type
@@ -228,19 +231,21 @@ async def deleted_for_forks(stream: Stream) -> bool:
         return False
     with suppress(WorkflowStreamError):  # if it cannot be found out, all of them count
         await forget_gone_forks(stream.hosting.link, stream.workflow_id)
-    await _close(stream)
     try:
-        return await _update(stream, DELETE_UPDATE)
+        deleted = await _update(stream, DELETE_UPDATE)
+        if deleted:
+            await _close(stream)
     except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
         return False  # its host has ended meanwhile
+    return deleted
 
 
 async def _close(stream: Stream) -> None:
     """Have a stream refuse what its writers still send, and tell its readers the end."""
-    # As long as what it was made with is not all there, nobody else writes.
-    with suppress(StreamClosedError, StreamNotFoundError, StreamUnfinishedError):
-        async with stream.held():
-            await append(stream, Append(JoinedEntries(), close=True))
+    link, workflow_id = stream.hosting.link, stream.workflow_id
+    handle = link.client.get_workflow_handle(workflow_id)
+    signal = handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch_payload([], "", 0, close=True)))
+    await link.call(signal, workflow_id)
 
 
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:

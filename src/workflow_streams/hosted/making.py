@@ -128,8 +128,9 @@ async def make(
             await source.note(workflow_id)
         if not is_new or maker:
             position, closed = await _settle(hosting, workflow_id, beginning, is_new=is_new)
-    except NotForkedError:
-        if run_id is not None:
+    except (NotForkedError, StreamNotFoundError):
+        # Its source cannot be forked, or is gone. Nobody could finish the fork.
+        if run_id is not None and source is not None:
             await Deletion(hosting, workflow_id, run_id, run_id, setup).run()
         raise
     return Made(is_new, position, closed)

@@ -21,6 +21,7 @@ OFFSET_QUERY = "__temporal_workflow_stream_offset"
 
 # Types of the application errors that a host answers with.
 STREAM_DRAINING = "StreamDraining"
+NOT_A_POLL = "NotAPoll"
 TRUNCATED_OFFSET = "TruncatedOffset"
 TRUNCATE_OUT_OF_RANGE = "TruncateOutOfRange"
 

@@ -80,7 +80,7 @@ class SharedFrames:
             shared = self._shared[id(entries)] = _Shared(entries, 0)
             self._add(shared, entries_size(entries))
         shared.frames[kind] = frame
-        self._add(shared, _frame_size(frame))
+        self._add(shared, _frame_size(kind, frame))
         while self.size > self._max_bytes and self._drop():
             pass
 
@@ -91,7 +91,8 @@ class SharedFrames:
             del self._shared[id(oldest.entries)]
             self.size -= oldest.size
         elif len(oldest.frames) > 1:
-            self._add(oldest, -_frame_size(oldest.frames.pop(next(iter(oldest.frames)))))
+            kind = next(iter(oldest.frames))
+            self._add(oldest, -_frame_size(kind, oldest.frames.pop(kind)))
         else:
             return False
         return True
@@ -101,5 +102,12 @@ class SharedFrames:
         self.size += size
 
 
-def _frame_size(frame: Frame) -> int:
-    return _FRAME_BYTES + len(frame.data)
+def _frame_size(kind: Hashable, frame: Frame) -> int:
+    return _FRAME_BYTES + len(frame.data) + _kind_size(kind)
+
+
+def _kind_size(kind: Hashable) -> int:
+    """Return how many bytes the topics take by which frames differ; a client may name many."""
+    if isinstance(kind, tuple | frozenset):
+        return sum(_kind_size(part) + _FRAME_BYTES // 5 for part in kind)
+    return len(kind) if isinstance(kind, str) else 0

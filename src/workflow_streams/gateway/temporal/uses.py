@@ -37,9 +37,15 @@ def pause_of(ttl_seconds: float) -> float:
 class _Use:
     """A stream that is being read or was recently; ``told`` is when it was last told so."""
 
-    feed: Feed
+    workflow_id: str
+    feed: Feed | None
     pause: float
     told: float
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody reads it now."""
+        return self.feed is not None and self.feed.is_retained and not self.feed.done
 
 
 class Uses:
@@ -64,8 +70,10 @@ class Uses:
         use = self._uses.get(stream.workflow_id)
         if use is None:
             if len(self._uses) >= _MOST_KNOWN:
-                self._uses = {k: use for k, use in self._uses.items() if use.feed.is_retained}
-            use = self._uses[stream.workflow_id] = _Use(stream.feed, pause_of(ttl), float("-inf"))
+                self._uses = {k: use for k, use in self._uses.items() if use.is_followed}
+            use = self._uses[stream.workflow_id] = _Use(
+                stream.workflow_id, stream.feed, pause_of(ttl), float("-inf")
+            )
             self._any.set()
         # A new stream may have taken this name since, with another time to live.
         use.feed, use.pause = stream.feed, pause_of(ttl)
@@ -83,9 +91,11 @@ class Uses:
                 await asyncio.sleep(_LOOK_SECONDS)
                 now = time.monotonic()
                 for workflow_id, use in list(self._uses.items()):
+                    if use.feed is not None and use.feed.done:
+                        use.feed = None  # it may hold much; when it was told is all that counts
                     if not _is_due(use, now):
                         continue
-                    if use.feed.done or not use.feed.is_retained:
+                    if not use.is_followed:
                         del self._uses[workflow_id]
                         continue
                     use.told = now
@@ -98,7 +108,7 @@ class Uses:
     async def _tell(self, use: _Use) -> None:
         # Set this before the call, so that other reads do not tell the stream as well.
         use.told = time.monotonic()
-        workflow_id = use.feed.workflow_id
+        workflow_id = use.workflow_id
         try:
             handle = self._link.client.get_workflow_handle(workflow_id)
             await self._link.call(handle.signal(TOUCH_SIGNAL), workflow_id)

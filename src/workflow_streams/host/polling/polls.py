@@ -61,7 +61,10 @@ class PollServer:
         self._settle()
         return self._copy.fold.head
 
-    def _validate(self, _poll: PollInput) -> None:
+    def _validate(self, poll: PollInput | None) -> None:
+        if poll is None:
+            # The converter takes null for any type; a handler that fails stops the workflow.
+            raise ApplicationError("A poll has an argument", type=wire.NOT_A_POLL)
         if self.detaching:
             raise ApplicationError(
                 "The workflow is handing over to its next run; poll again",
