@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 PURE = (
     "publish.batcher",
     "log.batches",
+    "log.binary",
+    "log.compact",
     "log.entries",
     "log.fold",
     "gateway.following.event_ids",

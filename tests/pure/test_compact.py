@@ -34,7 +34,12 @@ from workflow_streams.log.compact import (
 from workflow_streams.log.entries import entry_json
 from workflow_streams.log.fold import Accepted, Duplicate, Fenced, Fold, Malformed
 from workflow_streams.log.intake import Intake
-from workflow_streams.log.payloads import decode_payload, encode_payload, json_payload
+from workflow_streams.log.payloads import (
+    decode_payload,
+    encode_payload,
+    encode_serialised,
+    json_payload,
+)
 from workflow_streams.log.wire import MAX_ID_CHARACTERS, Batch, Entry
 
 EXAMPLES = ROOT / "docs" / "wire" / "compact.json"
@@ -144,6 +149,11 @@ def test_what_is_written_by_hand_is_read() -> None:
         message(MOST_ITEMS + 1, bytes(MOST_ITEMS + 1), packed=True),
         message(1, b"\x00" * (MOST_BODY_BYTES + 1), packed=True),
         message(3, b"\x00\x00"),
+        Payload(data=b"\x01\x02" + 2 * (b"\x00\x00\x01" + number_bytes(MOST_ITEMS - 1))),
+        Payload(data=HEADER + b"\x01" + b"\x00" + ONE_KIND + b"\x00\x01\x00"),
+        Payload(data=HEADER + b"\x01" + b"\x01\x01t" + b"\x00" + b"\x00\x01\x00"),
+        Payload(data=HEADER + b"\x01" + b"\x01\x01t" + b"\x01\x02" + b"\x00\x01\x00"),
+        Payload(data=HEADER + b"\x01" + b"\x01\x01t" + ONE_KIND + b"\x02\x01\x00"),
         Payload(data=b"\x02" + message(1, b"\x01" + b"2").data[1:]),
         Payload(data=b""),
         Payload(data=b"\x01" + number_bytes(MOST_BATCHES + 1)),
@@ -185,6 +195,27 @@ def test_items_of_a_malformed_body_take_their_offsets_and_hold_nothing(payload: 
     assert judged.verdict == Accepted(0, 1)
     assert list(judged.entries) == [("t", "")]
     assert fold.head == 1
+
+
+def test_a_body_that_is_not_compressed_but_says_so_holds_nothing() -> None:
+    data = HEADER + b"\x01" + b"\x01\x01t" + ONE_KIND + b"\x01\x02" + b"no zlib"
+    [batch] = parse_compact(Payload(data=data)) or []
+    assert batch.entries == [("t", "")]
+    assert batch.entries[0] == batch.entries[0:1][0] == ("t", "")
+    assert batch.entries != ("t", "")
+    assert batch.entries != "t"
+    assert batch.entries != 1
+
+
+def test_payloads_of_any_form_are_taken_apart() -> None:
+    whole = json_payload(b"1").SerializeToString()
+    twice = whole + json_payload(b"2").SerializeToString()
+    entries = [("t", encode_serialised(data)) for data in (whole, twice)]
+    [batch] = parse_compact(compact_payload([Batch(entries, "p", 1)])) or []
+    assert [decode_payload(data).data for _, data in batch.entries] == [b"1", b"2"]
+    for data in (b"\xff", whole[:-2] + b"\xff" * 12):
+        with pytest.raises(ValueError, match="no serialised payload"):
+            compact_payload([Batch([("t", encode_serialised(data))], "p", 1)])
 
 
 def test_a_batch_is_judged_without_unpacking_anything(monkeypatch: pytest.MonkeyPatch) -> None:

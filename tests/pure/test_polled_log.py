@@ -19,15 +19,21 @@ from workflow_streams.host.polling.polled_log import (
     PolledLog,
     answer_bytes,
 )
+from workflow_streams.log import compact
+from workflow_streams.log.compact import compact_payload, parse_compact
 from workflow_streams.log.entries import entries_bytes, entry_bytes
 from workflow_streams.log.payloads import encode_payload, encode_serialised, json_payload
-from workflow_streams.log.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, PollInput, WireItem
+from workflow_streams.log.wire import MAX_ITEM_BYTES, MAX_POLL_BYTES, Batch, PollInput, WireItem
 
 entries = st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.text("A", max_size=20)), max_size=6)
 
 
 def size(items: list[WireItem]) -> int:
     return sum(entry_bytes(item.topic, item.data) for item in items)
+
+
+def as_data(value: int) -> str:
+    return encode_payload(json_payload(str(value).encode()))
 
 
 class Log(RuleBasedStateMachine):
@@ -42,6 +48,18 @@ class Log(RuleBasedStateMachine):
         self.log.extend(more)
         self.all += [WireItem(topic, data, self.end + i) for i, (topic, data) in enumerate(more)]
         self.end += len(more)
+
+    @rule(values=st.lists(st.tuples(st.sampled_from(["a", "bb"]), st.integers(0, 99)), max_size=4))
+    def extend_packed(self, values: list[tuple[str, int]]) -> None:
+        """As they come in the compact form, with those of another batch before them."""
+        more = [(topic, as_data(value)) for topic, value in values]
+        batches = [Batch([("c", as_data(0))], "q", 1), Batch(more, "p", 1)]
+        parsed = parse_compact(compact_payload(batches))
+        assert parsed is not None
+        self.log.extend(parsed[1].entries)
+        self.all += [WireItem(topic, data, self.end + i) for i, (topic, data) in enumerate(more)]
+        self.end += len(more)
+        assert self.log.kept_bytes >= 0
 
     @rule(data=st.data())
     def truncate(self, data: st.DataObject) -> None:
@@ -299,3 +317,24 @@ def counted_log(
         log.extend(items[start : start + 100])
     pack(log)
     return log, unpacked
+
+
+def test_what_came_packed_stays_so_until_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [("token", as_data(number % 7)) for number in range(1_000)]
+    [batch] = parse_compact(compact_payload([Batch(words, "p", 1)])) or []
+    log = PolledLog([], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(compact.zlib, "decompressobj", None)
+        for _ in range(10):
+            log.extend(batch.entries)
+        assert (len(log), log.pack(1_000)) == (10_000, 0)
+        assert log.kept_bytes * 20 < log.text_bytes
+        assert log.page(PollInput(["other"], 0), 10_000).items == []
+    assert 0.8 < log.text_bytes / entries_bytes(words * 10) < 1.2
+    assert log.entries_from(9_999) == words[-1:]
+    assert log.bytes_from(9_000, 10**9) == sum(carried_bytes(*word) for word in words)
+    assert log.newest(10) == words
+    log.extend(batch.entries[:0])
+    [empty] = parse_compact(compact_payload([Batch([], "p", 2)])) or []
+    log.extend(empty.entries)
+    assert len(log) == 10_000

@@ -279,14 +279,13 @@ def _read_kind(reader: Reader) -> bytes:
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:
     """Return a serialised payload without its data, and the data."""
-    start = len(_JSON_KIND) + len(_DATA)
-    if payload.startswith(_JSON_KIND + _DATA):
-        size, at = number_at(payload, start)
-        if size and at + size == len(payload):
-            return _JSON_KIND, payload[at:]
     try:
+        if payload.startswith(_JSON_KIND + _DATA):
+            size, at = number_at(payload, len(_JSON_KIND) + len(_DATA))
+            if size and at + size == len(payload):
+                return _JSON_KIND, payload[at:]
         message = Payload.FromString(payload)
-    except DecodeError as err:
+    except (MalformedError, DecodeError) as err:
         raise ValueError("The data of an entry is no serialised payload") from err
     data = message.data
     message.ClearField("data")
