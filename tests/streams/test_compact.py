@@ -12,6 +12,7 @@ import pytest
 import temporalio.contrib.workflow_streams as contrib
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, Worker
 
 from tests.read.hosts import Host, HostInput, hosting
@@ -90,6 +91,34 @@ async def test_a_host_that_the_contrib_has_taken_over_gets_what_it_can_read(
             await stream.flush()
             assert await theirs.query(wire.OFFSET_QUERY) == before + 1
             await theirs.terminate()
+
+
+async def test_a_look_that_is_refused_is_not_made_for_each_batch(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of the host has become old, and it cannot be found out any more."""
+    monkeypatch.setattr(host_check, "_OURS_SECONDS", 0.1)
+    name = unique("refused")
+    async with hosting(client, name) as handle:
+        await handle.query(wire.OFFSET_QUERY)
+        check = host_check.HostCheck(handle)
+        await check.before()
+        assert check.reads_compact
+        looks: list[str] = []
+
+        async def refused(self: WorkflowHandle[Any, Any], **_: Any) -> None:
+            looks.append(self.id)
+            raise RPCError("denied", RPCStatusCode.PERMISSION_DENIED, b"")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(WorkflowHandle, "describe", refused)
+            await asyncio.sleep(0.2)
+            for _ in range(5):
+                await check.before()
+                assert not check.reads_compact
+        assert looks == [name]
+        await handle.signal("order", "finish")
+        await handle.result()
 
 
 async def test_a_topic_that_only_json_can_write_is_written_so(

@@ -76,17 +76,19 @@ class HostCheck:
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
         now = asyncio.get_running_loop().time()
+        known = self._recall(now)
+        if known or now < self._next or (known is None and self._looks >= _MOST_LOOKS):
+            return
+        self._looks = _MOST_LOOKS if await self._hosts() else min(self._looks + 1, _MOST_LOOKS)
+        if not self._recall(now):
+            # It was refused, or not answered; what was known stays as old as it is.
+            self._next = now + _FIRST_PAUSE_SECONDS * 2 ** (self._looks - 1)
+
+    def _recall(self, now: float) -> bool | None:
+        """Return whether what is known of the host is good enough; None if nothing is known."""
         known, seen_at = _known_of(self._handle)
         self.reads_compact = seen_at is not None and now - seen_at < _OURS_SECONDS
-        is_over = known and (seen_at is None or self.reads_compact)
-        if is_over or now < self._next or (not known and self._looks >= _MOST_LOOKS):
-            return
-        if await self._hosts():
-            self._looks = _MOST_LOOKS
-            self.reads_compact = _known_of(self._handle)[1] is not None
-        else:
-            self._next = now + _FIRST_PAUSE_SECONDS * 2**self._looks
-            self._looks = min(self._looks + 1, _MOST_LOOKS)
+        return (seen_at is None or self.reads_compact) if known else None
 
     async def _hosts(self) -> bool:
         """Look; return whether nothing is left to find out."""
