@@ -50,14 +50,6 @@ from ..gateway.http.serving import HOST_QUEUE, running_gateway
 Unique = Callable[[str], str]
 
 
-@pytest.fixture
-async def queue(client: Client, unique: Unique) -> AsyncIterator[str]:
-    """Task queue of a worker for hosted streams."""
-    queue = unique("hosts")
-    async with host_worker(client, task_queue=queue):
-        yield queue
-
-
 async def items(client: Client, name: str, count: int | None = None) -> list[Any]:
     """Return the first items of a stream, or all of one that is closed."""
     found: list[Any] = []

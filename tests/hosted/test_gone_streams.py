@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -25,14 +25,6 @@ from workflow_streams.testing.fixtures import StreamServer
 from ..read.story import SECONDS
 
 Unique = Callable[[str], str]
-
-
-@pytest.fixture
-async def queue(client: Client, unique: Unique) -> AsyncIterator[str]:
-    """Task queue of a worker for hosted streams."""
-    queue = unique("hosts")
-    async with host_worker(client, task_queue=queue):
-        yield queue
 
 
 async def read(client: Client, name: str) -> list[object]:

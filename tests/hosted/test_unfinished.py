@@ -44,14 +44,6 @@ async def send(stream: WorkflowStreamClient, item: str) -> int:
         return await stream.topic("default").send(item)
 
 
-@pytest.fixture
-async def queue(client: Client, unique: Unique) -> AsyncIterator[str]:
-    """Task queue of a worker for hosted streams."""
-    queue = unique("hosts")
-    async with host_worker(client, task_queue=queue):
-        yield queue
-
-
 @asynccontextmanager
 async def serving(
     client: Client, queue: str, *, open_seconds: float

@@ -227,7 +227,7 @@ datas = st.text('AZaz09+/=é\ud800\n"', max_size=9) | st.binary(max_size=9).map(
 @example([("t", "no base64, however long it is")])
 def test_items_come_out_as_they_went_in(items: list[tuple[str, str]]) -> None:
     sizes = sum(entry_bytes(*item) for item in items)
-    segment = polled_log._Segment(items, entries_bytes(items))
+    segment = polled_log._OwnSegment(items, entries_bytes(items))
     assert segment.entries() == items
     assert (segment.size, segment.kept_bytes) == (sizes, sizes)
     assert segment.carried == sum(carried_bytes(*item) for item in items)

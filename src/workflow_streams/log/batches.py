@@ -11,6 +11,7 @@ from temporalio.api.common.v1 import Payload
 from . import compact, wire
 from .entries import entries_in, entry_bytes
 from .payloads import json_payload
+from .publisher_ids import fits_state
 from .strict_json import message_in
 from .wire import Batch, Entry, Fragment
 
@@ -119,7 +120,7 @@ def parse_batch(payload: Payload) -> Batch | Fragment | None:
         return None
     if not isinstance(tag, str) or not (order is None or isinstance(order, str)):
         return None
-    if not (wire.fits_state(publisher_id) and wire.fits_state(order or "")):
+    if not (fits_state(publisher_id) and fits_state(order or "")):
         return None
     return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
 

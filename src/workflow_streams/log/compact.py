@@ -31,7 +31,8 @@ from .binary import (
     text_bytes,
 )
 from .payloads import decode_serialised, encode_serialised
-from .wire import Batch, Entry, fits_state
+from .publisher_ids import fits_state
+from .wire import Batch, Entry
 
 T = TypeVar("T")
 

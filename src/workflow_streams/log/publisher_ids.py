@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from .wire import MAX_ID_CHARACTERS
+
 _PREFIX = "wfs1"
 _WORKFLOW_PREFIX = "wfw1"
 _PRODUCER_PREFIX = "wfp1"
@@ -185,3 +187,17 @@ def parse_producer(publisher_id: str) -> Producer | None:
         return None
     _, epoch, producer_id = parts
     return Producer(producer_id, int(epoch)) if _is_number(epoch) else None
+
+
+def fits_state(text: str) -> bool:
+    """Whether the state of a run can hold this id or key.
+
+    It has to be short, and without lone surrogates, which some converters cannot write as JSON.
+    """
+    if len(text) > MAX_ID_CHARACTERS:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -267,17 +267,3 @@ class Record:
     opening: Opening | None = None
     ring: bool = False
     """Whether a ring buffer moves the base further on with each item after this record."""
-
-
-def fits_state(text: str) -> bool:
-    """Whether the state of a run can hold this id or key.
-
-    It has to be short, and without lone surrogates, which some converters cannot write as JSON.
-    """
-    if len(text) > MAX_ID_CHARACTERS:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 
@@ -55,24 +56,20 @@ class NoRoomError(Exception):
 
 
 class _Segment:
-    """Items that are packed together, at once or later.
+    """Items that stand one after the other.
 
     Attributes:
         count: How many.
         size: Bytes of their text.
-        topics: Their topics; None if there are too many to know them.
-        packed: They themselves; None before :meth:`pack`.
+        topics: The topics that they may have; None if there are too many to know them.
     """
 
-    __slots__ = ("_carried", "_entries", "count", "packed", "size", "topics")
+    __slots__ = ("_carried", "count", "size", "topics")
 
-    def __init__(self, entries: list[Entry], size: int) -> None:
-        self.count = len(entries)
+    def __init__(self, count: int, size: int, topics: frozenset[str]) -> None:
+        self.count = count
         self.size = size
-        topics = frozenset([topic for topic, _ in entries])
         self.topics = topics if len(topics) <= _MOST_TOPICS else None
-        self.packed: bytes | None = None
-        self._entries: list[Entry] | None = entries
         self._carried: int | None = None
 
     @property
@@ -81,6 +78,30 @@ class _Segment:
         if self._carried is None:
             self._carried = _carried(self.entries())
         return self._carried
+
+    @property
+    @abstractmethod
+    def kept_bytes(self) -> int:
+        """About how many bytes they take in memory."""
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """Return them."""
+
+
+class _OwnSegment(_Segment):
+    """Items that are packed here, at once or later.
+
+    Attributes:
+        packed: They themselves; None before :meth:`pack`.
+    """
+
+    __slots__ = ("_entries", "packed")
+
+    def __init__(self, entries: list[Entry], size: int) -> None:
+        super().__init__(len(entries), size, frozenset([topic for topic, _ in entries]))
+        self.packed: bytes | None = None
+        self._entries: list[Entry] | None = entries
 
     @property
     def kept_bytes(self) -> int:
@@ -99,34 +120,17 @@ class _Segment:
         return _entries_of(zlib.decompress(self.packed))
 
 
-class _PackedSegment:
-    """Items that came packed.
+class _PackedSegment(_Segment):
+    """Items that came packed."""
 
-    Attributes:
-        count: How many.
-        size: About how many bytes of text they are.
-        topics: The topics that they may have; None if these are too many.
-    """
-
-    __slots__ = ("_carried", "_entries", "count", "size", "topics")
+    __slots__ = ("_entries",)
 
     def __init__(self, entries: PackedEntries) -> None:
-        self.count = len(entries)
-        self.size = entries.text_bytes
-        self.topics = entries.topics if len(entries.topics) <= _MOST_TOPICS else None
+        super().__init__(len(entries), entries.text_bytes, entries.topics)
         self._entries = entries
-        self._carried: int | None = None
-
-    @property
-    def carried(self) -> int:
-        """How many bytes they take in a state."""
-        if self._carried is None:
-            self._carried = _carried(self.entries())
-        return self._carried
 
     @property
     def kept_bytes(self) -> int:
-        """About how many bytes they take in memory."""
         return self._entries.packed_bytes
 
     def entries(self) -> list[Entry]:
@@ -185,8 +189,8 @@ class PolledLog:
         self.start = start
         # The first segment may begin with items that have been dropped.
         self._dropped = 0
-        self._sealed: deque[_Segment | _PackedSegment] = deque()
-        self._unpacked: deque[_Segment] = deque()
+        self._sealed: deque[_Segment] = deque()
+        self._unpacked: deque[_OwnSegment] = deque()
         self._sealed_count = 0
         self._sealed_bytes = 0
         self._open: list[Entry] = []
@@ -222,12 +226,12 @@ class PolledLog:
     def _close_segment(self) -> None:
         """Have the next item begin another segment."""
         if self._open:
-            segment = _Segment(self._open, self._open_bytes)
+            segment = _OwnSegment(self._open, self._open_bytes)
             self._unpacked.append(segment)
             self._seal(segment)
             self._open, self._open_bytes = [], 0
 
-    def _seal(self, segment: _Segment | _PackedSegment) -> None:
+    def _seal(self, segment: _Segment) -> None:
         self._sealed.append(segment)
         self._sealed_count += segment.count
         self._sealed_bytes += segment.size
