@@ -30,6 +30,7 @@ PURE = (
     "host.polling.polled_log",
     "hosted.forking.noted",
     "log.media_types",
+    "log.packed",
     "log.payloads",
     "log.positions",
     "log.publisher_ids",

@@ -18,8 +18,8 @@ from temporalio.service import RPCError
 
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 
 from ..bench import Bench, Worker
 from ..children import ChildError
@@ -166,7 +166,7 @@ def _batches(items: int) -> list[Payload]:
     entries: list[str] = []
     for _ in range(items):
         token = json.dumps({"text": f" {rng.choice(words)}"}).encode()
-        entries.append(entry_json("tokens", encode_payload(json_payload(token))))
+        entries.append(entry_of("tokens", json_payload(token)))
     return [
         batch_payload(entries[start : start + BATCH], "benchmark", number)
         for number, start in enumerate(range(0, items, BATCH), 1)

@@ -11,7 +11,7 @@ from .arguments import topic_name
 from .errors import TopicTypeError, UsageError
 
 if TYPE_CHECKING:
-    from .temporal.values import Values
+    from .temporal.values import DecodeValue, Values
 
 T = TypeVar("T")
 
@@ -69,22 +69,22 @@ class TopicTypes:
         """Return the type bound to ``name``; ``Any`` if there is none."""
         return self._types.get(name, Any)
 
-    def decoder(self, values: Values, result_type: Any) -> Callable[[str, str], Any]:
-        """Return what decodes an item, given its topic and data: to ``result_type`` if given."""
+    def decoder(self, values: Values, result_type: Any) -> Callable[[str, bytes, bytes], Any]:
+        """Return what decodes an item, from topic, kind and data: to ``result_type`` if given."""
         if result_type is not None:
             decode_one = values.decoder(result_type)
-            return lambda _topic, data: decode_one(data)
+            return lambda _topic, kind, data: decode_one(kind, data)
         decode_any = values.decoder(Any)
         # Of topics that are bound only: a stream may have any number of others.
-        decoders: dict[str, Callable[[str], Any]] = {}
+        decoders: dict[str, DecodeValue] = {}
 
-        def decode(topic: str, data: str) -> Any:
+        def decode(topic: str, kind: bytes, data: bytes) -> Any:
             known = decoders.get(topic)
             if known is None:
                 if topic not in self._types:
-                    return decode_any(data)
+                    return decode_any(kind, data)
                 known = decoders[topic] = values.decoder(self.get(topic))
-            return known(data)
+            return known(kind, data)
 
         return decode
 

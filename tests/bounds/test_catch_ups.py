@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import os
@@ -33,7 +34,7 @@ JSON = {"content-type": "application/json"}
 MEBIBYTE = 1024 * 1024
 PATIENT = 1000.0
 # Under half a signal, so that the history has a page of several.
-VALUES = [{"n": n, "pad": os.urandom(2_000).hex()} for n in range(1_200)]
+VALUES = [{"n": n, "pad": base64.b85encode(os.urandom(3_200)).decode()} for n in range(1_500)]
 
 
 class Served:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import random
 import weakref
 from collections.abc import Callable
 
@@ -13,9 +15,11 @@ from temporalio.common import RawValue
 from tests.read.hosts import Host, HostInput, hosting, worker
 from tests.read.story import following, items, roll_over, send, story
 from workflow_streams.log import wire
-from workflow_streams.log.batches import batch_payload, fragment_payloads
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.compact import compact_payloads
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
+from workflow_streams.log.wire import Batch
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup
 from workflow_streams.read.runs import early
@@ -32,8 +36,8 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 def batch(number: int, value: str) -> RawValue:
-    payload = encode_payload(json_payload(f'"{value}"'.encode()))
-    return RawValue(batch_payload([entry_json("out", payload)], "publisher", number))
+    entry = entry_of("out", json_payload(f'"{value}"'.encode()))
+    return RawValue(batch_payload([entry], "publisher", number))
 
 
 @pytest.mark.parametrize("limit", [early.EARLY_BYTES, 40 * KIBIBYTE], ids=["held", "read again"])
@@ -98,9 +102,9 @@ async def test_a_batch_that_is_half_sent_is_room_that_the_rings_do_not_have(
     client: Client, unique: Callable[[str], str]
 ) -> None:
     name = unique("half")
-    value = "x" * 1_200_000
-    entry = entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
-    fragments = fragment_payloads([batch_payload([entry], "publisher", 1).data], "tag")
+    value = base64.b64encode(random.Random(1).randbytes(1_500_000)).decode()
+    entry = entry_of("out", json_payload(f'"{value}"'.encode()))
+    fragments = compact_payloads(Batch([entry], "publisher", 1, "tag"))
     async with hosting(client, name) as handle, following(client, name) as reader:
         await send(client, name, "before")
         await reader.count(1)

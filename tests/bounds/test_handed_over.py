@@ -18,9 +18,9 @@ from workflow_streams import WorkflowStreamClient
 from workflow_streams.host import hand_over
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
+from workflow_streams.log.entries import entry_of
 from workflow_streams.log.fold import Fold
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import JSON_KIND, json_payload
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.log.wire import Closing, PublisherState, RunRef, WorkflowStreamState
 
@@ -31,9 +31,7 @@ texts = st.text(st.sampled_from('ab"\\é\ud800'), max_size=40)
 
 
 def batch(publisher: str, sequence: int, *values: str) -> RawValue:
-    entries = [
-        entry_json("out", encode_payload(json_payload(f'"{value}"'.encode()))) for value in values
-    ]
+    entries = [entry_of("out", json_payload(f'"{value}"'.encode())) for value in values]
     return RawValue(batch_payload(entries, publisher, sequence))
 
 
@@ -53,7 +51,7 @@ def test_a_state_is_never_larger_than_it_may_be(
     closed = hand_over.closed_text(closing)
     room = hand_over.tail_room(publishers, runs, order, closed=closed)
     assert room >= hand_over.SURE_TAIL_BYTES
-    tail = hand_over.tail_text([(topic, "QUJD" * 10)] * 20_000, room)
+    tail = hand_over.tail_text([(topic, JSON_KIND, b"ABC" * 10)] * 20_000, room)
     state = WorkflowStreamState(
         [], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail, closed=closed
     )
@@ -62,7 +60,7 @@ def test_a_state_is_never_larger_than_it_may_be(
     entries, start = hand_over.entries_of(state)
     assert start == 10**9 - len(entries)
     assert hand_over.closing_of(state) == closing
-    assert set(entries) <= {(topic, "QUJD" * 10)}
+    assert set(entries) <= {(topic, JSON_KIND, b"ABC" * 10)}
 
 
 def attempt_of(name: str) -> str:
@@ -94,7 +92,7 @@ def test_what_attempts_wrote_is_handed_on_as_far_as_there_is_room(
     order = "\x00" * wire.MAX_ID_CHARACTERS
     room = hand_over.tail_room(publishers, runs, order, written)
     assert room >= hand_over.SURE_TAIL_BYTES
-    tail = hand_over.tail_text([("t", "QUJD" * 10)] * 20_000, room)
+    tail = hand_over.tail_text([("t", JSON_KIND, b"ABC" * 10)] * 20_000, room)
     state = WorkflowStreamState(
         [], 10**9, publishers, 10**9, runs, 10**9, order, 10**6, tail, 0, written
     )

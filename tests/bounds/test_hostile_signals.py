@@ -15,11 +15,13 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from tests.dense import dense
 from tests.read.hosts import Host, hosting
 from tests.read.story import items, next_run, run_id_of, story
+from tests.texts import encode_payload
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
 from workflow_streams.log import wire
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 
@@ -160,17 +162,17 @@ class Large:
         topic = self.stream.topic("t", type=str)
         topic.publish("first")
         try:
-            topic.publish("x" * 1_400_000)
+            topic.publish(dense(1_400_000))
         except ApplicationError as err:
             assert err.type == "MemoFullError"
             topic.publish(f"too large: {err.message[:10]}")
             if workflow.memo_value("mine", type_hint=str)[0] == "z":
                 try:
-                    topic.publish_many(["x" * 20_000] * 10)
+                    topic.publish_many([dense(20_000)] * 10)
                 except ApplicationError as several:
                     return several.type or ""
         await workflow.sleep(0.001)
-        topic.publish("x" * 300_000)
+        topic.publish(dense(300_000))
         return "done"
 
 

@@ -15,6 +15,7 @@ from tests.gateway.security.wire import serving
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.gateway.reading import shared_frames
 from workflow_streams.gateway.reading.shared_frames import Frame, SharedFrames
+from workflow_streams.log.payloads import JSON_KIND
 from workflow_streams.log.wire import Entry
 
 MEBIBYTE = 1024 * 1024
@@ -25,20 +26,25 @@ class Entries(list[Entry]):
     """A list that can be watched."""
 
 
-def entries_of(topic: str, data: str, count: int = 1) -> Entries:
-    return Entries([(topic, data)] * count)
+def entries_of(topic: str, data: bytes, count: int = 1, *, kind: bytes = JSON_KIND) -> Entries:
+    return Entries([(topic, kind, data)] * count)
 
 
 @pytest.mark.parametrize(
     "entries",
-    [("y", "x" * MEBIBYTE, 1), ("y" * MEBIBYTE, "", 1), ("y", "", 20_000)],
-    ids=["large items", "large topics", "many items"],
+    [
+        lambda: entries_of("y", b"x" * MEBIBYTE),
+        lambda: entries_of("y" * MEBIBYTE, b""),
+        lambda: entries_of("y", b"", kind=b"k" * MEBIBYTE),
+        lambda: entries_of("y", b"", 20_000),
+    ],
+    ids=["large items", "large topics", "large kinds", "many items"],
 )
-def test_frames_without_items_do_not_keep_the_stream(entries: tuple[str, str, int]) -> None:
+def test_frames_without_items_do_not_keep_the_stream(entries: Callable[[], Entries]) -> None:
     frames = SharedFrames(8 * MEBIBYTE)
     seen: list[weakref.ref[Entries]] = []
     for _ in range(100):
-        held = entries_of(*entries)
+        held = entries()
         seen.append(weakref.ref(held))
         assert frames.get(held, "topic x", lambda: EMPTY) is EMPTY
         del held
@@ -49,7 +55,7 @@ def test_frames_without_items_do_not_keep_the_stream(entries: tuple[str, str, in
 
 def test_viewers_of_many_topics_share_the_items_whose_frames_they_do_not() -> None:
     frames = SharedFrames(2 * MEBIBYTE)
-    held = entries_of("y", "x" * MEBIBYTE)
+    held = entries_of("y", b"x" * MEBIBYTE)
     made: list[int] = []
 
     def get(entries: Entries, viewer: int, frame: Frame) -> None:
@@ -63,7 +69,7 @@ def test_viewers_of_many_topics_share_the_items_whose_frames_they_do_not() -> No
         get(held, viewer, EMPTY)
     assert made == list(range(1000))
     for _ in range(10):
-        held = entries_of("y", "x" * MEBIBYTE)
+        held = entries_of("y", b"x" * MEBIBYTE)
         for viewer in range(5_000):
             get(held, viewer, Frame(b"z" * 1000, 1))
             assert frames.size <= 2 * MEBIBYTE
@@ -71,7 +77,7 @@ def test_viewers_of_many_topics_share_the_items_whose_frames_they_do_not() -> No
 
 def test_the_topics_that_viewers_ask_for_count_as_well() -> None:
     frames = SharedFrames(2 * MEBIBYTE)
-    held = entries_of("y", "x")
+    held = entries_of("y", b"x")
     for viewer in range(200):
         topics = frozenset(f"{viewer} {number} ".ljust(100, "t") for number in range(500))
         frames.get(held, ("items", topics, 0), lambda: EMPTY)
@@ -83,7 +89,7 @@ def test_the_topics_that_viewers_ask_for_count_as_well() -> None:
 def test_what_is_larger_than_all_room_is_still_made_once() -> None:
     frames = SharedFrames(MEBIBYTE)
     for _ in range(3):
-        held = entries_of("y", "x" * 3 * MEBIBYTE)
+        held = entries_of("y", b"x" * 3 * MEBIBYTE)
         made = [frames.get(held, "all", lambda: Frame(b"new", 1)) for _ in range(5)]
         assert all(frame is made[0] for frame in made)
         assert len(frames) == 1

@@ -14,12 +14,14 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer, Worker
 
+from tests.dense import dense
 from tests.read.story import items, next_run, story
+from tests.texts import encode_payload
 from workflow_streams import WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import PublisherState, RunRef, WireItem
 
 PUBLISHERS = 2_000
@@ -38,7 +40,7 @@ class Crowded:
     async def run(self, state: WorkflowStreamState | None, own: list[int], rolls: int) -> int:
         topic = self.stream.topic("own", type=str)
         for size in own:
-            topic.publish("o" * size)
+            topic.publish(dense(size))
         await workflow.wait_condition(lambda: bool(self.orders))
         if rolls:
             await self.stream.continue_as_new(lambda state: [state, [1], 0])
@@ -54,7 +56,7 @@ def data_of(text: str) -> str:
 
 
 def batch(publisher: str, sequence: int, text: str) -> RawValue:
-    entries = [entry_json("out", data_of(text))]
+    entries = [entry_of("out", json_payload(json.dumps(text).encode()))]
     return RawValue(batch_payload(entries, publisher, sequence))
 
 
@@ -98,7 +100,7 @@ async def test_a_state_that_does_not_fit_beside_the_workflows_own_memo_is_taken_
         last = await next_run(again, first)
         await again.signal(Crowded.order)
         head = await again.result()
-    told = ["again", "o"] if newest_known else ["of the newest", "again", "o"]
+    told = ["again", dense(1)] if newest_known else ["of the newest", "again", dense(1)]
     assert head == 10 + len(told)
     assert await story(client, name, from_offset=10) == [
         *items(*told, start=10),

@@ -16,8 +16,7 @@ from tests.read.story import attached, following, items, send, told
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload
+from workflow_streams.log.entries import entry_of
 from workflow_streams.read.feeds import feed as feed_module
 from workflow_streams.read.feeds import lookup, rings
 from workflow_streams.read.feeds.rings import Rings
@@ -162,10 +161,7 @@ async def test_a_single_reader_that_has_stopped_gives_way_and_goes_on_by_the_his
 
 async def test_what_was_refused_takes_no_room(client: Client, unique: Callable[[str], str]) -> None:
     name = unique("again")
-    entry = entry_json(
-        "out",
-        encode_payload(Payload(metadata={"encoding": b"binary/plain"}, data=b"x" * 50_000)),
-    )
+    entry = entry_of("out", Payload(metadata={"encoding": b"binary/plain"}, data=b"x" * 50_000))
     async with hosting(client, name) as handle, following(client, name) as reader:
         for _ in range(20):
             batch = batch_payload([entry] * 5, "publisher", 1)

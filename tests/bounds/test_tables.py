@@ -16,7 +16,7 @@ from workflow_streams.gateway.layers.rates import LONGEST_CLIENT, RequestRates
 from workflow_streams.gateway.refusals import TooManyRequestsError
 from workflow_streams.host import hand_over
 from workflow_streams.log import entries
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import JSON_KIND, text_of
 from workflow_streams.publish.pacing import _MOST_PACES, _paces, pace_of
 from workflow_streams.read.history import outage
 from workflow_streams.temporal.values import Values
@@ -30,8 +30,8 @@ Unique = Callable[[str], str]
     ("table", "use"),
     [
         (frames._usual_topic, lambda topic: frames._topic(topic)),
-        (entries._usual_topic_bytes, lambda topic: entries.entry_bytes(topic, "")),
-        (hand_over._topic_bytes, lambda topic: hand_over.carried_bytes(topic, "")),
+        (entries._usual_topic_bytes, lambda topic: entries.entry_bytes(topic, b"", b"")),
+        (hand_over._topic_bytes, lambda topic: hand_over.carried_bytes(topic, b"", b"")),
     ],
     ids=["as JSON", "in a batch", "in a state"],
 )
@@ -54,11 +54,12 @@ def test_what_is_known_of_topics_is_bounded_in_number_and_in_bytes(
 
 
 def test_long_topics_are_told_and_counted_as_short_ones_are() -> None:
+    item = (JSON_KIND, b"1")
     for topic in ('é\U0001f600"\\\n', 'é\U0001f600"\\\n' * 1000):
         assert frames._topic(topic) == json.dumps(topic).encode()
-        assert entries.entry_bytes(topic, "QUJD") == len(entries.entry_json(topic, "QUJD")) + 1
-        escaped = json.dumps(json.dumps([topic, "QUJD"], separators=(",", ":")))
-        assert hand_over.carried_bytes(topic, "QUJD") == len(escaped) - 2 + 1
+        assert entries.entry_bytes(topic, *item) == len(entries.entry_json(topic, *item)) + 1
+        escaped = json.dumps(json.dumps([topic, text_of(*item)], separators=(",", ":")))
+        assert hand_over.carried_bytes(topic, *item) == len(escaped) - 2 + 1
 
 
 def test_a_reader_of_any_number_of_topics_keeps_nothing_of_those_without_a_type() -> None:
@@ -67,18 +68,18 @@ def test_a_reader_of_any_number_of_topics_keeps_nothing_of_those_without_a_type(
     types = TopicTypes()
     types.bind("typed", str)
     decode = types.decoder(values, None)
-    data = encode_payload(json_payload(b'"a"'))
-    assert decode("typed", data) == "a"
+    item = (JSON_KIND, b'"a"')
+    assert decode("typed", *item) == "a"
     [table] = [cell.cell_contents for cell in decode.__closure__ or () if _is_table(cell)]
     for number in range(10_000):
-        assert decode(f"topic {number}", data) == "a"
+        assert decode(f"topic {number}", *item) == "a"
     assert list(table) == ["typed"]
     # One that is bound later is decoded to its type from then on.
     types.bind("topic 7", int)
     with pytest.raises(TopicTypeError):
         types.bind("topic 7", str)
     with pytest.raises(TypeError):
-        decode("topic 7", data)
+        decode("topic 7", *item)
 
 
 def _is_table(cell: Any) -> bool:

@@ -11,9 +11,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from tests.texts import encode_payload
 from workflow_streams import WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import json_payload
 
 
 @dataclass

@@ -83,8 +83,7 @@ async def test_every_kind_of_item_is_shown_on_a_line_of_its_own(cli: Cli, stream
         "    11  broken          !! undecodable: not JSON: NaN is no JSON value\n"
         "    12  broken          !! undecodable: not UTF-8: 'utf-8' codec can't decode byte 0xff "
         "in position 0: invalid start byte\n"
-        "    13  broken          !! undecodable: not a serialised payload: Only base64 data is "
-        "allowed\n"
+        "    13  broken          !! undecodable: not a serialised payload\n"
         "    14  news            null\n"
         "-- end: completed, head 15\n"
     )
@@ -121,8 +120,9 @@ async def test_every_kind_of_item_is_shown_on_a_line_of_its_own(cli: Cli, stream
         "type": "undecodable",
         "offset": 13,
         "topic": "broken",
-        "data": "!!! no base64",
-        "error": "not a serialised payload: Only base64 data is allowed",
+        "data": None,
+        "encoding": "unreadable",
+        "error": "not a serialised payload",
     }
     assert found[-1] == {
         "type": "end",

@@ -29,7 +29,6 @@ LIMIT = re.compile(r"_?(DEFAULT_)?(MAX|MOST)(_\w+)?|_?\w*_BYTES")
 # Sizes that something is reckoned with, or from which on something else is done: no limits.
 OTHERS = {
     "cli.actions.payloads._EXCERPT_BYTES",
-    "gateway.formats.item_values._ENTRY_BYTES",
     "gateway.formats.json_text._SHALLOW_BYTES",
     "gateway.layers.cors._MAX_AGE_SECONDS",
     "gateway.reading.shared_frames._FRAME_BYTES",
@@ -39,7 +38,9 @@ OTHERS = {
     "gateway.writing.bodies._LARGE_BYTES",
     "gateway.writing.bodies._MOST_AT_ONCE",
     "gateway.writing.bodies._MOST_COMMAS",
+    "hosted.appends._ITEM_BYTES",
     "hosted.forks.COPY_BYTES",
+    "hosted.making._BATCH_BYTES",
     "host.hand_over.SURE_TAIL_BYTES",
     "host.hand_over._CLOSED_BYTES",
     "host.hand_over._COUNTERS_BYTES",
@@ -54,7 +55,8 @@ OTHERS = {
     "publish.pacing._UNWATCHED_BYTES",
     "log.binary.MOST_NUMBER",
     "log.binary._MOST_NUMBER_BYTES",
-    "log.entries._ENTRY_BYTES",
+    "log.entries.ENTRY_BYTES",
+    "log.packed._TRIED_BYTES",
     "log.positions._CHAIN_BYTES",
     "log.positions._UUID_BYTES",
     "read.history.pages._MOST_REFUSALS",
@@ -62,7 +64,6 @@ OTHERS = {
     "read.moments._MOMENT_BYTES",
     "read.moments._RANGE_BYTES",
     "read.runs.history_run._ENTRY_BYTES",
-    "temporal.values._LENGTH_BYTES",
 }
 
 
@@ -82,6 +83,8 @@ def value_of(name: str) -> Any:
     owner, _, last = module.rpartition(".")
     if last[:1].isupper():
         settings = getattr(importlib.import_module(f"workflow_streams.{owner}"), last)
+        if not isinstance(settings, type):
+            return getattr(settings, constant)
         return next(f.default for f in dataclasses.fields(settings) if f.name == constant)
     return getattr(importlib.import_module(f"workflow_streams.{module}"), constant)
 
@@ -133,6 +136,9 @@ def constants(folder: Path) -> list[str]:
                     continue
             if LIMIT.fullmatch(name):
                 found.append(f"{module}.{name}")
+            if name.endswith("_BOUNDS"):
+                bounds = value_of(f"{module}.{name}")
+                found += [f"{module}.{name}.{f.name}" for f in dataclasses.fields(bounds)]
     return found
 
 

@@ -8,21 +8,22 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
+import pytest
 from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 from temporalio.worker import Worker
 
+from tests.texts import decode_payload
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import fold, wire
-from workflow_streams.log.batches import batch_payload, parse_batch
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import decode_payload, json_payload
+from workflow_streams.log.batches import batch_payload, parse_signal
+from workflow_streams.log.compact import SIGNAL_BOUNDS, WHOLE_BOUNDS, compact_payloads
+from workflow_streams.log.payloads import JSON_KIND, json_payload
 from workflow_streams.log.records import parse_record, record_payload
 from workflow_streams.log.wire import (
     Batch,
     Closing,
-    Fragment,
     Opening,
     PollResult,
     Record,
@@ -47,16 +48,22 @@ def kind_of(text: str) -> str:
         return "page"
     record = parse_record(payload)
     if record is not None:
+        assert parse_record(record_payload(record)) == record
+        if record.opening is None:
+            return "record"
         assert json.loads(record_payload(record).data) == message
-        return "opening" if record.opening else "record"
-    batch = parse_batch(payload)
-    assert isinstance(batch, Batch | Fragment), text
-    return type(batch).__name__.lower()
+        return "opening"
+    found = parse_signal(payload)
+    assert isinstance(found, list), text
+    [batch] = found
+    fields = json.loads(batch_payload(batch.entries, batch.publisher_id, batch.sequence).data)
+    assert fields == message
+    return "batch"
 
 
 def test_every_message_shown_is_one_of_the_code() -> None:
     shown = [kind_of(block.text) for block in PAGE.blocks if block.language == "json"]
-    assert shown == ["batch", "fragment", "opening", "record", "record", "page"]
+    assert shown == ["batch", "opening", "record", "record", "page"]
     for block in PAGE.blocks:
         for data in re.findall(
             r'"data": "([^"]*)"', block.text if block.language == "json" else ""
@@ -77,7 +84,7 @@ def test_every_field_is_described_and_no_other() -> None:
         {"s": [range(1)]},
         Closing("p", 1, "r"),
     )
-    record = json.loads(record_payload(Record(1, [("t", "")], opening, ring=True)).data)
+    record = json.loads(record_payload(Record(1, [("t", JSON_KIND, b"")], opening, ring=True)).data)
     batch = json.loads(batch_payload([], "p", 1, tag="t", close=True, order="k").data)
     fields = {name for name in record if name != "open"} | set(batch)
     fields |= {f"open.{name}" for name in record["open"]}
@@ -93,13 +100,21 @@ def test_every_name_and_every_verdict_is_on_the_page() -> None:
     assert f"{wire.MAX_BATCH_BYTES // 1024} KiB" in PAGE.text
     assert f"{wire.MAX_ITEM_BYTES // 1024:,} KiB" in PAGE.text
     assert f"at most {wire.MAX_FRAGMENTS}" in PAGE.text
+    assert f"{wire.FRAGMENT_BYTES:,} bytes" in PAGE.text
+    text = " ".join(PAGE.text.split())
+    for bounds in (SIGNAL_BOUNDS, WHOLE_BOUNDS):
+        assert f"{bounds.items:,}" in text
+        assert f"{bounds.body_bytes // 1024**2} MiB" in text
     for verdict in get_args(fold.Verdict):
         words = re.sub(r"(?<!^)([A-Z])", r" \1", verdict.__name__).lower()
         assert f"**{words}**" in PAGE.text
 
 
 async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
-    client: Client, unique: Callable[[str], str], load: Callable[[str], Any]
+    client: Client,
+    unique: Callable[[str], str],
+    load: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     page, name = load("docs/wire.md"), unique("mixed")
     async with Worker(client, task_queue=name, workflows=[Mixed], activities=[stumble]):
@@ -119,13 +134,16 @@ async def test_the_reader_on_the_page_comes_to_the_same_offsets_as_ours(
             run = client.get_workflow_handle(name, run_id=run_id)
             await page.publish(run, "docs", ["a", {"b": 1}, None])
             # Once more under the same sequence, and one batch in fragments.
-            batch = batch_payload([entry_json("fragments", "EgRudWxs")] * 2, "someone", 7, tag="x")
-            text = batch.data.decode()
-            for index, piece in enumerate((text[:40], text[40:])):
-                message = {"tag": "x", "part": [index, 2], "text": piece}
-                await run.signal(wire.PUBLISH_SIGNAL, message)
-            for _ in range(2):
-                await run.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
+            entries = [("fragments", JSON_KIND, b"null")] * 2
+            batch = Batch(entries, "someone", 7, tag="x")
+            with monkeypatch.context() as patched:
+                patched.setattr(wire, "FRAGMENT_BYTES", 30)
+                cut = list(compact_payloads(batch))
+            assert len(cut) == 2
+            for payload in [*cut, *compact_payloads(batch)]:
+                await run.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+            again = batch_payload(entries, "someone", 7, tag="x")
+            await run.signal(wire.PUBLISH_SIGNAL, RawValue(again))
             await until_said(client, name, "activity", number)
             await run.signal(Mixed.close)
             await left(client, name, run_id)

@@ -11,9 +11,10 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from tests.texts import encode_payload
 from workflow_streams import End, Gap, Item, Last, WorkflowStreamClient, errors
 from workflow_streams.log import wire
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import json_payload
 
 from .hosts import Host, HostInput, hosting
 

@@ -15,7 +15,6 @@ from tests.read.contrib_hosts import ContribHost, ContribInput
 from tests.read.hosts import worker
 from tests.read.story import next_run, run_id_of
 from workflow_streams import End, Item, Last, WorkflowStreamClient
-from workflow_streams.log.payloads import decode_payload
 from workflow_streams.read.feeds.feed import Feed
 from workflow_streams.read.feeds.lookup import feed_of
 from workflow_streams.read.runs.chain import Chain
@@ -141,7 +140,7 @@ class Polling:
             async for page in pages:
                 for moment in page.moments:
                     if (chunk := moment.chunk) is not None:
-                        data = [decode_payload(entry).data for _, entry in chunk.entries]
+                        data = [data for _, _, data in chunk.entries]
                         self.seen.extend(enumerate(map(int, data), chunk.offset))
                     if (end := moment.end) is not None:
                         self.ends.append((end.outcome, end.offset))

@@ -11,8 +11,8 @@ from temporalio.common import RawValue
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import Host, hosting
@@ -41,9 +41,7 @@ async def test_publisher_killed_and_started_again(
 
 
 def batch(publisher: str, sequence: int, *values: str) -> RawValue:
-    entries = [
-        entry_json("t", encode_payload(json_payload(f'"{value}"'.encode()))) for value in values
-    ]
+    entries = [entry_of("t", json_payload(f'"{value}"'.encode())) for value in values]
     return RawValue(batch_payload(entries, publisher, sequence))
 
 

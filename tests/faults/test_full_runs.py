@@ -27,7 +27,10 @@ from workflow_streams import (
     errors,
 )
 from workflow_streams.log import wire
-from workflow_streams.log.batches import batch_payload, fragment_payloads
+from workflow_streams.log.compact import compact_payloads
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
+from workflow_streams.log.wire import Batch
 from workflow_streams.publish import pacing
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -117,8 +120,9 @@ async def test_a_batch_whose_rest_never_comes_does_not_hold_the_run_until_it_is_
     count = 38 * MEBIBYTE // ON_THE_WIRE
     async with Worker(client, task_queue=name, workflows=[Rolling]):
         handle = await client.start_workflow(Rolling.run, RollingInput(), id=name, task_queue=name)
-        text = "x" * wire.FRAGMENT_CHARACTERS * 2
-        fragment, *_ = fragment_payloads([batch_payload([text], "", 0).data], "torn")
+        item = random.Random(2).randbytes(wire.FRAGMENT_BYTES * 2)
+        entry = entry_of("t", json_payload(item))
+        fragment, *_ = compact_payloads(Batch([entry], "", 0, "torn"))
         await handle.signal(wire.PUBLISH_SIGNAL, RawValue(fragment))
         await publish_until_the_end(WorkflowStreamClient.create(client, name), "t", count)
         await client.get_workflow_handle(name).signal(Rolling.close)

@@ -19,9 +19,10 @@ from workflow_streams.gateway import GatewaySettings
 from workflow_streams.gateway.temporal.link import TemporalLink
 from workflow_streams.gateway.temporal.streams import found
 from workflow_streams.hosted.appends import Append, append
-from workflow_streams.log.entries import JoinedEntries, entry_json
+from workflow_streams.log.entries import entry_of
 from workflow_streams.log.fold import Accepted
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.packed import pack
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.read.history import renewal
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -139,11 +140,11 @@ async def test_gateway_answers_a_write_and_a_read_of_an_idle_stream_by_a_new_cal
     near = WorkflowStreamClient.create(client, workflow_id)
     async with followed(client, far, workflow_id) as (_, reader):
         link, settings = TemporalLink(far, task_queue=None, call_seconds=100), GatewaySettings()
-        entry = entry_json("t", encode_payload(json_payload(b'"written"')))
+        entry = entry_of("t", json_payload(b'"written"'))
         async with found(link, settings, workflow_id) as stream, stream.held():
             assert await stream.now() == 1
             async with hung(client, hanging, unique("idle")):
-                appended = await append(stream, Append(JoinedEntries.of([entry])))
+                appended = await append(stream, Append(pack([entry])))
                 assert (appended.verdict, appended.head) == (Accepted(1, 1), 2)
             async with hung(client, hanging, unique("idle")):
                 await near.topic("t").send("sent")

@@ -16,8 +16,8 @@ from temporalio.service import RetryConfig
 from workflow_streams import End, WorkflowStreamClient, errors
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload, parse_signal
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 
 from .conftest import FEW_ATTEMPTS, ONE_ATTEMPT
 from .hosts import Host, hosting
@@ -161,9 +161,7 @@ async def test_reader_that_catches_up_survives_a_cut(
     client: Client, unique: Any, network: Network
 ) -> None:
     """A history of several pages; the network is cut within the first, between, within the last."""
-    entries = [
-        entry_json("t", encode_payload(json_payload(b"%d" % value))) for value in range(1100)
-    ]
+    entries = [entry_of("t", json_payload(b"%d" % value)) for value in range(1100)]
     async with hosting(client, unique("host")) as workflow_id:
         handle = client.get_workflow_handle(workflow_id)
         near = WorkflowStreamClient.create(client, workflow_id)

@@ -39,8 +39,9 @@ from workflow_streams.hosted.forks import ForkSource
 from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.hosted.making import differing, make
 from workflow_streams.hosted.streams import Hosting, Stream
-from workflow_streams.log.entries import JoinedEntries, entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.packed import pack
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.temporal.link import ClientLink
 from workflow_streams.testing.fixtures import StreamServer
 
@@ -180,10 +181,10 @@ async def test_without_a_worker_it_is_said_that_nobody_opens_the_stream(
 ) -> None:
     name = unique("news")
     slow = Hosting(ClientLink(client), unique("nobody"), open_seconds=0.2)
-    entry = entry_json("t", encode_payload(json_payload(b"1")))
+    entry = entry_of("t", json_payload(b"1"))
     setup = HostSetup("application/json")
     with pytest.raises(StreamNotOpenedError, match="worker"):
-        await make(slow, name, setup, JoinedEntries.of([entry]))
+        await make(slow, name, setup, pack([entry]))
     async with host_worker(client, task_queue=slow.task_queue):
         made = await create_stream(client, name, initial=[1], topic="t", task_queue=slow.task_queue)
         assert not made.is_new

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from tests.dense import dense
 from workflow_streams import (
     PublishTimeoutError,
     StreamUnfinishedError,
@@ -141,7 +142,7 @@ async def test_nothing_stands_before_or_amid_what_a_fork_begins_with(
     """The copy breaks off before its first batch, within the first run, or in a later one."""
     source, name = unique("source"), unique("fork")
     await create_stream(client, source, task_queue=queue)
-    items = [[number, "x" * 300_000] for number in range(24)]
+    items = [[number, dense(400_000)] for number in range(24)]
     async with WorkflowStreamClient.create(client, source) as stream:
         for item in items:
             await stream.topic("default").send(item)

@@ -8,10 +8,14 @@ from typing import Any
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log import compact as compact_form
+from workflow_streams.log import records as record_form
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND, json_payload
 from workflow_streams.log.wire import (
     Batch,
     Closing,
+    Entry,
     Opening,
     Record,
     Rules,
@@ -25,7 +29,25 @@ payloads = st.builds(
     metadata=st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=3),
     data=st.binary(max_size=50),
 )
-entries = st.tuples(texts, payloads.map(encode_payload))
+# Few of them that are long: their lengths take several bytes.
+datas = st.binary(max_size=200) | st.sampled_from([b"x" * 127, b"x" * 128, b"x" * 20_000])
+entries = (
+    st.builds(entry_of, texts | st.sampled_from(["a", "b"]), payloads)
+    | st.tuples(st.sampled_from(["a", "b", ""]), st.just(JSON_KIND), datas)
+    | st.tuples(texts, st.just(UNREADABLE_KIND), st.just(b""))
+)
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether this is an entry, by its types."""
+    return tuple(map(type, entry)) == (str, bytes, bytes)
+
+
+def plain(topic: str, *values: Any) -> list[Entry]:
+    """Return entries of one topic that hold these values, as plain JSON."""
+    return [(topic, JSON_KIND, json.dumps(value).encode()) for value in values]
+
+
 integers = st.integers(-(10**30), 10**30)
 offsets = st.integers(0, 10**18)
 openings = st.builds(
@@ -75,8 +97,6 @@ batch_like = st.fixed_dictionaries(
         "sequence": jsons | st.just(1),
         "tag": jsons | st.just("x"),
         "order": jsons,
-        "part": jsons | st.lists(st.integers(-1, 3), max_size=3),
-        "text": jsons,
     },
 )
 opening_like = st.fixed_dictionaries(
@@ -102,8 +122,22 @@ def as_payload(message: Any) -> Payload:
     return json_payload(json.dumps(message).encode())
 
 
+def compact(data: bytes) -> Payload:
+    """Return a payload that says it has the compact form."""
+    return Payload(metadata={"encoding": compact_form.ENCODING}, data=data)
+
+
+def compact_record(data: bytes) -> Payload:
+    """Return a payload that may be a record in the compact form."""
+    return Payload(metadata={"encoding": record_form.ENCODING}, data=data)
+
+
 foreign = (
     payloads
     | st.builds(json_payload, st.binary())
     | st.builds(as_payload, jsons | batch_like | record_like)
+    | st.builds(compact_record, st.builds(bytes.__add__, st.just(b"\3"), st.binary()))
+    | st.builds(
+        compact, st.builds(bytes.__add__, st.sampled_from([b"\1", b"\2", b"\3"]), st.binary())
+    )
 )

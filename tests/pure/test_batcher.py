@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workflow_streams.publish.batcher import Batcher, Outgoing
+from workflow_streams.log import wire
+from workflow_streams.log.batches import batch_payload
+from workflow_streams.log.compact import compact_payload, parse_compact
+from workflow_streams.log.entries import entry_json
+from workflow_streams.log.payloads import JSON_KIND
+from workflow_streams.log.wire import Batch, Entry
+from workflow_streams.publish.batcher import Batcher, Outgoing, compact_bytes
+
+from .messages import entries, plain
 
 AT_ONCE = float("-inf")
+
+
+def entry_of(size: int, number: int = 0) -> Entry:
+    """Return an entry that counts so many bytes in the compact form, 16 at least."""
+    return "", b"", f"{number:x}".ljust(size - 2, ".")[: size - 2].encode()
+
+
+def size_of(entry: Entry, *, compact: bool) -> int:
+    """Return how much an entry counts: in JSON, with the comma after it."""
+    topic, kind, data = entry
+    if compact:
+        return max(16, len(json.dumps(topic)) + len(kind) + len(data))
+    return len(entry_json(*entry) + ",")
 
 
 @dataclass
 class Waiting:
     number: int
-    entry: str
+    entry: Entry
     forced: bool = False
 
 
@@ -24,10 +47,11 @@ class Buffering(RuleBasedStateMachine):
 
     @initialize(
         interval=st.sampled_from([0.0, 0.1, 2.0]),
-        max_batch_bytes=st.integers(5, 60),
+        max_batch_bytes=st.integers(5, 120),
         max_batch_size=st.none() | st.integers(1, 6),
         max_items=st.integers(1, 12),
-        max_bytes=st.integers(5, 150),
+        max_bytes=st.integers(5, 300),
+        compact=st.booleans(),
     )
     def begin(
         self,
@@ -36,6 +60,7 @@ class Buffering(RuleBasedStateMachine):
         max_batch_size: int | None,
         max_items: int,
         max_bytes: int,
+        compact: bool,
     ) -> None:
         self.batcher = Batcher(
             interval=interval,
@@ -54,19 +79,35 @@ class Buffering(RuleBasedStateMachine):
         self.added = 0
         self.sequence = 0
         self.waiting: list[Waiting] = []
+        self.compact = False
+        if compact:
+            self.measure(compact=True)
 
-    @rule(size=st.integers(1, 40))
-    def publish(self, size: int) -> None:
-        entry = f"{self.added:x}".ljust(size, ".")
-        held = sum(len(w.entry) for w in self.waiting)
-        room = len(self.waiting) < self.max_items and held + len(entry) <= self.max_bytes
-        assert self.batcher.has_room(len(entry)) == (room or not self.waiting)
-        if not self.batcher.has_room(len(entry)):
+    def size_of(self, *entries: Entry) -> int:
+        return sum(size_of(entry, compact=self.compact) for entry in entries)
+
+    @property
+    def held(self) -> int:
+        return self.size_of(*(waiting.entry for waiting in self.waiting))
+
+    @rule(compact=st.booleans())
+    def measure(self, compact: bool) -> None:
+        """It was found out whether the host reads the compact form."""
+        self.batcher.measure_compact(compact=compact)
+        self.compact = compact
+
+    @rule(entry=st.builds(entry_of, st.integers(16, 60)) | entries)
+    def publish(self, entry: Entry) -> None:
+        size, held = self.size_of(entry), self.held
+        room = len(self.waiting) < self.max_items and held + size <= self.max_bytes
+        number = self.batcher.add(entry)
+        if self.waiting and not room:
+            assert number is None
             return
-        assert self.batcher.add(entry) == self.added
+        assert number == self.added
         self.waiting.append(Waiting(self.added, entry))
         self.added += 1
-        full = held + len(entry) >= self.max_batch_bytes
+        full = held + size >= self.max_batch_bytes
         if full or len(self.waiting) >= self.max_batch_size:
             self.force_all()
 
@@ -95,11 +136,11 @@ class Buffering(RuleBasedStateMachine):
         self.last_taken = self.now
 
         assert count <= self.max_batch_size
-        assert count == 1 or len(",".join(batch.entries)) <= self.max_batch_bytes
+        assert count == 1 or self.size_of(*batch.entries) <= self.max_batch_bytes
         # No smaller than it had to be.
         if self.waiting and count < self.max_batch_size:
             more = [*batch.entries, self.waiting[0].entry]
-            assert len(",".join(more)) > self.max_batch_bytes
+            assert self.size_of(*more) > self.max_batch_bytes
 
     @rule()
     def announce(self) -> None:
@@ -128,85 +169,132 @@ class Buffering(RuleBasedStateMachine):
     def it_holds_what_waits_and_no_more_than_it_may(self) -> None:
         assert len(self.batcher) == len(self.waiting) <= self.max_items
         assert self.batcher.added == self.added
-        held = sum(len(w.entry) for w in self.waiting)
-        assert held <= self.max_bytes or len(self.waiting) == 1
+        # Items may have been added when they counted less.
+        least = sum(size_of(w.entry, compact=True) for w in self.waiting)
+        assert least <= self.max_bytes or len(self.waiting) == 1
 
 
 TestBuffering = Buffering.TestCase
 
 
 def batcher(**limits: int) -> Batcher:
-    return Batcher(
+    buffer = Batcher(
         interval=0.1,
         max_batch_bytes=limits.get("max_batch_bytes", 1_000),
         max_batch_size=limits.get("max_batch_size"),
         max_items=limits.get("max_items", 100),
         max_bytes=limits.get("max_bytes", 10_000),
     )
+    buffer.measure_compact(compact=True)
+    return buffer
+
+
+A, B, C = (("t", b"", data) for data in (b"a", b"b", b"c"))
 
 
 def test_the_first_item_after_a_pause_goes_at_once_and_later_ones_once_per_interval() -> None:
     buffer = batcher()
     assert buffer.due() is None
-    buffer.add("a")
+    buffer.add(A)
     assert buffer.due() == AT_ONCE
-    assert buffer.take(50.0) == Outgoing(1, ["a"], 0)
-    buffer.add("b")
-    buffer.add("c")
+    assert buffer.take(50.0) == Outgoing(1, [A], 0)
+    buffer.add(B)
+    buffer.add(C)
     assert buffer.due() == 50.1
-    assert buffer.take(50.1) == Outgoing(2, ["b", "c"], 2)
+    assert buffer.take(50.1) == Outgoing(2, [B, C], 2)
 
 
 def test_what_was_forced_is_due_and_what_came_later_waits_its_turn() -> None:
     buffer = batcher(max_batch_size=2)
-    buffer.add("a")
+    buffer.add(A)
     buffer.take(50.0)
-    buffer.add("b")
+    buffer.add(B)
     buffer.force()
     assert buffer.due() == AT_ONCE
-    assert buffer.take(50.0).entries == ["b"]
-    buffer.add("c")
+    assert buffer.take(50.0).entries == [B]
+    buffer.add(C)
     assert buffer.due() == 50.1
 
 
 def test_a_full_batch_is_due_by_count_or_by_bytes() -> None:
-    for limits in ({"max_batch_size": 3}, {"max_batch_bytes": 9}):
+    for limits in ({"max_batch_size": 3}, {"max_batch_bytes": 60}):
         buffer = batcher(**limits)
-        buffer.add("xxx")
+        buffer.add(entry_of(20))
         buffer.take(50.0)
-        buffer.add("xxx")
-        buffer.add("xxx")
+        buffer.add(entry_of(20))
+        buffer.add(entry_of(20))
         assert buffer.due() == 50.1
-        buffer.add("xxx")
+        buffer.add(entry_of(20))
         assert buffer.due() == AT_ONCE
 
 
 def test_batches_are_no_larger_than_allowed_by_count_and_by_bytes() -> None:
-    for limits in ({"max_batch_size": 3}, {"max_batch_bytes": len("xxx,xxx,xxx")}):
+    for limits in ({"max_batch_size": 3}, {"max_batch_bytes": 3 * 20}):
         buffer = batcher(**limits)
         for _ in range(8):
-            buffer.add("xxx")
+            buffer.add(entry_of(20))
         assert [len(buffer.take(0.0).entries) for _ in range(3)] == [3, 3, 2]
 
 
 def test_an_entry_larger_than_a_batch_goes_alone() -> None:
-    buffer = batcher(max_batch_bytes=10)
-    for entry in ("small", "x" * 50, "small"):
-        buffer.add(entry)
+    buffer = batcher(max_batch_bytes=30)
+    for size in (20, 50, 20):
+        buffer.add(entry_of(size))
     sizes = []
     while buffer:
-        sizes.append([len(entry) for entry in buffer.take(0.0).entries])
-    assert sizes == [[5], [50], [5]]
+        sizes.append([compact_bytes(*entry) for entry in buffer.take(0.0).entries])
+    assert sizes == [[20], [50], [20]]
 
 
 def test_an_empty_buffer_takes_any_entry_and_a_full_one_none() -> None:
     buffer = batcher(max_items=2, max_bytes=100)
-    assert buffer.has_room(500)
-    buffer.add("x" * 60)
-    assert not buffer.has_room(41)
-    assert buffer.has_room(40)
-    buffer.add("x")
-    assert not buffer.has_room(1)
+    assert buffer.add(entry_of(500)) == 0
+    assert buffer.clear() == 1
+    assert buffer.add(entry_of(60)) == 1
+    assert buffer.add(entry_of(41)) is None
+    assert buffer.add(entry_of(40)) == 2
+    assert buffer.add(entry_of(16)) is None
     assert buffer.clear() == 2
-    assert buffer.has_room(500)
-    assert buffer.added == 2
+    assert buffer.add(entry_of(500)) == 3
+    assert buffer.added == 4
+
+
+def test_items_that_wait_are_measured_anew_once_it_is_known_how_they_are_sent() -> None:
+    buffer, entry = batcher(max_batch_bytes=200), ("topic", b"k" * 24, b"x")
+    in_json, in_compact = (size_of(entry, compact=compact) for compact in (False, True))
+    assert (in_json, in_compact) == (len(entry_json(*entry)) + 1, 7 + 24 + 1)
+    for _ in range(100):
+        buffer.add(entry)
+    for compact, size in ((False, in_json), (True, in_compact), (True, in_compact)):
+        buffer.measure_compact(compact=compact)
+        assert len(buffer.take(0.0).entries) == 200 // size
+    assert buffer.clear() == 100 - 200 // in_json - 2 * (200 // in_compact)
+    buffer.measure_compact(compact=False)
+    assert [buffer.add(entry), buffer.add(entry)] == [100, 101]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ("", b"", b""),
+        ("t", b"", b""),
+        ("t", b"", b"x" * 13),
+        ("", b"", b"x" * 15),
+        *plain("t", 1),
+        ("", JSON_KIND, b"x" * 200),
+        ("é\ud83d", JSON_KIND, b"1"),
+    ],
+)
+def test_a_batch_that_was_measured_in_the_compact_form_fits_into_a_signal_in_either(
+    entry: Entry,
+) -> None:
+    buffer = batcher(
+        max_batch_bytes=wire.MAX_BATCH_BYTES, max_items=10**6, max_bytes=3 * wire.MAX_BATCH_BYTES
+    )
+    while buffer.add(entry) is not None:
+        pass
+    taken = buffer.take(0.0).entries
+    assert buffer
+    payload = compact_payload([Batch(taken, "p", 1)])
+    assert isinstance(parse_compact(payload.data), list)
+    assert len(batch_payload(taken, "p", 1).data) < wire.MAX_SIGNAL_BYTES - 64 * 1024

@@ -13,28 +13,22 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
 from workflow_streams.log import wire
-from workflow_streams.log.batches import (
-    batch_payload,
-    batch_text,
-    batches_of,
-    fragment_payloads,
-    parse_batch,
+from workflow_streams.log.batches import batch_payload, batches_of, parse_signal
+from workflow_streams.log.entries import entries_bytes, entries_of, entry_bytes, entry_json
+from workflow_streams.log.payloads import (
+    JSON_KIND,
+    UNREADABLE_KIND,
+    json_payload,
+    text_of,
 )
-from workflow_streams.log.entries import AT_ONCE, JoinedEntries, entry_bytes, entry_json
-from workflow_streams.log.payloads import json_payload
-from workflow_streams.log.wire import (
-    FRAGMENT_CHARACTERS,
-    MAX_FRAGMENTS,
-    Batch,
-    Fragment,
-)
+from workflow_streams.log.wire import MAX_FRAGMENTS, Batch, Entry, Fragment
 
-from .messages import as_payload, batches, foreign, texts
+from .messages import as_payload, batches, entries, foreign, is_entry, plain, texts
 
 
 def written(batch: Batch) -> Payload:
     return batch_payload(
-        [entry_json(*entry) for entry in batch.entries],
+        batch.entries,
         batch.publisher_id,
         batch.sequence,
         tag=batch.tag,
@@ -44,16 +38,16 @@ def written(batch: Batch) -> Payload:
 
 
 @given(batches)
-@example(Batch([("t", "EgRudWxs")], "p", 1, tag="x", close=True, order="k"))
+@example(Batch(plain("t", None), "p", 1, tag="x", close=True, order="k"))
 def test_a_batch_comes_back_as_it_was(batch: Batch) -> None:
-    assert parse_batch(written(batch)) == (batch if is_named(batch) else None)
+    assert parse_signal(written(batch)) == ([batch] if is_named(batch) else None)
 
 
 @pytest.mark.parametrize("name", ["\ud800", "ok\udfff", "x" * 513])
 def test_names_that_no_state_could_hold_make_a_batch_malformed(name: str) -> None:
-    assert parse_batch(written(Batch([], "p", 1, order="k"))) is not None
-    assert parse_batch(written(Batch([], name, 1))) is None
-    assert parse_batch(written(Batch([], "p", 1, order=name))) is None
+    assert parse_signal(written(Batch([], "p", 1, order="k"))) is not None
+    assert parse_signal(written(Batch([], name, 1))) is None
+    assert parse_signal(written(Batch([], "p", 1, order=name))) is None
 
 
 def is_named(batch: Batch) -> bool:
@@ -68,72 +62,59 @@ def is_named(batch: Batch) -> bool:
 def test_batches_are_those_of_the_contrib_in_both_directions(batch: Batch) -> None:
     converter = DataConverter.default.payload_converter
     theirs = contrib.PublishInput(
-        [contrib.PublishEntry(*entry) for entry in batch.entries],
+        [contrib.PublishEntry(topic, text_of(*item)) for topic, *item in batch.entries],
         batch.publisher_id,
         batch.sequence,
     )
     assert converter.from_payload(written(batch), contrib.PublishInput) == theirs
-    read = parse_batch(converter.to_payload(theirs))
-    plain = Batch(batch.entries, batch.publisher_id, batch.sequence)
-    assert read == (plain if is_named(plain) else None)
-
-
-def test_a_batch_over_the_limit_of_a_signal_is_cut_into_fragments_that_make_it_up_again() -> None:
-    batch = batch_payload([entry_json("t", "A" * (2 * FRAGMENT_CHARACTERS))], "p", 1, tag="x")
-    payloads = list(fragment_payloads([batch.data], "x"))
-    fragments = [f for payload in payloads if isinstance(f := parse_batch(payload), Fragment)]
-    assert [(f.tag, f.index, f.count) for f in fragments] == [
-        ("x", 0, 3), ("x", 1, 3), ("x", 2, 3),
-    ]  # fmt: skip
-    assert "".join(f.text for f in fragments).encode() == batch.data
-    assert all(len(payload.data) < 2 * 1024 * 1024 for payload in payloads)
-
-
-@given(batches, st.integers(1, 60))
-def test_fragments_of_a_batch_do_not_depend_on_its_parts(batch: Batch, size: int) -> None:
-    entries = JoinedEntries.of(entry_json(*entry) for entry in batch.entries)
-    text = batch_text(entries.text, batch.publisher_id, batch.sequence, order=batch.order)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "FRAGMENT_CHARACTERS", size)
-        cut, whole = (list(fragment_payloads(parts, "x")) for parts in (text, [b"".join(text)]))
-    assert cut == whole
-    pieces = [json.loads(payload.data)["text"] for payload in cut]
-    assert "".join(pieces).encode() == b"".join(text)
-    assert {len(piece) for piece in pieces[:-1]} <= {size}
+    read = parse_signal(converter.to_payload(theirs))
+    bare = Batch(batch.entries, batch.publisher_id, batch.sequence)
+    assert read == ([bare] if is_named(bare) else None)
 
 
 hostile = st.text(st.sampled_from('{}[],:"\\topic\ud800é')) | st.just('},{"topic":"') | texts
 
 
-@given(st.lists(st.tuples(hostile, st.sampled_from(["", "QUJD"])), max_size=8), st.booleans())
-def test_joined_entries_are_those_that_were_joined(
-    items: list[tuple[str, str]], many: bool
-) -> None:
-    entries = [entry_json(*item) for item in items] * (AT_ONCE if many else 1)
-    joined = JoinedEntries.of(iter(entries))
-    assert list(joined) == entries
-    assert bool(joined) == bool(entries)
-    assert json.loads(b"[" + joined.text + b"]") == [json.loads(entry) for entry in entries]
+@given(st.lists(st.tuples(hostile, st.sampled_from([b"", b"1"])), max_size=8))
+def test_no_topic_leaves_its_entry(items: list[tuple[str, bytes]]) -> None:
+    given = [(topic, JSON_KIND, data) for topic, data in items]
+    payload = batch_payload(given, "p", 1)
+    assert parse_signal(payload) == [Batch(given, "p", 1)]
+    message = json.loads(payload.data)["items"]
+    assert message == [json.loads(entry_json(*entry)) for entry in given]
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"part": [0], "tag": "x", "text": ""},
-        {"part": [1, 1], "tag": "x", "text": ""},
-        {"part": [-1, 1], "tag": "x", "text": ""},
-        {"part": [0, MAX_FRAGMENTS + 1], "tag": "x", "text": ""},
-        {"part": [0, 1], "tag": 1, "text": ""},
-        {"part": [0, 1], "tag": "x"},
-        {"part": "0/1", "tag": "x", "text": ""},
-    ],
-)
-def test_a_fragment_that_says_nonsense_is_none(message: dict[str, object]) -> None:
-    assert parse_batch(as_payload(message)) is None
+@pytest.mark.parametrize("text", ["no base64", "Zürich", "\ud800", "Cg==", "EgNhYmM=."])
+def test_items_whose_text_is_no_payload_hold_nothing_and_spoil_no_other(text: str) -> None:
+    read = parse_signal(as_payload({"items": [{"topic": "t", "data": text}]}))
+    assert read == [Batch([("t", UNREADABLE_KIND, b"")], "", 0)]
+    between = [{"topic": "t", "data": data} for data in ("", text, text_of(JSON_KIND, b"1"))]
+    found = parse_signal(as_payload({"items": between}))
+    assert isinstance(found, list)
+    [batch] = found
+    assert batch.entries == [("t", b"", b""), ("t", UNREADABLE_KIND, b""), ("t", JSON_KIND, b"1")]
+
+
+def test_items_of_a_topic_share_its_name_and_those_of_a_kind_share_that() -> None:
+    """Readers count each of them once."""
+    odd = text_of(b"\n\t\n\x01k\x12\x04kind", b"")
+    texts = json.loads(json.dumps([["topic", odd], ["other", ""], ["topic", odd]]))
+    first, other, last = entries_of((topic, text) for topic, text in texts)
+    assert (first[0], other[0], last[0]) == ("topic", "other", "topic")
+    assert first[0] is last[0]
+    assert first[1] == last[1] != other[1]
+    assert first[1] is last[1]
+
+
+@pytest.mark.parametrize("part", [[0, 1], [1, 2]])
+def test_batches_in_json_come_in_one_piece(part: list[int]) -> None:
+    """Only the compact form is cut into fragments, so these are fields that nobody knows."""
+    message = {"tag": "x", "part": part, "text": '{"items":[{"topic":"t","data":""}]}'}
+    assert parse_signal(as_payload(message)) == [Batch([], "", 0, "x")]
 
 
 def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
-    assert parse_batch(json_payload(b"{}")) == Batch([], "", 0)
+    assert parse_signal(json_payload(b"{}")) == [Batch([], "", 0)]
 
 
 @given(foreign)
@@ -154,31 +135,41 @@ def test_fields_that_a_batch_leaves_out_have_the_contribs_defaults() -> None:
 @example(Payload(metadata={"encoding": b"binary/null"}))
 @example(Payload(metadata={"encoding": b"json/protobuf"}, data=b"{}"))
 def test_any_argument_of_a_publish_signal_is_a_batch_or_none(payload: Payload) -> None:
-    message = parse_batch(payload)
-    if isinstance(message, Batch):
-        assert type(message.publisher_id) is type(message.tag) is str
-        assert type(message.sequence) is int
-        assert message.order is None or type(message.order) is str
-        assert all(type(text) is str for entry in message.entries for text in entry)
-        assert parse_batch(batch_payload([], message.publisher_id, message.sequence)) is not None
-    elif message is not None:
+    message = parse_signal(payload)
+    if isinstance(message, Fragment):
         assert 0 <= message.index < message.count <= MAX_FRAGMENTS
-        assert type(message.tag) is type(message.text) is str
+        assert (type(message.tag), type(message.piece)) == (str, bytes)
+        return
+    for batch in message or []:
+        assert type(batch.publisher_id) is type(batch.tag) is str
+        assert type(batch.sequence) is int
+        assert batch.order is None or type(batch.order) is str
+        assert all(map(is_entry, batch.entries))
+        assert parse_signal(batch_payload([], batch.publisher_id, batch.sequence)) is not None
 
 
-@given(st.lists(st.tuples(texts, st.sampled_from(["", "QUJD", "QUJD" * 20])), max_size=12))
-def test_items_are_cut_into_records_that_hold_what_they_may(items: list[tuple[str, str]]) -> None:
+@given(st.lists(entries, max_size=12))
+@example([])
+def test_items_are_cut_into_records_that_hold_what_they_may(items: list[Entry]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "MAX_BATCH_BYTES", 200)
         parts = list(batches_of(items))
     assert [entry for part in parts for entry in part] == items
     assert all(parts)
     for part in parts:
-        text = json.dumps([{"topic": t, "data": d} for t, d in part], separators=(",", ":"))
+        objects = [{"topic": topic, "data": text_of(*item)} for topic, *item in part]
+        text = json.dumps(objects, separators=(",", ":"))
         assert len(part) == 1 or len(text) <= 200 + 1
         assert sum(entry_bytes(*entry) for entry in part) == len(text) - 1
     for part, after in itertools.pairwise(parts):
         assert sum(entry_bytes(*entry) for entry in [*part, after[0]]) > 200
+
+
+@given(st.lists(entries, max_size=12))
+@example([])
+def test_entries_take_together_what_each_of_them_takes(items: list[Entry]) -> None:
+    assert entries_bytes(items) == sum(entry_bytes(*entry) for entry in items)
+    assert entries_bytes(items) == sum(len(entry_json(*entry)) + 1 for entry in items)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +188,4 @@ def test_items_are_cut_into_records_that_hold_what_they_may(items: list[tuple[st
 )
 def test_what_one_process_may_read_and_another_not_is_no_batch(field: str, *, taken: bool) -> None:
     payload = json_payload(f'{{"items":[],{field}}}'.encode())
-    assert (parse_batch(payload) is not None) == taken
+    assert (parse_signal(payload) is not None) == taken

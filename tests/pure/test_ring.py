@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from workflow_streams.events import Rewind
 from workflow_streams.log.fold import Duplicate
 from workflow_streams.log.intake import Judged
+from workflow_streams.log.wire import Entry
 from workflow_streams.read.feeds.ring import Ring
 from workflow_streams.read.moments import BEFORE_ALL, Chunk, Moment, Opened, Place
 
@@ -94,7 +95,7 @@ def test_the_place_before_an_index_leads_back_to_it(story: Story) -> None:
 
 
 def test_a_reading_that_began_midway_does_not_know_what_came_before() -> None:
-    midway = Moment("run", 7, 3, 0, midway=True, chunk=Chunk(2, [("t", "x")], 2))
+    midway = Moment("run", 7, 3, 0, midway=True, chunk=Chunk(2, [("t", b"", b"x")], 2))
     ring = Ring()
     ring.append(midway)
     assert ring.index_after("run", (3, 0), reading="run") is None
@@ -115,12 +116,12 @@ def test_what_was_dropped_is_not_passed_over() -> None:
 BEFORE_ALL_OF_RUN = ("run", BEFORE_ALL)
 
 
-class Entries(list[tuple[str, str]]):
+class Entries(list[Entry]):
     """A list that can be watched."""
 
 
 def test_of_what_was_dropped_nothing_is_held_but_its_place() -> None:
-    entries = Entries([("t", "x" * 1000)])
+    entries = Entries([("t", b"", b"x" * 1000)])
     alive = weakref.ref(entries)
     ring = Ring()
     ring.append(Moment("run", 7, 1, 0, chunk=Chunk(0, entries, 1000)))
@@ -142,7 +143,7 @@ def test_all_that_a_moment_holds_is_counted() -> None:
 
 
 def items(offset: int, count: int) -> Chunk:
-    return Chunk(offset, [("t", "x")] * count, count)
+    return Chunk(offset, [("t", b"", b"x")] * count, count)
 
 
 def test_the_floor_is_where_all_items_from_there_on_are_in_the_ring() -> None:

@@ -1,79 +1,72 @@
-"""Plain JSON is written and read as the payload message itself would, and nothing is kept of it."""
+"""Plain JSON is written and read as the converter itself would, and nothing is kept of it."""
 
 from __future__ import annotations
 
 import gc
 import json
+from typing import Any
 
 import psutil
 import pytest
-from google.protobuf.message import DecodeError
-from hypothesis import given
-from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 from temporalio.converter import DataConverter
 
-from workflow_streams.temporal.values import Values, json_in, serialised_json
+from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND, payload_of
+from workflow_streams.temporal.values import Values
 
 MEGABYTE = 1_000_000
+CONVERTER = DataConverter.default.payload_converter
 
 
-def message(data: bytes) -> Payload:
-    return Payload(metadata={"encoding": b"json/plain"}, data=data)
-
-
-@given(st.binary() | st.sampled_from([b"x" * n for n in (127, 128, 16_383, 16_384, 2_097_152)]))
-def test_serialised_json_is_the_message_and_reads_back(data: bytes) -> None:
-    raw = serialised_json(data)
-    assert Payload.FromString(raw) == message(data)
-    assert json_in(raw) == (data or None)
-    assert json_in(message(data).SerializeToString()) == (data or None)
-
-
-@given(st.binary(max_size=40), st.integers(0, 40), st.binary(min_size=1, max_size=3))
-def test_what_is_more_or_less_than_plain_json_is_left_to_the_message(
-    data: bytes, cut: int, more: bytes
-) -> None:
-    raw = serialised_json(data)
-    assert json_in(raw[: min(cut, len(raw) - 1)]) is None
-    assert json_in(raw + more) is None
-
-
-def test_other_encodings_are_not_plain_json() -> None:
-    payload = Payload(metadata={"encoding": b"json/protobuf", "messageType": b"M"}, data=b"1")
-    assert json_in(payload.SerializeToString()) is None
-
-
-@pytest.mark.parametrize("value", ["", "text", "ü", 0, 1.5, True])
+@pytest.mark.parametrize("value", ["", "text", "ü", "\ud83d", 0, 1.5, True, float("inf")])
 def test_scalars_are_written_as_the_converter_does(value: object) -> None:
-    converter = DataConverter.default.payload_converter
-    expected = converter.to_payload(value)
-    assert Payload.FromString(Values(converter).serialise(value)) == expected
+    expected = CONVERTER.to_payload(value)
+    kind, data = Values(CONVERTER).encode(value)
+    assert (kind, payload_of(kind, data)) == (JSON_KIND, expected)
     assert json.loads(expected.data) == value
 
 
+@pytest.mark.parametrize("value", [None, b"\x00", {"a": [1]}, Payload(data=b"\xff")])
+def test_other_values_are_written_as_the_converter_does(value: object) -> None:
+    expected = value if isinstance(value, Payload) else CONVERTER.to_payload(value)
+    assert payload_of(*Values(CONVERTER).encode(value)) == expected
+
+
+@pytest.mark.parametrize("type_", [Any, str, int, float, bool, dict, list[int], RawValue])
+@pytest.mark.parametrize(
+    "data", [b'"a"', b"1", b"1.5", b"true", b"null", b"[1]", b"{}", b"", b"1 2", b"\xff", b" 1 "]
+)
+def test_plain_json_is_read_as_the_converter_does(data: bytes, type_: Any) -> None:
+    payload, decode = payload_of(JSON_KIND, data), Values(CONVERTER).decoder(type_)
+    if type_ is RawValue:
+        assert decode(JSON_KIND, data).payload == payload
+        return
+    hint = (type_,) if type_ is not Any else ()
+    try:
+        expected = CONVERTER.from_payload(payload, *hint)
+    except Exception as err:
+        with pytest.raises(type(err)):
+            decode(JSON_KIND, data)
+    else:
+        found = decode(JSON_KIND, data)
+        assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("type_", [Any, str, dict, RawValue])
+def test_what_is_no_payload_is_an_error_for_each_type(type_: Any) -> None:
+    with pytest.raises(ValueError, match="not a serialised payload"):
+        Values(CONVERTER).decoder(type_)(UNREADABLE_KIND, b"")
+
+
 def test_encoding_keeps_no_memory() -> None:
-    values, process = Values(DataConverter.default.payload_converter), psutil.Process()
+    values, process = Values(CONVERTER), psutil.Process()
     for _ in range(20_000):
-        values.serialise("x" * 100)
+        values.encode("x" * 100)
     gc.collect()
     before = process.memory_info().rss
     for _ in range(300_000):
-        values.serialise("x" * 100)
+        values.encode("x" * 100)
     gc.collect()
     # One that kept the bytes would hold 30 MB.
     assert process.memory_info().rss - before < 10 * MEGABYTE
-
-
-def test_a_length_without_an_end_is_given_up_at_once() -> None:
-    """Added up, it would take minutes; protobuf takes five bytes at most."""
-    head = message(b"x").SerializeToString()[:-2]
-    for zeros, data in ((3, b"x"), (4, None)):
-        raw = head + b"\x81" + b"\x80" * zeros + b"\x00" + b"x"
-        assert json_in(raw) == data
-        if data is not None:
-            assert Payload.FromString(raw).data == data
-        else:
-            with pytest.raises(DecodeError):
-                Payload.FromString(raw)
-    assert json_in(head + b"\xff" * 2_000_000) is None

@@ -27,7 +27,7 @@ def test_each_moment_moves_the_view_on_and_leaves_the_one_before_as_it_was() -> 
     begun = View("first")
     assert (begun.tag, begun.head, begun.opened) == ("", 0, False)
     one = begun.after(Moment("first", 5, 0, 0, opened=opened(FIRST, keep_last=3)))
-    two = one.after(Moment("first", 9, 2, 1, chunk=Chunk(0, [("t", "x")] * 2, 2)))
+    two = one.after(Moment("first", 9, 2, 1, chunk=Chunk(0, [("t", b"", b"x")] * 2, 2)))
     assert (one.head, one.place, one.opened, one.keeps_last) == (0, (5, 0), True, True)
     assert (two.head, two.base, two.place, two.line, two.rules) == (2, 1, (9, 0), (FIRST,), RULES)
     # The base never goes down within a run.

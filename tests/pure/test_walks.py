@@ -12,7 +12,6 @@ import pytest
 
 from workflow_streams import LATEST, End, Gap, Last, Rewind
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
 from workflow_streams.log.positions import parse_position, position_at
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.read.feeds import feed as feed_module
@@ -22,6 +21,8 @@ from workflow_streams.read.moments import Page
 from workflow_streams.read.starts import Start
 from workflow_streams.read.until import ToHead
 from workflow_streams.read.walk import Slice, Step, Walk
+
+from .messages import plain
 
 SECONDS = 30.0
 
@@ -42,8 +43,7 @@ class Writer:
 
     async def write(self, *values: int) -> None:
         self._sequence += 1
-        entries = [entry_json("numbers", str(value)) for value in values]
-        batch = batch_payload(entries, self._publisher_id, self._sequence)
+        batch = batch_payload(plain("numbers", *values), self._publisher_id, self._sequence)
         await self.stream.deliver(batch)
 
 
@@ -55,7 +55,7 @@ def told(step: Step) -> list[Any]:
     """A step as the offsets and values of its items, or what else it is."""
     match step:
         case Slice(offset, entries):
-            return list(enumerate([int(data) for _, data in entries], offset))
+            return list(enumerate([int(data) for _, _, data in entries], offset))
         case Gap(start, end, reason):
             return [("gap", start, end, reason)]
         case Rewind(ranges, reason, offset):

@@ -17,8 +17,8 @@ from workflow_streams import LATEST, Last, Rewind, WorkflowStreamClient
 from workflow_streams.errors import InvalidOffsetError, StreamNotFoundError, UsageError
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.positions import Position, parse_position
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.testing.fixtures import StreamServer
@@ -357,10 +357,7 @@ async def test_a_rewind_is_told_once_to_who_resumes_at_its_position(
 
     async def attempt(number: int, *values: str) -> None:
         publisher = ActivityPublisher("run", "act", Attempt(number, number)).publisher_id("x")
-        entries = [
-            entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
-            for value in values
-        ]
+        entries = [entry_of("out", json_payload(f'"{value}"'.encode())) for value in values]
         batch = RawValue(batch_payload(entries, publisher, 1))
         await client.get_workflow_handle(name).signal(wire.PUBLISH_SIGNAL, batch)
 

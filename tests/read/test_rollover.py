@@ -12,8 +12,8 @@ from temporalio.common import RawValue
 from workflow_streams import LATEST, Last, WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.read.feeds import feed as feed_module
 
 from .hosts import Host, HostInput, hosting, worker
@@ -202,9 +202,7 @@ async def test_a_stream_that_ended_before_any_worker_took_its_first_task(
 
 
 def batch(*values: str) -> RawValue:
-    entries = [
-        entry_json("out", encode_payload(json_payload(f'"{value}"'.encode()))) for value in values
-    ]
+    entries = [entry_of("out", json_payload(f'"{value}"'.encode())) for value in values]
     return RawValue(batch_payload(entries, "", 0))
 
 

@@ -35,8 +35,8 @@ from tests.read.hosts import Host, HostInput
 from tests.read.story import next_run, run_id_of, story
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 
 from .mix_host import Mix, MixInput, nap
 
@@ -46,7 +46,7 @@ JUNK: list[list[Any]] = [[], [1], ["text"], [{"items": 1}], [{"items": []}, 2]]
 
 
 def batch(publisher: str, sequence: int, count: int) -> RawValue:
-    entries = [entry_json("out", encode_payload(json_payload(b'"%d"' % i))) for i in range(count)]
+    entries = [entry_of("out", json_payload(b'"%d"' % i)) for i in range(count)]
     return RawValue(batch_payload(entries, publisher, sequence))
 
 

@@ -11,9 +11,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from tests.read.story import roll_over
+from tests.texts import encode_payload
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import PublishEntry, PublishInput
 
 from .hosts import Handle, Hosting, SpeakerHost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
 
 from workflow_streams import WorkflowStream, WorkflowStreamClient, WorkflowStreamState
-from workflow_streams.log.payloads import decode_payload
+from workflow_streams.log.wire import Entry
 
 WINDOW = 30
 """How many items a truncation leaves, and how many a ring buffer holds."""
@@ -50,8 +51,8 @@ class Remembering(WorkflowStream):
         self._order.settle(now=True)
         return self.memory
 
-    def remember(self, entries: list[tuple[str, str]]) -> None:
-        values = [decode_payload(data).data.decode() for _, data in entries]
+    def remember(self, entries: Sequence[Entry]) -> None:
+        values = [data.decode() for _, _, data in entries]
         self.memory.extend(enumerate(values, self._copy.fold.head - len(entries)))
         self.append(entries)
 

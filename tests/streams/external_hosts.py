@@ -13,6 +13,7 @@ from temporalio.common import RetryPolicy
 from temporalio.contrib import workflow_streams as contrib
 from temporalio.exceptions import ApplicationError
 
+from tests.dense import dense
 from workflow_streams import ExternalWorkflowStream, WorkflowStream, WorkflowStreamState
 
 LARGE = 600_000
@@ -130,7 +131,7 @@ class Misuser:
         attempt(lambda: stream.topic("told", type=int))
         attempt(lambda: topic.publish("too early"))
         async with stream:
-            attempt(lambda: topic.publish("x" * 1_000_000))
+            attempt(lambda: topic.publish(dense(1_000_000)))
             attempt(lambda: stream.topic("odd").publish(object()))
             attempt(lambda: stream.topic("many").publish_many(["fine", object()]))
             attempt(lambda: topic.publish_many(["x" * 700_000] * 10))
@@ -227,7 +228,7 @@ class Herald:
                 for stream in streams:
                     stream.topic("told", type=str).publish(letter * LARGE)
             for size in own:
-                self.own.publish("o" * size)
+                self.own.publish(dense(size))
             for stream, napping in zip(streams, naps, strict=True):
                 await napping
                 stream.topic("told", type=str).publish("rested")

@@ -23,9 +23,10 @@ from temporalio.worker import Replayer, Worker
 from tests.payloads.codecs import encrypted_with
 from tests.read.hosts import Host, HostInput
 from tests.read.story import Line, following, items, next_run, roll_over, run_id_of, send, story
+from tests.texts import encode_payload
 from workflow_streams import ExternalWorkflowStream, errors
 from workflow_streams.log import wire
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.testing.fixtures import StreamServer
 
 from .external_hosts import ContribHost, Family, Hasty, Misuser, Teller, TellerInput

@@ -24,8 +24,8 @@ from temporalio.worker import Worker
 from workflow_streams import End, Gap, Item, Rewind, WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 
 from .chaos import Chaos, ChaosInput, ChaosResult, flaky
 from .polling import polled_values
@@ -37,7 +37,7 @@ SEEDS = range(int(os.environ.get("CHAOS_SEEDS", "6")))
 
 
 def batch(publisher: str, sequence: int, *values: str) -> RawValue:
-    entries = [entry_json("out", encode_payload(json_payload(f'"{v}"'.encode()))) for v in values]
+    entries = [entry_of("out", json_payload(f'"{v}"'.encode())) for v in values]
     return RawValue(batch_payload(entries, publisher, sequence))
 
 

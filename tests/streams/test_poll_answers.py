@@ -24,6 +24,7 @@ from temporalio.client import (
 )
 from temporalio.worker import Replayer, Worker
 
+from tests.dense import dense
 from tests.read.story import SECONDS, next_run, run_id_of, send
 from workflow_streams import ExternalWorkflowStream, WorkflowStream, WorkflowStreamState
 from workflow_streams.log import wire
@@ -73,8 +74,8 @@ class Host:
                     burst = self.bursts.pop(0)
                     for size in burst.told:
                         assert there is not None
-                        there.topic("told", type=str).publish("t" * size)
-                    self.own.publish_many(["o" * size for size in burst.own])
+                        there.topic("told", type=str).publish(dense(size))
+                    self.own.publish_many([dense(size) for size in burst.own])
         if self.order == "roll":
             await self.stream.continue_as_new(lambda state: [HostInput(host.to, state)])
         self.stream.detach_pollers()
@@ -196,7 +197,7 @@ async def test_many_polls_wait_for_one_large_item(
         await read(readers, 1)
         for reader in readers:
             await reader.begin()
-        await send(client, name, "x" * size)
+        await send(client, name, dense(size))
         await read(readers, 2)
         assert all(length * 3 > size * 4 for length in readers[0].sizes)
 

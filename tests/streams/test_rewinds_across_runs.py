@@ -17,8 +17,8 @@ from tests.read.hosts import Host, HostInput, hosting
 from tests.read.story import Line, following, items, roll_over, send, story
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
 from workflow_streams.log.records import parse_record
 
@@ -41,10 +41,7 @@ class Activity:
     async def publish(self, *values: str) -> None:
         self._sequence += 1
         who = ActivityPublisher(self._run, self._name, Attempt(self._number, self._number))
-        entries = [
-            entry_json("out", encode_payload(json_payload(f'"{value}"'.encode())))
-            for value in values
-        ]
+        entries = [entry_of("out", json_payload(f'"{value}"'.encode())) for value in values]
         batch = batch_payload(entries, who.publisher_id("n"), self._sequence)
         await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch))
 

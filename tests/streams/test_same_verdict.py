@@ -14,10 +14,10 @@ from temporalio.common import RawValue
 from tests.read.hosts import hosting
 from tests.read.story import items, roll_over, send, story
 from workflow_streams.log import wire
-from workflow_streams.log.entries import entry_json
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_json, entry_of
+from workflow_streams.log.payloads import json_payload
 
-ITEM = entry_json("out", encode_payload(json_payload(b'"odd"')))
+ITEM = entry_json(*entry_of("out", json_payload(b'"odd"')))
 
 
 def odd(field: str) -> bytes:
@@ -84,11 +84,11 @@ def test_no_setting_of_a_process_decides(settings: str) -> None:
     judge = (
         "import sys\n"
         "from tests.streams.test_same_verdict import ARGUMENTS\n"
-        "from workflow_streams.log.batches import parse_batch\n"
+        "from workflow_streams.log.batches import parse_signal\n"
         "from workflow_streams.log.payloads import json_payload\n"
         f"{settings}\n"
         "for data, batch in ARGUMENTS:\n"
-        "    judged = parse_batch(json_payload(data)) is not None\n"
+        "    judged = parse_signal(json_payload(data)) is not None\n"
         "    assert judged == batch, data[:100]\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}

@@ -14,7 +14,9 @@ from functools import lru_cache
 
 from ..log import wire
 from ..log.entries import MOST_TOPICS, USUAL_TOPIC
+from ..log.entries import entries_of as entries_in_texts
 from ..log.fold import Fold
+from ..log.payloads import text_length, text_of
 from ..log.publisher_ids import parse_publisher_id
 from ..log.ranges import last_packed
 from ..log.records import closing_fields, closing_in, written_in
@@ -199,8 +201,8 @@ def tail_room(
 def entries_of(state: State) -> tuple[list[Entry], int]:
     """Return the items that a state carries, and the offset of the first."""
     if not state.tail:
-        return [(item.topic, item.data) for item in state.log], state.base_offset
-    entries: list[Entry] = [(topic, data) for topic, data in json.loads(state.tail)]
+        return entries_in_texts((item.topic, item.data) for item in state.log), state.base_offset
+    entries = entries_in_texts((topic, text) for topic, text in json.loads(state.tail))
     return entries, state.base_offset - len(entries)
 
 
@@ -211,19 +213,19 @@ def tail_text(entries: Sequence[Entry], room: int) -> str:
     first task more than everything else, and usually nobody asks for the items.
     """
     texts: list[str] = []
-    for topic, data in reversed(entries):
-        room -= carried_bytes(topic, data)
+    for topic, kind, data in reversed(entries):
+        room -= carried_bytes(topic, kind, data)
         if room < 0:
             break
-        texts.append(f"[{json.dumps(topic)},{json.dumps(data)}]")
+        texts.append(f'[{json.dumps(topic)},"{text_of(kind, data)}"]')
     return f"[{','.join(reversed(texts))}]" if texts else ""
 
 
-def carried_bytes(topic: str, data: str) -> int:
+def carried_bytes(topic: str, kind: bytes, data: bytes) -> int:
     """Return how many bytes an item takes in a state's ``tail``."""
     usual = len(topic) <= USUAL_TOPIC
     size = _topic_bytes(topic) if usual else _escaped_bytes(topic)
-    return size + len(data) + ITEM_BYTES
+    return size + text_length(kind, data) + ITEM_BYTES
 
 
 @lru_cache(maxsize=MOST_TOPICS)
@@ -241,7 +243,7 @@ def _escaped_bytes(text: str) -> int:
 
 def whole_log(entries: Sequence[Entry]) -> list[WireItem]:
     """Return items as the contrib hands them on."""
-    return [WireItem(topic, data) for topic, data in entries]
+    return [WireItem(topic, text_of(kind, data)) for topic, kind, data in entries]
 
 
 def _json_bytes(text: str) -> int:

@@ -12,8 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from ..errors import EncodeError, ItemTooLargeError
 from ..log import wire
-from ..log.entries import entry_bytes
-from ..log.payloads import encode_payload
+from ..log.entries import entry_bytes, entry_of
 from ..log.wire import Entry
 from ..topics import TypedTopic
 
@@ -75,11 +74,11 @@ def encode(
             payload = value if isinstance(value, Payload) else converter.to_payload(value)
         except Exception as err:
             raise failure(EncodeError(topic, value, err)) from err
-        data = encode_payload(payload)
-        size = entry_bytes(topic, data)
+        entry = entry_of(topic, payload)
+        size = entry_bytes(*entry)
         if size > limit:
             raise failure(ItemTooLargeError(topic, size, limit))
-        entries.append((topic, data))
+        entries.append(entry)
     return entries
 
 

@@ -22,24 +22,30 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
-from ..log.batches import batch_text, fragment_payloads
-from ..log.entries import JoinedEntries
+from ..log.batches import batch_payload
+from ..log.compact import compact_payloads
+from ..log.entries import topic_bytes
 from ..log.fold import Closed, Torn, Verdict
-from ..log.payloads import json_payload
+from ..log.packed import PackedEntries
 from ..log.positions import position_at
+from ..log.wire import Batch, Entry
 from ..publish.pacing import check_room, pace_of
 from ..read.feeds.feed import Feed
 from ..temporal.rpc import is_too_large
 from .streams import Stream
 
 MAX_BATCH_BYTES = 24 * 1024 * 1024
-"""How large a batch may be as JSON.
+"""How large a batch may be, before it is packed; see :func:`counted_bytes`.
 
-Encoded, each item is larger by a third and some 60 bytes: the largest body over HTTP takes 22 MiB.
 A run that is due to roll over waits for the rest of a batch until its history has 32 MiB, and no
-longer. So these have to hold the batch, the escapes that its fragments add before quotes, and what
-was there when the run became due.
+longer. So these have to hold the batch, and what was there when the run became due. Nor may it have
+more items than a message that comes in fragments.
 """
+
+# What an item counts beside its text. It bounds how many there are, which take memory and time.
+_ITEM_BYTES = 24
+# What it counts at least: as many as make a batch are as many as a message may have.
+_LEAST = 48
 
 # A rollover in the middle of a batch can tear it; then nothing of it is in the stream, and it is
 # sent again.
@@ -63,7 +69,7 @@ class Append:
         order: Key that has to rise from batch to batch.
     """
 
-    entries: JoinedEntries
+    entries: PackedEntries
     publisher_id: str = ""
     sequence: int = 0
     close: bool = False
@@ -109,8 +115,8 @@ async def append(stream: Stream, batch: Append) -> Appended:
         info = stream.described.raw_description.workflow_execution_info
         # A batch in several signals is not begun if the run has no room for all of it. For a
         # single signal it has.
-        coming = len(batch.entries.text)
-        several = coming > wire.FRAGMENT_CHARACTERS
+        coming = batch.entries.packed_bytes
+        several = coming > wire.FRAGMENT_BYTES
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
         handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
         pace_of(handle).seen()
@@ -131,10 +137,11 @@ async def publish(stream: Stream, batch: Append) -> None:
         StreamClosedError: The workflow has ended.
         WorkflowStreamError: It cannot be written to.
     """
-    text = _text_of(batch)
-    if sum(map(len, text)) > wire.MAX_SIGNAL_BYTES:  # so that no copies of it are made
+    if batch.entries.data_bytes > wire.MAX_SIGNAL_BYTES:  # so that no copies of it are made
         raise BatchTooLargeError(_TOO_LARGE)
-    payload = json_payload(b"".join(text))
+    payload = batch_payload(
+        batch.entries, batch.publisher_id, batch.sequence, close=batch.close, order=batch.order
+    )
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:
@@ -185,41 +192,35 @@ def content_payload(data: bytes) -> Payload:
     return Payload(metadata={"encoding": b"binary/plain"}, data=data)
 
 
-def in_bounds(entries: Iterable[str]) -> Iterator[str]:
-    """Yield entries, in JSON text, as long as they are no more than a batch may hold.
+def counted_bytes(topic: str, kind: bytes, data: bytes) -> int:
+    """Return how much an item counts where batches and copies are bounded.
+
+    These are its bytes, those of its topic and of its payload's metadata, and 24 beside.
+    """
+    return max(_LEAST, topic_bytes(topic) + len(kind) + len(data) + _ITEM_BYTES)
+
+
+def in_bounds(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries, as long as they are no more than a batch may hold.
 
     Raises:
         BatchTooLargeError: They are over :data:`MAX_BATCH_BYTES`.
     """
     size = 0
     for entry in entries:
-        size += len(entry) + 1
+        size += counted_bytes(*entry)
         if size > MAX_BATCH_BYTES:
             raise BatchTooLargeError(
                 f"This makes more than the {MAX_BATCH_BYTES:,} bytes that can be written at once: "
-                "encoded, each value is larger by a third and some 60 bytes. Write it in several "
-                "requests."
+                "each value counts its own bytes and some 60 beside. Write it in several requests."
             )
         yield entry
 
 
 def signals_of(batch: Append, tag: str = "") -> Iterator[Payload]:
     """Yield the arguments of the signals that carry a batch: one, or its fragments."""
-    text = _text_of(batch, tag)
-    if sum(map(len, text)) > wire.FRAGMENT_CHARACTERS:
-        yield from fragment_payloads(text, tag)
-    else:
-        yield json_payload(b"".join(text))
-
-
-def _text_of(batch: Append, tag: str = "") -> tuple[bytes, bytes, bytes]:
-    return batch_text(
-        batch.entries.text,
-        batch.publisher_id,
-        batch.sequence,
-        tag=tag,
-        close=batch.close,
-        order=batch.order,
+    return compact_payloads(
+        Batch(batch.entries, batch.publisher_id, batch.sequence, tag, batch.close, batch.order)
     )
 
 

@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
 from ..arguments import is_whole, seconds_of, topic_name
 from ..errors import EncodeError, InvalidOffsetError, StreamNotHostedError, UsageError
-from ..log.entries import JoinedEntries, entry_json, joined_parts
+from ..log.entries import AT_ONCE, entry_of
 from ..log.media_types import JSON_TYPE, media_type
-from ..log.payloads import encode_payload, encode_serialised
+from ..log.packed import PackedEntries, Packer
+from ..log.wire import Entry
 from ..temporal.codec import converter_of
 from ..temporal.link import ClientLink
 from ..temporal.values import Values
@@ -148,7 +151,7 @@ async def close_stream(client: Client, name: str) -> None:
         async with stream.held():
             if not stream.running:
                 await stream.feed.wait_known(lambda: stream.feed.done)
-            await append(stream, Append(JoinedEntries(), close=True))
+            await append(stream, Append(Packer().packed(), close=True))
 
 
 async def delete_stream(client: Client, name: str, *, task_queue: str = HOST_TASK_QUEUE) -> None:
@@ -193,7 +196,7 @@ def _lifetime(ttl: timedelta | None, expires_at: datetime | None) -> tuple[int |
 
 async def _entries(
     client: Client, name: str, initial: Iterable[Any], topic: str, content_type: str
-) -> JoinedEntries:
+) -> PackedEntries:
     """Return what a stream begins with.
 
     Raises:
@@ -204,28 +207,29 @@ async def _entries(
     if isinstance(initial, str | bytes):
         raise UsageError("initial is several values, such as a list of them.")
     if media_type(content_type) != JSON_TYPE:
-        return await _joined(entry_json(topic, _content(value)) for value in initial)
+        return await _packed(entry_of(topic, _content(value)) for value in initial)
     values = Values(converter_of(client, name).payload_converter)
 
-    def encoded(value: Any) -> str:
+    def encoded(value: Any) -> Entry:
         try:
-            return entry_json(topic, encode_serialised(values.serialise(value)))
+            return topic, *values.encode(value)
         except Exception as err:
             raise EncodeError(topic, value, err) from err
 
-    return await _joined(map(encoded, initial))
+    return await _packed(map(encoded, initial))
 
 
-async def _joined(entries: Iterable[str]) -> JoinedEntries:
-    """Join entries as they are made, and let the event loop go on now and then."""
-    parts = []
-    for part in joined_parts(in_bounds(entries)):
-        parts.append(part)
+async def _packed(entries: Iterable[Entry]) -> PackedEntries:
+    """Pack entries as they are made, and let the event loop go on now and then."""
+    packer = Packer()
+    rest = in_bounds(entries)
+    while some := list(islice(rest, AT_ONCE)):
+        packer.add(some)
         await asyncio.sleep(0)
-    return JoinedEntries(b",".join(parts))
+    return packer.packed()
 
 
-def _content(value: Any) -> str:
+def _content(value: Any) -> Payload:
     if not isinstance(value, bytes):
         raise UsageError(f"A stream of another type than JSON begins with bytes, not {value!r}.")
-    return encode_payload(content_payload(value))
+    return content_payload(value)

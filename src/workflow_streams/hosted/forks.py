@@ -28,15 +28,14 @@ from ..errors import (
 from ..events import Gap
 from ..log import wire
 from ..log.batches import batch_payload
-from ..log.entries import AT_ONCE, entry_bytes, entry_json
+from ..log.entries import AT_ONCE, entry_of
 from ..log.media_types import JSON_TYPE, media_type
-from ..log.payloads import decode_payload, encode_payload
 from ..log.positions import chain_digest
 from ..log.wire import Entry
 from ..read.walk import Slice, Walk
 from ..temporal import messages
 from ..temporal.codec import memo_value
-from .appends import content_payload
+from .appends import content_payload, counted_bytes
 from .fork_point import ForkPoint
 from .forking.forgetting import forget_gone_forks
 from .host import (
@@ -49,12 +48,12 @@ from .host import (
 from .streams import Hosting, Stream, found, shared_with
 
 MAX_INHERITED_BYTES = 256 * 1024 * 1024
-"""What a fork can begin with, as JSON: encoded, each item is larger by a third and some 60 bytes.
+"""What a fork can begin with: each item counts as in a batch; see ``appends.counted_bytes()``.
 
 It is copied in one go, with a signal and a verdict for each 1.25 MB.
 """
 
-COPY_BYTES = 2 * wire.FRAGMENT_CHARACTERS
+COPY_BYTES = 2 * wire.FRAGMENT_BYTES
 """What a copy takes while it is made: a batch of the fork, and what has been read of the source."""
 
 _TRIES = 5
@@ -66,7 +65,7 @@ _MOST_ANCESTORS = 100
 _DELETED = "The stream to be forked has been deleted."
 _TOO_LARGE = (
     "A fork holds a copy of what it begins with, and this would be more than "
-    f"{MAX_INHERITED_BYTES:,} bytes: encoded, each value is larger by a third and some 60 bytes. "
+    f"{MAX_INHERITED_BYTES:,} bytes: each value counts its own bytes and some 60 beside. "
     "Fork the stream at a lower offset."
 )
 
@@ -124,20 +123,20 @@ class ForkSource:
             size = 0
             async with aclosing(self._items(whole)) as items:
                 async for item in items:
-                    size += entry_bytes(*item)
+                    size += counted_bytes(*item)
                     if size > MAX_INHERITED_BYTES:
                         raise ForkTooLargeError(stream.workflow_id, _TOO_LARGE)
         return whole
 
-    async def beginning_with(self, count: int, own: Iterable[str]) -> AsyncGenerator[str]:
-        """Yield the first items of the source, and then the fork's own, in JSON text.
+    async def beginning_with(self, count: int, own: Iterable[Entry]) -> AsyncGenerator[Entry]:
+        """Yield the first items of the source, and then the fork's own.
 
         Raises:
             NotForkedError: Items of the source are not there any more.
         """
         async with self._stream.held(), aclosing(self._items(count)) as items:
             async for item in items:
-                yield entry_json(*item)
+                yield item
         for number, entry in enumerate(own, 1):
             yield entry
             await _pause_after(number)
@@ -269,8 +268,7 @@ async def _pause_after(number: int) -> None:
 
 
 def _cut(entry: Entry, size: int) -> Entry:
-    topic, data = entry
-    content = decode_payload(data).data
+    topic, _, content = entry
     if size > len(content):
         raise ForkOffsetError(size, "The fork's sub-offset lies past the end of that append.")
-    return topic, encode_payload(content_payload(content[:size]))
+    return entry_of(topic, content_payload(content[:size]))

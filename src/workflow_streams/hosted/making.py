@@ -6,7 +6,6 @@ the same, but an earlier call broke off before it was finished, it is finished n
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
@@ -21,12 +20,13 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
-from ..log.entries import JoinedEntries
 from ..log.fold import Closed
 from ..log.media_types import media_type
+from ..log.packed import PackedEntries, pack
 from ..log.positions import position_at, tag_of
+from ..log.wire import Entry
 from ..read.runs.gone import is_gone
-from .appends import Append, append
+from .appends import Append, append, counted_bytes
 from .deleting import Deletion, end_run
 from .forks import ForkSource, NotForkedError
 from .host import HostSetup, start_host
@@ -39,7 +39,7 @@ from .streams import Hosting, Stream, found
 # be lost. In streams that earlier versions made, it has no digest.
 _MAKER = "made-with"
 # One signal has room for such a batch and for what is around its entries.
-_BATCH_CHARACTERS = wire.FRAGMENT_CHARACTERS - 1024
+_BATCH_BYTES = wire.FRAGMENT_BYTES - 1024
 _TRIES = 3
 _MOST_TYPE_CHARACTERS = 256
 
@@ -56,25 +56,26 @@ class _Beginning:
     """
 
     setup: HostSetup
-    entries: JoinedEntries
+    entries: PackedEntries
     source: ForkSource | None
     maker: str
 
     async def batches(self) -> AsyncGenerator[Append]:
         """Yield it in batches, always the same; the last one closes the stream if it is to be."""
         maker = self.setup.maker or _MAKER
-        number, batch, size = 1, list[str](), 0
+        number, batch, size = 1, list[Entry](), 0
         last = self.entries
         if self.source is not None:
             items = self.source.beginning_with(self.setup.inherits or 0, self.entries)
             async with aclosing(items):
                 async for entry in items:
-                    if batch and size + len(entry) >= _BATCH_CHARACTERS:
-                        yield Append(JoinedEntries.of(batch), maker, number)
+                    counted = counted_bytes(*entry)
+                    if batch and size + counted >= _BATCH_BYTES:
+                        yield Append(pack(batch), maker, number)
                         number, batch, size = number + 1, [], 0
                     batch.append(entry)
-                    size += len(entry) + 1
-            last = JoinedEntries.of(batch)
+                    size += counted
+            last = pack(batch)
         yield Append(last, maker, self.setup.last_sequence, close=self.setup.closed)
 
 
@@ -97,7 +98,7 @@ async def make(
     hosting: Hosting,
     workflow_id: str,
     setup: HostSetup,
-    entries: JoinedEntries,
+    entries: PackedEntries,
     source: ForkSource | None = None,
 ) -> Made:
     """Make a stream, or see that it is there as it was asked for.
@@ -115,7 +116,7 @@ async def make(
         StreamUnfinishedError: Another call has begun to make it with other content.
         WorkflowStreamError: Temporal did not do it. What has been begun may be tried again.
     """
-    own_maker = f"{_MAKER}:{hashlib.sha256(entries.text).hexdigest()[:32]}"
+    own_maker = f"{_MAKER}:{entries.digest[:32]}"
     initial = bool(entries or setup.inherits)
     maker = own_maker if initial or setup.closed else ""
     setup = replace(setup, initial=initial, maker=maker)

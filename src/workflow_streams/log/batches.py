@@ -1,15 +1,14 @@
-"""Publish signals: batches, whole or in fragments, to payloads and back. Pure."""
+"""Publish signals: batches to payloads, in JSON, and back from any form. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from temporalio.api.common.v1 import Payload
 
 from . import compact, wire
-from .entries import entries_in, entry_bytes
+from .entries import entries_in, entries_json, entry_bytes
 from .payloads import json_payload
 from .publisher_ids import fits_state
 from .strict_json import message_in
@@ -19,8 +18,8 @@ from .wire import Batch, Entry, Fragment
 def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
     """Cut items into lists of as many as fit into one batch or record; a larger item is alone."""
     start = size = 0
-    for index, (topic, data) in enumerate(entries):
-        length = entry_bytes(topic, data)
+    for index, entry in enumerate(entries):
+        length = entry_bytes(*entry)
         if index > start and size + length > wire.MAX_BATCH_BYTES:
             yield entries[start:index]
             start, size = index, 0
@@ -30,7 +29,7 @@ def batches_of(entries: list[Entry]) -> Iterator[list[Entry]]:
 
 
 def batch_payload(
-    entries: Iterable[str],
+    entries: Iterable[Entry],
     publisher_id: str,
     sequence: int,
     *,
@@ -38,25 +37,7 @@ def batch_payload(
     close: bool = False,
     order: str | None = None,
 ) -> Payload:
-    """Return the argument of a publish signal; see :class:`Batch`. Entries come as JSON text."""
-    joined = ",".join(entries).encode()
-    parts = batch_text(joined, publisher_id, sequence, tag=tag, close=close, order=order)
-    return json_payload(b"".join(parts))
-
-
-def batch_text(
-    entries: bytes,
-    publisher_id: str,
-    sequence: int,
-    *,
-    tag: str = "",
-    close: bool = False,
-    order: str | None = None,
-) -> tuple[bytes, bytes, bytes]:
-    """Return a batch as JSON text, in three parts, of which the second one is ``entries``.
-
-    So large entries are not copied. They come as JSON text as well, with commas between them.
-    """
+    """Return a batch as the argument of a publish signal, in JSON; see :class:`Batch`."""
     more = ""
     if tag:
         more += f',"tag":{json.dumps(tag)}'
@@ -65,33 +46,7 @@ def batch_text(
     if order is not None:
         more += f',"order":{json.dumps(order)}'
     after = f'],"publisher_id":{json.dumps(publisher_id)},"sequence":{sequence}{more}}}'
-    return b'{"items":[', entries, after.encode()
-
-
-def fragment_payloads(batch: Sequence[bytes], tag: str) -> Iterator[Payload]:
-    """Cut a batch that is over the limit of one signal into fragments; see :class:`Fragment`.
-
-    They are made one after the other, so that only one of them is in memory at a time.
-
-    Args:
-        batch: The parts of its text, which is ASCII.
-        tag: The tag of the batch.
-    """
-    size = wire.FRAGMENT_CHARACTERS
-    count = -(-sum(map(len, batch)) // size)
-    for index in range(count):
-        piece = _slice(batch, index * size, (index + 1) * size).decode()
-        message = {"tag": tag, "part": [index, count], "text": piece}
-        yield json_payload(json.dumps(message).encode())
-
-
-def _slice(parts: Iterable[bytes], start: int, end: int) -> bytes:
-    """Return a slice of what the parts make up together."""
-    found = []
-    for part in parts:
-        found.append(part[max(start, 0) : max(end, 0)])
-        start, end = start - len(part), end - len(part)
-    return b"".join(found)
+    return json_payload(f'{{"items":[{",".join(entries_json(entries))}{after}'.encode())
 
 
 def parse_signal(payload: Payload) -> list[Batch] | Fragment | None:
@@ -100,18 +55,15 @@ def parse_signal(payload: Payload) -> list[Batch] | Fragment | None:
     Workflow and readers both call this, so that they ignore the same signals.
     """
     if payload.metadata.get("encoding") == compact.ENCODING:
-        return compact.parse_compact(payload)
-    batch = parse_batch(payload)
-    return [batch] if isinstance(batch, Batch) else batch
+        return compact.parse_compact(payload.data)
+    batch = _parse_json(payload)
+    return None if batch is None else [batch]
 
 
-def parse_batch(payload: Payload) -> Batch | Fragment | None:
-    """Check the argument of a publish signal in JSON; None if it is malformed."""
+def _parse_json(payload: Payload) -> Batch | None:
     message = message_in(payload)
     if not isinstance(message, dict):
         return None
-    if "part" in message:
-        return _fragment(message)
     publisher_id = message.get("publisher_id", "")
     sequence = message.get("sequence", 0)
     entries = entries_in(message.get("items", []))
@@ -123,13 +75,3 @@ def parse_batch(payload: Payload) -> Batch | Fragment | None:
     if not (fits_state(publisher_id) and fits_state(order or "")):
         return None
     return Batch(entries, publisher_id, sequence, tag, message.get("close") is True, order)
-
-
-def _fragment(message: dict[str, Any]) -> Fragment | None:
-    match message:
-        case {"part": [int(index), int(count)], "tag": str(tag), "text": str(text)} if (
-            0 <= index < count <= wire.MAX_FRAGMENTS
-        ):
-            return Fragment(tag, index, count, text)
-        case _:
-            return None

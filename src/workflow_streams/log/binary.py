@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby, repeat
+from itertools import repeat
 
 # Seven bits to a byte: 63 bits, so that the number is an int64 in any language.
 _MOST_NUMBER_BYTES = 9
@@ -31,14 +30,8 @@ def block(data: bytes) -> bytes:
 
 
 def text_bytes(text: str) -> bytes:
-    """Write a text, in UTF-8."""
-    return block(text.encode())
-
-
-def column_bytes(numbers: Iterable[int]) -> bytes:
-    """Write numbers, each once for all that come in a row, with how many these are."""
-    pairs = ((value, sum(1 for _ in same)) for value, same in groupby(numbers))
-    return b"".join(number_bytes(value) + number_bytes(times) for value, times in pairs)
+    """Write a text, in UTF-8; half a character (a surrogate) as if it were a whole one."""
+    return block(text.encode(errors="surrogatepass"))
 
 
 class Reader:
@@ -77,9 +70,12 @@ class Reader:
     def numbers(self, count: int) -> list[int]:
         """Read so many numbers."""
         data, at = self.data, self.at
+        each = data[at : at + count]
+        if len(each) == count and each.isascii():
+            self.at += count  # each of them takes one byte, as nearly all do
+            return list(each)
         values: list[int] = []
         for _ in range(count):
-            # Nearly all of them take one byte.
             if at < len(data) and data[at] < 0x80:
                 values.append(data[at])
                 at += 1
@@ -90,7 +86,7 @@ class Reader:
         return values
 
     def column(self, count: int, below: int) -> list[int]:
-        """Read ``count`` numbers below another one, as :func:`column_bytes` wrote them."""
+        """Read ``count`` numbers below another one: each once for all in a row, and how many."""
         values: list[int] = []
         before = -1
         while len(values) < count:
@@ -108,7 +104,7 @@ class Reader:
     def text(self) -> str:
         """Read a text."""
         try:
-            return self.block().decode()
+            return self.block().decode(errors="surrogatepass")
         except UnicodeDecodeError:
             raise MalformedError from None
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
+
+from .payloads import item_in, item_of, text_length, text_of
 from .wire import Entry
 
-# What an entry takes as JSON beside its topic and data, with the comma after it.
-_ENTRY_BYTES = len('{"topic":,"data":""},')
+ENTRY_BYTES = len('{"topic":,"data":""},')
+"""What an entry takes as JSON beside its topic and data, with the comma after it."""
 
 MOST_TOPICS = 1024
 USUAL_TOPIC = 256
@@ -21,52 +23,24 @@ USUAL_TOPIC = 256
 AT_ONCE = 1_000
 """How many entries are handled in one go, which takes a few milliseconds."""
 
-# Stands between two entries. It cannot be part of one, since quotes within a topic have a backslash
-# before them.
-_BETWEEN = b'},{"topic":'
+
+def entry_of(topic: str, payload: Payload) -> Entry:
+    """Return the entry of a payload."""
+    return (topic, *item_of(payload))
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedEntries:
-    """Entries as one piece of JSON text.
-
-    A list of entries would take twice as much memory if each of them is small.
-
-    Attributes:
-        text: The entries with commas between them, in ASCII.
-    """
-
-    text: bytes = field(default=b"", repr=False)
-
-    @classmethod
-    def of(cls, entries: Iterable[str]) -> JoinedEntries:
-        """Join what :func:`entry_json` returned."""
-        return cls(b",".join(joined_parts(entries)))
-
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self.text)
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the entries one by one."""
-        start, text = 0, self.text
-        while (end := text.find(_BETWEEN, start)) >= 0:
-            yield text[start : end + 1].decode()
-            start = end + 2
-        if text:
-            yield text[start:].decode()
-
-
-def joined_parts(entries: Iterable[str]) -> Iterator[bytes]:
-    """Join entries, :data:`AT_ONCE` at a time."""
-    rest = iter(entries)
-    while some := list(islice(rest, AT_ONCE)):
-        yield ",".join(some).encode()
-
-
-def entry_json(topic: str, data: str) -> str:
+def entry_json(topic: str, kind: bytes, data: bytes) -> str:
     """Return one entry as JSON text; base64 needs no escaping."""
-    return f'{{"topic":{json.dumps(topic)},"data":"{data}"}}'
+    return f'{{"topic":{json.dumps(topic)},"data":"{text_of(kind, data)}"}}'
+
+
+def entries_json(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield :func:`entry_json` of each entry; a topic is written once, as most have the same."""
+    before, begin = None, ""
+    for topic, kind, data in entries:
+        if topic != before:
+            before, begin = topic, f'{{"topic":{json.dumps(topic)},"data":"'
+        yield f'{begin}{text_of(kind, data)}"}}'
 
 
 def entries_in(items: Any) -> list[Entry] | None:
@@ -74,13 +48,29 @@ def entries_in(items: Any) -> list[Entry] | None:
     if not isinstance(items, list):
         return None
     try:
-        entries = [(item["topic"], item["data"]) for item in items]
+        texts = [(item["topic"], item["data"]) for item in items]
     except (TypeError, KeyError):
         return None
-    return entries if {type(text) for text in chain.from_iterable(entries)} <= {str} else None
+    if not {type(text) for text in chain.from_iterable(texts)} <= {str}:
+        return None
+    return entries_of(texts)
 
 
-def _topic_bytes(topic: str) -> int:
+def entries_of(texts: Iterable[tuple[str, str]]) -> list[Entry]:
+    """Return the entries with these topics, and payloads as texts."""
+    entries: list[Entry] = []
+    # Items of one topic share its name, and those of one kind that; each came with its own.
+    topics: dict[str, str] = {}
+    kinds: dict[bytes, bytes] = {}
+    for topic, text in texts:
+        kind, data = item_in(text)
+        shared = topics.setdefault(topic, topic), kinds.setdefault(kind, kind)
+        entries.append((*shared, data))
+    return entries
+
+
+def topic_bytes(topic: str) -> int:
+    """Return how long a topic is as JSON, with its quotes."""
     # Long topics are not cached, so that the cache is bounded in bytes as well.
     return _usual_topic_bytes(topic) if len(topic) <= USUAL_TOPIC else len(json.dumps(topic))
 
@@ -90,9 +80,9 @@ def _usual_topic_bytes(topic: str) -> int:
     return len(json.dumps(topic))
 
 
-def entry_bytes(topic: str, data: str) -> int:
+def entry_bytes(topic: str, kind: bytes, data: bytes) -> int:
     """Return how many bytes an entry takes as JSON, with the comma after it."""
-    return _topic_bytes(topic) + len(data) + _ENTRY_BYTES
+    return topic_bytes(topic) + text_length(kind, data) + ENTRY_BYTES
 
 
 def entries_bytes(entries: Sequence[Entry]) -> int:
@@ -100,5 +90,10 @@ def entries_bytes(entries: Sequence[Entry]) -> int:
     if not entries:
         return 0
     # A list in JSON has two characters for each item beside the item: brackets, comma and space.
-    topics = len(json.dumps([topic for topic, _ in entries]))
-    return topics + sum([len(data) for _, data in entries]) + (_ENTRY_BYTES - 2) * len(entries)
+    topics = len(json.dumps([topic for topic, _, _ in entries]))
+    return topics + texts_length(entries) + (ENTRY_BYTES - 2) * len(entries)
+
+
+def texts_length(entries: Sequence[Entry]) -> int:
+    """Return how long the payloads of all entries are together, as texts."""
+    return sum([text_length(kind, data) for _, kind, data in entries])

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from temporalio.api.common.v1 import Payload
 
-from .batches import parse_batch, parse_signal
-from .compact import PackedEntries
+from .batches import parse_signal
+from .compact import parse_whole
 from .fold import Fold, Torn, Verdict
-from .payloads import json_payload
+from .packed import PackedEntries
 from .wire import Batch, Entry, Fragment
 
 # Bytes that all incomplete batches may take together. Beyond it, the oldest of them is dropped.
@@ -22,7 +22,7 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch and what became of it. ``size`` is about that of its JSON, in bytes."""
+    """A batch and what became of it. ``size`` is about how many bytes its items take."""
 
     verdict: Verdict
     entries: Sequence[Entry]
@@ -38,7 +38,7 @@ class Intake:
     def __init__(self, fold: Fold) -> None:
         """Judge by ``fold``. A run never completes another run's batch: each has its own intake."""
         self._fold = fold
-        self._pending: dict[str, list[str]] = {}
+        self._pending: dict[str, list[bytes]] = {}
         self._pending_bytes = 0
 
     @property
@@ -64,13 +64,14 @@ class Intake:
         if payload is None or message is None:
             yield self._judge(None, 0)
         elif isinstance(message, Fragment):
-            if (judged := self._take_fragment(message)) is not None:
-                yield judged
+            yield from self._take_fragment(message)
         else:
-            for batch in message:
-                packed = batch.entries if isinstance(batch.entries, PackedEntries) else None
-                size = len(payload.data) if packed is None else packed.text_bytes
-                yield self._judge(batch, size)
+            yield from self._judge_all(message, len(payload.data))
+
+    def _judge_all(self, batches: list[Batch], size: int) -> Iterator[Judged]:
+        for batch in batches:
+            packed = batch.entries if isinstance(batch.entries, PackedEntries) else None
+            yield self._judge(batch, size if packed is None else packed.held_bytes)
 
     def _judge(self, batch: Batch | None, size: int) -> Judged:
         if batch is None:
@@ -84,25 +85,28 @@ class Intake:
         )
         return Judged(verdict, batch.entries, batch.publisher_id, batch.sequence, batch.tag, size)
 
-    def _take_fragment(self, fragment: Fragment) -> Judged | None:
-        texts = self._pending.pop(fragment.tag, [])
-        held = sum(map(len, texts))
+    def _take_fragment(self, fragment: Fragment) -> Iterator[Judged]:
+        pieces = self._pending.pop(fragment.tag, [])
+        held = sum(map(len, pieces))
         self._pending_bytes -= held
-        if len(texts) != fragment.index:
+        if len(pieces) != fragment.index:
             # The first fragment starts the batch anew; any other has come without those before it.
-            texts, held = [], 0
+            pieces, held = [], 0
             if fragment.index:
-                is_last = fragment.index == fragment.count - 1
-                return Judged(Torn(), [], tag=fragment.tag) if is_last else None
-        texts.append(fragment.text)
-        if len(texts) < fragment.count:
-            self._pending[fragment.tag] = texts
-            self._pending_bytes += held + len(fragment.text)
+                if fragment.index == fragment.count - 1:
+                    yield Judged(Torn(), [], tag=fragment.tag)
+                return
+        pieces.append(fragment.piece)
+        if len(pieces) < fragment.count:
+            self._pending[fragment.tag] = pieces
+            self._pending_bytes += held + len(fragment.piece)
             self._bound()
-            return None
-        whole = json_payload("".join(texts).encode(errors="surrogatepass"))
-        batch = parse_batch(whole)
-        return self._judge(batch if isinstance(batch, Batch) else None, len(whole.data))
+            return
+        batches = parse_whole(b"".join(pieces))
+        if batches is None:
+            yield self._judge(None, 0)
+        else:
+            yield from self._judge_all(batches, 0)
 
     def _bound(self) -> None:
         while self._pending_bytes > MAX_PENDING_BYTES:

@@ -1,4 +1,8 @@
-"""Memo records, to payloads and back; state that is handed over has some of their fields. Pure."""
+"""Memo records, to payloads and back; state that is handed over has some of their fields. Pure.
+
+Those that open a run are JSON. All others, of which there are many, have the compact form, as
+publish signals have it.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,72 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 
-from .entries import entries_in
-from .payloads import json_payload
+from .binary import MalformedError, Reader, number_bytes
+from .compact import SIGNAL_BOUNDS
+from .entries import entries_bytes, entries_in
+from .packed import pack, read_body
+from .payloads import json_payload, text_of
 from .ranges import packed, unpacked
 from .strict_json import message_in
 from .wire import RECORD_VERSION, Closing, Opening, Record, Rules, RunRef
 
+ENCODING = b"binary/plain"
+"""The ``encoding`` of records in the compact form.
+
+SDKs for other languages decode the whole memo of a workflow that they describe, and
+fail if they do not know one of its encodings. So it has to be one that all of them know.
+"""
+
+# The first byte of a record in the compact form, beside those of publish signals (compact.py).
+_RECORD = 3
+_RING = 1
+
 
 def record_payload(record: Record) -> Payload:
     """Encode a memo record."""
+    if record.opening is None:
+        return _compact(record)
+    return json_payload(json.dumps(_fields(record), separators=(",", ":")).encode())
+
+
+def record_bytes(record: Record) -> int:
+    """Return how long a record is in JSON, whatever form it has.
+
+    A workflow decides by it, so it must depend neither on the form nor on how well items pack.
+    """
+    entries = record.entries
+    items = len(',"items":[]') + entries_bytes(entries) - 1 if entries else 0
+    fields = _fields(Record(record.base, [], record.opening, record.ring))
+    return len(json.dumps(fields, separators=(",", ":"))) + items
+
+
+def _compact(record: Record) -> Payload:
+    body = pack(record.entries).body
+    numbers = number_bytes(record.base) + number_bytes(body.count)
+    head = bytes([_RECORD, _RING if record.ring else 0])
+    data = b"".join((head, numbers, *body.written()))
+    return Payload(metadata={"encoding": ENCODING}, data=data)
+
+
+def _parse_compact(message: bytes) -> Record | None:
+    reader = Reader(message)
+    try:
+        what, ring = reader.byte(), reader.byte()
+        base, count = reader.number(), reader.number()
+        if what != _RECORD or ring > _RING:
+            return None
+        body = read_body(reader, count, SIGNAL_BOUNDS)
+    except MalformedError:
+        return None
+    return Record(base, body.entries(), None, ring == _RING)
+
+
+def _fields(record: Record) -> dict[str, Any]:
     message: dict[str, Any] = {"v": RECORD_VERSION, "base": record.base}
     if record.ring:
         message["ring"] = True
     if record.entries:
-        message["items"] = [{"topic": t, "data": d} for t, d in record.entries]
+        message["items"] = [{"topic": t, "data": text_of(k, d)} for t, k, d in record.entries]
     if record.opening is not None:
         opening = record.opening
         message["open"] = {
@@ -39,11 +95,13 @@ def record_payload(record: Record) -> Payload:
             message["open"]["written"] = {k: packed(v) for k, v in opening.written.items()}
         if opening.closed is not None:
             message["open"]["closed"] = closing_fields(opening.closed)
-    return json_payload(json.dumps(message, separators=(",", ":")).encode())
+    return message
 
 
 def parse_record(payload: Payload) -> Record | None:
     """Invert :func:`record_payload`; None if the memo field is not one of ours."""
+    if payload.metadata.get("encoding") == ENCODING:
+        return _parse_compact(payload.data)
     message = message_in(payload)
     if not isinstance(message, dict) or message.get("v") != RECORD_VERSION:
         return None

@@ -52,15 +52,14 @@ MAX_BATCH_BYTES = 448 * 1024
 # Items in one answer to a poll, unless the first of them is larger.
 MAX_POLL_BYTES = 1_000_000
 
-# Size of a fragment's text. In the fragment's own JSON only the quotes of that text are escaped,
-# which makes it a few percent longer.
-FRAGMENT_CHARACTERS = 1_250_000
+# Size of a piece of a batch that is cut.
+FRAGMENT_BYTES = 1_250_000
 MAX_FRAGMENTS = 64
 MAX_ID_CHARACTERS = 512
 """The longest publisher id or ordering key, since a run hands these on to the next."""
 
-Entry = tuple[str, str]
-"""Topic and base64 data of one item."""
+Entry = tuple[str, bytes, bytes]
+"""One item: its topic, and the kind and data of its payload (see ``payloads.py``)."""
 
 
 @dataclass
@@ -194,14 +193,14 @@ class Batch:
 class Fragment:
     """A piece of a batch that is too large for one signal.
 
-    The JSON text of the batch is cut into ``count`` pieces; ``text`` is the one at ``index``. All
+    The message in the compact form is cut into ``count`` pieces; this is the one at ``index``. All
     fragments of the batch carry its ``tag``.
     """
 
     tag: str
     index: int
     count: int
-    text: str
+    piece: bytes
 
 
 @dataclass(frozen=True, slots=True)

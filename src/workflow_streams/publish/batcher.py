@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from ..log.entries import entry_bytes, topic_bytes
+from ..log.wire import Entry
+
+# What an item counts at least, so that a batch of items without metadata and data does not have
+# more of them than a signal may.
+_LEAST = 16
+
+
+def compact_bytes(topic: str, kind: bytes, data: bytes) -> int:
+    """Return how much of a batch an entry takes up in the compact form.
+
+    It takes less, as topic and kind are written once for many. They count all the same, so that the
+    batch fits into a signal in JSON as well, should its host not read the compact form any more.
+    """
+    return max(_LEAST, topic_bytes(topic) + len(kind) + len(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +31,7 @@ class Outgoing:
     """
 
     sequence: int
-    entries: list[str]
+    entries: list[Entry]
     last_index: int
 
 
@@ -40,7 +57,9 @@ class Batcher:
         self._max_batch_size = max_batch_size
         self._max_items = max_items
         self._max_bytes = max_bytes
-        self._entries: deque[str] = deque()
+        self._entries: deque[Entry] = deque()
+        self._sizes: deque[int] = deque()
+        self._size_of: Callable[[str, bytes, bytes], int] = entry_bytes
         self._bytes = 0
         self._sequence = 0
         self._added = 0
@@ -56,18 +75,28 @@ class Batcher:
         """Entries ever added; the next one gets this number."""
         return self._added
 
-    def has_room(self, size: int) -> bool:
-        """Whether an entry of ``size`` bytes may be added; an empty buffer takes any."""
-        if not self._entries:
-            return True
-        return len(self._entries) < self._max_items and self._bytes + size <= self._max_bytes
+    def measure_compact(self, *, compact: bool) -> None:
+        """Measure entries as they are in the compact form from now on, or as in JSON (default)."""
+        size_of = compact_bytes if compact else entry_bytes
+        if size_of is not self._size_of:
+            self._size_of = size_of
+            self._sizes = deque(size_of(*entry) for entry in self._entries)
+            self._bytes = sum(self._sizes)
 
-    def add(self, entry: str) -> int:
-        """Take an entry in; return its number."""
+    def add(self, entry: Entry) -> int | None:
+        """Take an entry in; return its number, or None if there is no room for it.
+
+        An empty buffer takes any entry.
+        """
+        size = self._size_of(*entry)
+        count = len(self._entries) + 1
+        if count > 1 and (count > self._max_items or self._bytes + size > self._max_bytes):
+            return None
         self._entries.append(entry)
-        self._bytes += len(entry)
+        self._sizes.append(size)
+        self._bytes += size
         self._added += 1
-        full = self._max_batch_size is not None and len(self._entries) >= self._max_batch_size
+        full = self._max_batch_size is not None and count >= self._max_batch_size
         if full or self._bytes >= self._max_batch_bytes:
             self.force()
         return self._added - 1
@@ -85,17 +114,16 @@ class Batcher:
 
     def take(self, now: float) -> Outgoing:
         """Remove the next batch: whole entries up to the limits, at least one."""
-        taken: list[str] = []
+        taken: list[Entry] = []
         size = 0
         while self._entries:
-            entry = self._entries[0]
-            if taken and (
-                size + len(entry) > self._max_batch_bytes or len(taken) == self._max_batch_size
-            ):
+            more = size + self._sizes[0]
+            if taken and (more > self._max_batch_bytes or len(taken) == self._max_batch_size):
                 break
             taken.append(self._entries.popleft())
-            size += len(entry) + 1
-        self._bytes -= sum(map(len, taken))
+            self._sizes.popleft()
+            size = more
+        self._bytes -= size
         self._not_before = now + self._interval
         self._sequence += 1
         return Outgoing(self._sequence, taken, self._added - len(self._entries) - 1)
@@ -109,5 +137,6 @@ class Batcher:
         """Drop what waits, after a final error; return how many entries that were."""
         dropped = len(self._entries)
         self._entries.clear()
+        self._sizes.clear()
         self._bytes = 0
         return dropped

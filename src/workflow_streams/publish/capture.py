@@ -67,6 +67,11 @@ class Capture:
             ) from err
         return self.Handle(workflow_id)
 
+    @property
+    def reads_compact(self) -> bool:
+        """Whether it reads the compact form."""
+        return True
+
     async def deliver(self, batch: Message) -> None:
         """Take the argument of one publish signal."""
         before = len(self.stream.moments)

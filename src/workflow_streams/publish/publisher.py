@@ -15,7 +15,7 @@ from temporalio.converter import PayloadConverter
 from ..arguments import check_count, seconds_of
 from ..errors import BufferFullError, PublishError, UsageError
 from ..log import wire
-from ..temporal.entries import entry_of
+from ..temporal.entries import encoded_entry
 from ..temporal.values import Values
 from . import pump, unsent
 from .batcher import Batcher, Outgoing
@@ -99,6 +99,7 @@ class Publisher:
             publisher_id=publisher_id,
             patience=patience_of(max_retry_duration),
         )
+        self._sink = sink
         self._announce = announce
         self._settled = 0
         self._batcher = Batcher(
@@ -121,15 +122,15 @@ class Publisher:
         """Encode and buffer ``value``; return its number among this publisher's items."""
         self._check_loop()
         self._receipts.raise_untold()
-        entry = entry_of(self._values, topic, value)
-        if not self._batcher.has_room(len(entry)):
+        entry = encoded_entry(self._values, topic, value)
+        due = self._batcher.due()
+        number = self._batcher.add(entry)
+        if number is None:
             raise BufferFullError(
                 self.workflow_id,
                 f"the publisher's buffer is full ({len(self._batcher):,} items); the item was "
                 "not taken. Await flush() between bursts",
             )
-        due = self._batcher.due()
-        number = self._batcher.add(entry)
         if force_flush:
             self._batcher.force()
         if self._open and self._batcher.due() != due:
@@ -267,6 +268,7 @@ class Publisher:
                 if due is None or (due > loop.time() and self._open):
                     await self._pump.rest(due)
                     continue
+                self._batcher.measure_compact(compact=self._sink.reads_compact)
                 self._delivery = self._deliver(self._batcher.take(loop.time()))
             if await self._delivery.attempt():
                 self._settle(self._delivery.batch)

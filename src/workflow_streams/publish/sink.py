@@ -16,6 +16,11 @@ from .pacing import pace_of
 class Sink(Protocol):
     """Takes the batches of one stream. A batch that is delivered twice counts once."""
 
+    @property
+    def reads_compact(self) -> bool:
+        """Whether they are known to be read in the compact form."""
+        ...
+
     async def deliver(self, batch: Message) -> None:
         """Deliver one batch.
 
@@ -33,6 +38,11 @@ class SignalSink:
         self._handle = handle
         self._patience = patience
         self._host = HostCheck(handle)
+
+    @property
+    def reads_compact(self) -> bool:
+        """Whether the workflow is known to read the compact form."""
+        return self._host.reads_compact
 
     async def deliver(self, batch: Message) -> None:
         """Deliver one batch.

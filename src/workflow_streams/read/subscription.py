@@ -14,7 +14,8 @@ from .until import ToHead
 from .walk import Slice, Step, Walk
 
 T = TypeVar("T")
-Decode = Callable[[str, str], Any]
+Decode = Callable[[str, bytes, bytes], Any]
+"""Turns the topic, kind and data of an item into its value."""
 
 
 class Subscription(Generic[T]):
@@ -155,11 +156,11 @@ class Subscription(Generic[T]):
                     return gap
                 continue
             self._index = index + 1
-            topic, data = entries[index]
+            topic, kind, data = entries[index]
             if topics and topic not in topics:
                 continue
             try:
-                value = self._decode(topic, data)
+                value = self._decode(topic, kind, data)
             except Exception as err:
                 raise DecodeError(topic, offset, err) from err
             skipped, self._skipped = self._skipped, 0

@@ -36,9 +36,9 @@ class CapturedItems:
             for taken in self._capture.taken
         ]
 
-    def _item(self, offset: int, topic: str, data: str) -> Item[Any]:
+    def _item(self, offset: int, topic: str, kind: bytes, data: bytes) -> Item[Any]:
         values = Values(self._capture.data_converter.payload_converter)
-        return Item(topic, values.decoder(self._types.get(topic, Any))(data), offset)
+        return Item(topic, values.decoder(self._types.get(topic, Any))(kind, data), offset)
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from workflow_streams.gateway.formats.frames import (
     rewind_fields,
     shape_of,
 )
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND, item_in, json_payload
 from workflow_streams.read.walk import Slice
 
 from .events import parse_events
@@ -37,7 +38,7 @@ BINARY = shape_of("image/png")
 
 
 def slice_of(*payloads: Payload, topic: str = "t", offset: int = 0) -> Slice:
-    entries = [(topic, encode_payload(payload)) for payload in payloads]
+    entries = [entry_of(topic, payload) for payload in payloads]
     return Slice(offset, entries, NOON)
 
 
@@ -72,16 +73,23 @@ def test_what_is_not_json_says_how_it_is_encoded() -> None:
 
 
 def test_an_item_that_is_no_payload_spoils_no_other() -> None:
-    part = Slice(0, [("t", base64.b64encode(b"\xff\xff").decode()), ("t", "")], NOON)
+    texts = (base64.b64encode(b"\xff\xff").decode(), "", json_text("1"))
+    part = Slice(0, [("t", *item_in(text)) for text in texts], NOON)
     items = json.loads(ENVELOPES.body(ENVELOPES.pieces(part, None)))
-    assert [i["offset"] for i in items] == [0, 1]
-    assert items[0]["data"] is None
-    assert items[0]["encoding"] == "unreadable"
+    assert [i["offset"] for i in items] == [0, 1, 2]
+    assert [(i["data"], i.get("encoding")) for i in items] == [
+        (None, "unreadable"), ("", ""), (1, None),
+    ]  # fmt: skip
+    assert TEXT.pieces(part, None) == [b"", b"", b"1"]
+
+
+def json_text(text: str) -> str:
+    """Return a JSON value as a batch in JSON has it."""
+    return base64.b64encode(json_payload(text.encode()).SerializeToString()).decode()
 
 
 def test_a_filter_keeps_offsets() -> None:
-    payload = encode_payload(json_payload(b"1"))
-    part = Slice(5, [("a", payload), ("b", payload), ("a", payload)], NOON)
+    part = Slice(5, [(topic, JSON_KIND, b"1") for topic in ("a", "b", "a")], NOON)
     items = json.loads(ENVELOPES.body(ENVELOPES.pieces(part, {"a"})))
     assert [i["offset"] for i in items] == [5, 7]
     assert ENVELOPES.pieces(part, frozenset()) == []
@@ -155,7 +163,7 @@ def test_types_are_compared_without_case_and_parameters() -> None:
 
 def test_a_rewind_of_no_attempt_names_none_and_an_item_without_a_time_has_none() -> None:
     assert "attempt" not in rewind_fields(Rewind((), "reset", 4))
-    part = Slice(0, [("t", encode_payload(json_payload(b"1")))], None)
+    part = Slice(0, [("t", JSON_KIND, b"1")], None)
     assert ENVELOPES.pieces(part, None) == [b'{"offset":0,"topic":"t","data":1}']
 
 
@@ -164,7 +172,7 @@ def test_an_event_stream_begins_with_when_to_come_back() -> None:
 
 
 def test_only_topics_that_are_asked_for_pass() -> None:
-    part = Slice(0, [("a", ""), ("b", "")], NOON)
+    part = Slice(0, [("a", JSON_KIND, b""), ("b", UNREADABLE_KIND, b"")], NOON)
     assert passes(part, None)
     assert passes(part, frozenset("b"))
     assert not passes(part, frozenset("c"))

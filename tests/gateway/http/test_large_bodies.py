@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from workflow_streams.errors import BatchTooLargeError
 from workflow_streams.gateway import GatewaySettings, create_app
 from workflow_streams.hosted import appends
 from workflow_streams.log import wire
+from workflow_streams.log.payloads import JSON_KIND
+from workflow_streams.log.wire import Entry
 from workflow_streams.publish import pacing
 
 from ..security.wire import serving
@@ -39,7 +42,7 @@ async def signals(handle: WorkflowHandle[object, object]) -> int:
 async def test_many_small_values_that_make_more_than_a_run_holds_are_refused_at_once(
     gateway: GatewayProcess, http: httpx.AsyncClient, client: Client, unique: Unique
 ) -> None:
-    """A body of 2 MB would take 63 MiB."""
+    """A body of 2 MB counts 55 MiB."""
     name, never = unique("stream"), unique("never")
     body = b"[" + b",".join([b"7"] * 1_000_000) + b"]"
     assert (await http.put(gateway.stream(name), headers=JSON)).status_code == 201
@@ -70,10 +73,15 @@ async def test_the_largest_body_is_taken(
     assert (await http.get(url)).content == body
 
 
+def incompressible() -> str:
+    """Return a text that takes about a megabyte, however it is packed."""
+    return base64.b64encode(random.randbytes(1_150_000)).decode()
+
+
 async def test_what_a_run_has_no_room_for_now_is_not_begun(
     client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "_FULL_BYTES", 6 * MEBIBYTE)
+    monkeypatch.setattr(pacing, "_FULL_BYTES", 4 * MEBIBYTE)
     name = unique("talks")
     app = create_app(client, GatewaySettings(host_task_queue=unique("queue"), host_worker=False))
     async with (
@@ -83,11 +91,11 @@ async def test_what_a_run_has_no_room_for_now_is_not_begun(
     ):
         url = f"http://127.0.0.1:{port}/v1/stream/{name}"
         for _ in range(2):
-            sent = await http.post(url, json=["x" * 1_500_000])
+            sent = await http.post(url, json=[incompressible()])
             assert sent.status_code == 204
         before = await signals(handle)
         for _ in range(3):
-            sent = await http.post(url, json=["x" * 1_500_000] * 2)
+            sent = await http.post(url, json=[incompressible(), incompressible()])
             assert (sent.status_code, sent.headers["retry-after"]) == (503, "1")
         assert await signals(handle) == before
         assert (await http.post(url, json=["there is room for that"])).status_code == 204
@@ -96,10 +104,10 @@ async def test_what_a_run_has_no_room_for_now_is_not_begun(
 def test_entries_are_counted_as_they_are_made() -> None:
     made: list[int] = []
 
-    def entries() -> Iterator[str]:
+    def entries() -> Iterator[Entry]:
         for number in range(10**9):
             made.append(number)
-            yield "x" * MEBIBYTE
+            yield "t", JSON_KIND, b"x" * MEBIBYTE
 
     with pytest.raises(BatchTooLargeError):
         list(appends.in_bounds(entries()))

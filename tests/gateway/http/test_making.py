@@ -176,7 +176,7 @@ async def test_a_fork_that_would_be_too_large_is_refused_in_words_that_are_true(
     unique: Unique,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(forks, "MAX_INHERITED_BYTES", 2000)
+    monkeypatch.setattr(forks, "MAX_INHERITED_BYTES", 1900)
     app = create_app(client, GatewaySettings(host_task_queue=HOST_QUEUE))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1234))
     async with (

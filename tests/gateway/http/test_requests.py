@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from itertools import repeat
 from typing import Any
 from urllib.parse import quote
 
@@ -34,8 +35,12 @@ from workflow_streams.gateway.writing.bodies import entries_of
 from workflow_streams.hosted import appends
 from workflow_streams.hosted.appends import Append, signals_of
 from workflow_streams.log import wire
-from workflow_streams.log.entries import JoinedEntries
-from workflow_streams.log.payloads import decode_payload
+from workflow_streams.log.compact import WHOLE_BOUNDS
+from workflow_streams.log.fold import Accepted, Fold
+from workflow_streams.log.intake import Intake
+from workflow_streams.log.packed import pack
+from workflow_streams.log.payloads import JSON_KIND, payload_of
+from workflow_streams.log.wire import Entry
 
 JSON = shape_of("application/json")
 names = st.sampled_from(
@@ -232,10 +237,9 @@ def test_numbers_of_any_length_pass() -> None:
 
 @given(st.binary(min_size=1))
 def test_other_content_is_one_item(body: bytes) -> None:
-    [entry] = entries_of(body, shape_of("text/plain"), "topic")
-    item = json.loads(entry)
-    assert item["topic"] == "topic"
-    assert decode_payload(item["data"]).data == body
+    [(topic, *item)] = entries_of(body, shape_of("text/plain"), "topic")
+    assert topic == "topic"
+    assert payload_of(*item) == appends.content_payload(body)
 
 
 def test_every_error_of_the_package_has_an_answer() -> None:
@@ -274,11 +278,37 @@ def test_gzip_is_for_those_who_take_it(header: str, takes: bool) -> None:
 
 
 def test_what_no_batch_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "FRAGMENT_CHARACTERS", 100)
+    monkeypatch.setattr(wire, "FRAGMENT_BYTES", 100)
     monkeypatch.setattr(appends, "MAX_BATCH_BYTES", 300)
-    [entry] = entries_of(b"x" * 100, shape_of("text/plain"), "t")
-    assert len(list(signals_of(Append(JoinedEntries.of([entry])), "tag"))) == 3
+    shape = shape_of("text/plain")
+    content = bytes(range(200))
+    entries = entries_of(content, shape, "t")
+    assert len(list(signals_of(Append(entries), "tag"))) == 3
+    [entry] = entries
+    counted = appends.counted_bytes(*entry)
+    assert 200 < counted <= 200 + 60
+    assert list(appends.in_bounds([entry])) == [entry]
+    entries_of(bytes(300 - counted + 200), shape, "t")
     with pytest.raises(errors.BatchTooLargeError):
-        entries_of(b"x" * 200, shape_of("text/plain"), "t")
+        entries_of(bytes(300 - counted + 201), shape, "t")
     with pytest.raises(errors.BatchTooLargeError):
         list(appends.in_bounds([entry, entry]))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [("t", b"", b""), ("t", b"", b"x"), ("", b"", b"x" * 22), ("t", JSON_KIND, b"7"),
+     ("topic", JSON_KIND, b"x" * 500)],
+)  # fmt: skip
+def test_what_is_taken_is_a_message_that_hosts_take(entry: Entry) -> None:
+    """However small its items are, and however well they pack."""
+    most = list(
+        appends.in_bounds(repeat(entry, appends.MAX_BATCH_BYTES // appends.counted_bytes(*entry)))
+    )
+    assert len(most) <= WHOLE_BOUNDS.items
+    [*pieces, last] = list(signals_of(Append(pack(most), close=True), "tag"))
+    intake = Intake(Fold(closable=True))
+    assert [judged for piece in pieces for judged in intake.take(piece)] == []
+    [judged] = intake.take(last)
+    assert (judged.verdict, judged.tag) == (Accepted(0, len(most)), "tag")
+    assert judged.entries == most

@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
 from tests.gateway.json_bodies import json_values
-from workflow_streams.gateway.formats import frames, item_values
+from workflow_streams.gateway.formats import item_values
 from workflow_streams.gateway.formats.frames import ENVELOPES, shape_of
-from workflow_streams.gateway.formats.json_text import MOST_NESTING, is_json_value
+from workflow_streams.gateway.formats.json_text import (
+    MOST_NESTING,
+    are_json_values,
+    is_json_value,
+)
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
-from workflow_streams.log.payloads import encode_payload
+from workflow_streams.log.entries import entry_of
+from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND, item_in
+from workflow_streams.log.wire import Entry
 from workflow_streams.read.walk import Slice
 
 from .events import parse_events
@@ -31,7 +37,7 @@ def plain(data: bytes, encoding: bytes = b"json/plain") -> Payload:
 
 def items_of(*payloads: Payload) -> list[Any]:
     """The items of a page, read as the strictest of clients would."""
-    entries = [("t", encode_payload(payload)) for payload in payloads]
+    entries = [entry_of("t", payload) for payload in payloads]
     page = ENVELOPES.body(ENVELOPES.pieces(Slice(0, entries, None), None))
     items = strict(page.decode())
     assert [(item["offset"], item["topic"]) for item in items] == [
@@ -154,7 +160,7 @@ NO_VALUES = {
 @pytest.mark.parametrize("data", VALUES.values(), ids=VALUES.keys())
 def test_a_json_value_is_told_as_its_bytes(data: bytes, encoding: bytes) -> None:
     payload = plain(data, encoding)
-    [piece] = ENVELOPES.pieces(Slice(0, [("t", encode_payload(payload))], None), None)
+    [piece] = ENVELOPES.pieces(Slice(0, [entry_of("t", payload)], None), None)
     assert piece == b'{"offset":0,"topic":"t","data":' + data + b"}"
 
 
@@ -165,7 +171,7 @@ def test_what_is_no_json_value_is_told_as_base64(data: bytes, encoding: bytes) -
     assert (before["data"], after["data"]) == (1, 2)
     assert base64.b64decode(odd["data"], validate=True) == data
     assert odd["encoding"] == encoding.decode()
-    [piece] = JSON.pieces(Slice(0, [("t", encode_payload(plain(data)))], None), None)
+    [piece] = JSON.pieces(Slice(0, [entry(data)], None), None)
     assert base64.b64decode(json.loads(piece)) == data
 
 
@@ -224,50 +230,93 @@ def test_it_judges_as_another_parser_does(data: bytes, around: tuple[bytes, byte
     assert is_json_value(data) == read_by_the_standard_library(data)
 
 
-def test_an_item_is_looked_at_once_and_what_is_kept_of_them_is_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    looked_at: list[bytes] = []
-
-    def looking(data: bytes) -> bool:
-        looked_at.append(data)
-        return is_json_value(data)
-
-    monkeypatch.setattr(item_values, "is_json_value", looking)
-    values = item_values.JsonValues(max_bytes=10_000)
-    datas = [b'"%s"' % (b"x" * 1000), b"1", FORGERY]
-    entries = [entry(data)[1] for data in datas]
-    first = values.of(entries)
-    assert first[:2] == [(datas[0], b""), (b"1", b"")]
-    assert values.of(entries) == first
-    assert looked_at == datas
-    for number in range(1000):
-        values.of([entry(b"%d" % number)[1]])
-        assert values.bytes <= 10_000
-    assert values.of(entries) == first
-    huge = entry(b'"%s"' % (b"x" * 20_000))[1]
-    assert values.of([huge]) == values.of([huge])
-    assert values.bytes == 0
-
-
-def test_an_item_is_looked_at_once_for_all_shapes_and_filters(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    looked_at: list[bytes] = []
-    monkeypatch.setattr(item_values, "is_json_value", lambda data: not looked_at.append(data))
-    monkeypatch.setattr(frames, "_values", item_values.JsonValues())
-    entries = [entry(b"%d" % number) for number in range(3)]
-    for shape in (JSON, ENVELOPES):
-        for topics in (None, {"t"}):
-            # One that reads along, one that came in between, and one that has read it by itself.
-            again = [(topic, data[:1] + data[1:]) for topic, data in entries]
-            for part in (entries, entries[1:], again):
-                assert len(shape.pieces(Slice(0, part, None), topics)) == len(part)
-    assert looked_at == [b"0", b"1", b"2"]
+HOSTILE = [
+    [b"[1", b"2]", b"3,4"],
+    [b"1,2", b"[3", b"4]"],
+    [b'"a', b'b"', b"1,2"],
+    [b'"a","b', b'c"', b"1"],
+    [b'{"a":1', b'"b":2}', b"3,4"],
+    [b"1", b"2,3", b""],
+    [b"", b"1,2"],
+    [b"1]", b"[2"],
+    [b"1],[2", b"3"],
+    [b""],
+    [b"", b""],
+    [b" 1", b"2"],
+    [b"1\n", b"2"],
+    [b"1", b"\t2 "],
+    [b"NaN"],
+    [b"1", b'"\xff"'],
+    [b'"\xc3', b'\xa9"', b"1,2"],
+    [b'"\xe2', b'\x82"'],
+    [b'"\\ud83d"', b"1"],
+    [b'"\\"', b'"\\"'],
+    [b"[" * 100_000, b"]" * 100_000],
+    [nested(MOST_NESTING), nested(MOST_NESTING)],
+    [b"1", nested(MOST_NESTING + 1)],
+    [b"1", nested(100_000)],
+    [b'"' + b"[" * 1000 + b'"', b"1"],
+]
+few_bytes = st.sampled_from([b"1", b"[", b"]", b",", b'"', b"\\", b" ", b"{}", b'"a"', b"1,2"])
+pieces = st.lists(few_bytes, max_size=4).map(b"".join) | st.binary(max_size=4)
 
 
-def entry(data: bytes) -> tuple[str, str]:
-    return ("t", encode_payload(plain(data)))
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(pieces | st.sampled_from([b"1", b"[2]", b'"x"']), max_size=6))
+def test_values_that_are_checked_in_one_go_are_each_a_value(values: list[bytes]) -> None:
+    """However they are cut: none may be completed by the next one."""
+    if are_json_values(values):
+        assert all(map(is_json_value, values))
+
+
+@pytest.mark.parametrize("values", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_values_are_told_as_if_each_were_alone(values: list[bytes]) -> None:
+    if are_json_values(values):
+        assert all(map(is_json_value, values))
+    entries = list(map(entry, values))
+    together = item_values.json_values(entries)
+    assert together == [item_values.json_value(kind, data) for _, kind, data in entries]
+    for data, (value, more) in zip(values, together, strict=True):
+        assert (value, more) == (data, b"") if is_json_value(data) else more
+    read = items_of(*map(plain, values))
+    assert ["encoding" in item for item in read] == [not is_json_value(data) for data in values]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(sorted(VALUES)), max_size=5))
+def test_whatever_values_stand_together_are_told_as_they_are(names: list[str]) -> None:
+    values = [VALUES[name] for name in names]
+    assert item_values.json_values(list(map(entry, values))) == [(value, b"") for value in values]
+
+
+def test_values_of_plain_json_are_checked_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_values, "is_json_value", None)
+    entries = [entry(b"%d" % number) for number in range(1000)]
+    assert item_values.json_values(entries) == [(b"%d" % number, b"") for number in range(1000)]
+    assert item_values.json_values([]) == []
+
+
+def test_one_that_is_no_plain_json_changes_nothing_for_the_others() -> None:
+    others = [
+        (entry_of("t", plain(b"1", b"json/protobuf")), (b"1", b"")),
+        (entry_of("t", plain(b"1", b"binary/null")), (b"null", b"")),
+        (entry_of("t", plain(b"\0", b'x"')), (b'"AA=="', b',"encoding":"x\\""')),
+        (entry_of("t", plain(b"\0", b"\xff")), (b'"AA=="', b',"encoding":"\\ufffd"')),
+        (("t", b"", b""), (b'""', b',"encoding":""')),
+        (("t", UNREADABLE_KIND, b""), (b"null", b',"encoding":"unreadable"')),
+        (("t", b"\xff", b"1"), (b"null", b',"encoding":"unreadable"')),
+        # A kind that holds data itself: what is read last counts, as protobuf has it.
+        (("t", JSON_KIND + b"\x12\x012", b""), (b"2", b"")),
+        (("t", JSON_KIND + b"\x12\x012", b"3"), (b"3", b"")),
+        (("t", JSON_KIND + b"\x12\x012", b"}"), (b'"fQ=="', b',"encoding":"json/plain"')),
+    ]
+    for odd, told in others:
+        values = item_values.json_values([entry(b"1"), odd, entry(b"[2]")])
+        assert values == [(b"1", b""), told, (b"[2]", b"")]
+
+
+def entry(data: bytes) -> Entry:
+    return ("t", JSON_KIND, data)
 
 
 @given(st.lists(st.binary(max_size=30) | st.text('1{}[]",:x \n\r', max_size=12), min_size=1))
@@ -288,7 +337,7 @@ def test_no_bytes_leave_their_item_in_an_answer_or_an_event(datas: list[bytes | 
 
 @pytest.mark.parametrize("data", ["é", "abc", "A", "====", "AA==\n", "\ud800", "/w=="])
 def test_an_entry_that_is_no_payload_spoils_no_other(data: str) -> None:
-    part = Slice(0, [("t", data), entry(b"1")], None)
+    part = Slice(0, [("t", *item_in(data)), entry(b"1")], None)
     odd, good = strict(ENVELOPES.body(ENVELOPES.pieces(part, None)).decode())
     assert (odd["data"], odd["encoding"], good["data"]) == (None, "unreadable", 1)
     text = shape_of("text/plain")

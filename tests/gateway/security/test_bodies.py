@@ -23,8 +23,9 @@ from workflow_streams.gateway.layers.limit_settings import LimitSettings
 from workflow_streams.gateway.layers.limits import LimitMiddleware
 from workflow_streams.gateway.refusals.problems import InvalidRequestError
 from workflow_streams.gateway.writing import bodies
-from workflow_streams.log.entries import JoinedEntries
-from workflow_streams.log.payloads import encode_payload, json_payload
+from workflow_streams.hosted.appends import counted_bytes
+from workflow_streams.log.packed import PackedEntries
+from workflow_streams.log.payloads import JSON_KIND
 from workflow_streams.testing.fixtures import StreamServer
 
 from ..http.serving import GatewayProcess, running_gateway
@@ -124,7 +125,7 @@ async def test_bodies_of_many_values_do_not_hold_up_other_requests(
     """A value takes microseconds, so 64 KiB of them took as long as a body of a megabyte."""
     entries_of, threads = bodies.entries_of, list[threading.Thread]()
 
-    def noting(*arguments: Any) -> JoinedEntries:
+    def noting(*arguments: Any) -> PackedEntries:
         threads.append(threading.current_thread())
         return entries_of(*arguments)
 
@@ -132,7 +133,12 @@ async def test_bodies_of_many_values_do_not_hold_up_other_requests(
     shape = shape_of(content_type)
     entries = await bodies.read_entries(body, shape, "t")
     assert [thread is not threading.current_thread() for thread in threads] == [elsewhere]
-    assert len(entries.text) <= bodies.most_bytes(body, shape, "t")
+    assert entries.packed_bytes <= counted(entries) <= bodies.most_bytes(body, shape, "t")
+
+
+def counted(entries: PackedEntries) -> int:
+    """Return how much entries count where batches are bounded."""
+    return sum(counted_bytes(*entry) for entry in entries)
 
 
 @given(any_json, st.text(), st.sampled_from(["application/json", "text/plain"]))
@@ -140,14 +146,16 @@ def test_entries_are_never_larger_than_they_were_said_to_be(
     value: Any, topic: str, content_type: str
 ) -> None:
     body, shape = json.dumps(value, separators=(",", ":")).encode(), shape_of(content_type)
-    assert len(bodies.entries_of(body, shape, topic).text) <= bodies.most_bytes(body, shape, topic)
+    entries = bodies.entries_of(body, shape, topic)
+    assert counted(entries) <= bodies.most_bytes(body, shape, topic)
+    assert entries.packed_bytes <= bodies.most_bytes(body, shape, topic)
 
 
 @given(any_json)
 def test_values_become_the_payloads_that_converters_make(value: Any) -> None:
     body = json.dumps([value]).encode()
     [entry] = bodies.entries_of(body, shape_of("application/json"), "t")
-    assert json.loads(entry)["data"] == encode_payload(json_payload(body[1:-1]))
+    assert entry == ("t", JSON_KIND, body[1:-1])
 
 
 def highest(gateway: GatewayProcess) -> int:

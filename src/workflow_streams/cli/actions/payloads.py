@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from temporalio.api.common.v1 import Payload
 
-from ...log.payloads import decode_payload
+from ...log.payloads import payload_of
 from ..text import shown, shown_json
 
 _JSON = frozenset({"json/plain", "json/protobuf"})
@@ -27,12 +27,12 @@ class Undecodable:
     members: str
 
 
-def text_of(data: str, *, bytes_are_text: bool = False) -> str | Undecodable:
+def text_of(kind: bytes, data: bytes, *, bytes_are_text: bool = False) -> str | Undecodable:
     """Return an item's value for people to read, on one line."""
-    payload = _parse(data)
+    payload = _parse(kind, data)
     if isinstance(payload, Undecodable):
         return payload
-    encoding, kind = _name(payload, "encoding"), shown(_name(payload, "messageType"))
+    encoding, name = _name(payload, "encoding"), shown(_name(payload, "messageType"))
     if encoding == "binary/null":
         return "null"
     if encoding in _JSON:
@@ -41,22 +41,22 @@ def text_of(data: str, *, bytes_are_text: bool = False) -> str | Undecodable:
         except ValueError as err:
             return Undecodable(str(err), _raw_members(payload))
         value = shown(json.loads(text)) if text.startswith('"') else shown_json(text)
-        return f"{kind} {value}" if kind else value
+        return f"{name} {value}" if name else value
     if bytes_are_text and encoding == "binary/plain":
         return shown(payload.data.decode(errors="replace"))
-    what = f"{kind} {shown(encoding)}".strip() or "no encoding"
+    what = f"{name} {shown(encoding)}".strip() or "no encoding"
     excerpt = payload.data[:_EXCERPT_BYTES]
     more = "..." if len(payload.data) > len(excerpt) else ""
     return f"<{what}, {len(payload.data):,} bytes> {excerpt!r}{more}"
 
 
-def members_of(data: str) -> str | Undecodable:
+def members_of(kind: bytes, data: bytes) -> str | Undecodable:
     """Return an item's value as members of a JSON object.
 
     ``data`` is JSON as it was published. If there is an ``encoding`` as well, the value was not
     JSON, and ``data`` is the base64 of its bytes.
     """
-    payload = _parse(data)
+    payload = _parse(kind, data)
     if isinstance(payload, Undecodable):
         return payload
     encoding = _name(payload, "encoding")
@@ -84,11 +84,11 @@ def json_text(data: bytes) -> str:
     return text
 
 
-def _parse(data: str) -> Payload | Undecodable:
+def _parse(kind: bytes, data: bytes) -> Payload | Undecodable:
     try:
-        return decode_payload(data)
+        return payload_of(kind, data)
     except ValueError as err:
-        return Undecodable(str(err), f'"data":{shown_json(json.dumps(data))}')
+        return Undecodable(str(err), '"data":null,"encoding":"unreadable"')
 
 
 def _name(payload: Payload, key: str) -> str:

@@ -16,8 +16,8 @@ from temporalio.api.common.v1 import Payload
 from ... import WorkflowStreamClient
 from ...errors import PublishError, UsageError, WorkflowStreamError
 from ...log import wire
-from ...log.entries import entry_json
-from ...log.payloads import encode_payload, json_payload
+from ...log.entries import entry_bytes, entry_of
+from ...log.payloads import json_payload
 from ..exits import Exit
 from ..lines import Lines, chunks
 from ..output import Output, is_terminal, say
@@ -173,6 +173,6 @@ def _payload(data: bytes, topic: str, *, as_json: bool) -> Payload:
         except UnicodeDecodeError as err:
             raise ValueError(f"not UTF-8: {err}") from err
     suspicious = len(payload.data) + len(topic) > wire.MAX_ITEM_BYTES // 8
-    if suspicious and len(entry_json(topic, encode_payload(payload))) > wire.MAX_ITEM_BYTES:
+    if suspicious and entry_bytes(*entry_of(topic, payload)) > wire.MAX_ITEM_BYTES:
         raise ValueError(_TOO_LONG)
     return payload

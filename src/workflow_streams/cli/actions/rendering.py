@@ -50,8 +50,8 @@ class AsText:
             case Slice(offset, entries, time):
                 self._widen(entries)
                 return "".join(
-                    self._item(offset + index, topic, data, time)
-                    for index, (topic, data) in enumerate(entries)
+                    self._item(offset + index, topic, time, kind, data)
+                    for index, (topic, kind, data) in enumerate(entries)
                     if not self._topics or topic in self._topics
                 )
             case Gap(start, end, reason):
@@ -63,17 +63,19 @@ class AsText:
                 good = "green" if outcome == "completed" else "red"
                 return self._mark(f"end: {outcome}, head {offset}{why}", good)
 
-    def _item(self, offset: int, topic: str, data: str, time: datetime | None) -> str:
+    def _item(
+        self, offset: int, topic: str, time: datetime | None, kind: bytes, data: bytes
+    ) -> str:
         column = self._style(shown(topic).ljust(self._width), self._style_of(topic))
         stamp = f"{iso(time) if time else '-':<27}  " if self._timestamps else ""
-        value = text_of(data, bytes_are_text=self.bytes_are_text)
+        value = text_of(kind, data, bytes_are_text=self.bytes_are_text)
         if isinstance(value, Undecodable):
             value = self._style(f"!! undecodable: {shown(value.reason)}", "red")
         return f"{self._style(f'{stamp}{offset:>6}', 'dim')}  {column}  {value}\n"
 
     def _widen(self, entries: Sequence[Entry]) -> None:
         if not self._topics:
-            widest = max((len(topic) for topic, _ in entries), default=0)
+            widest = max((len(topic) for topic, _, _ in entries), default=0)
             self._width = max(self._width, min(widest, _WIDEST_TOPIC))
 
     def _style_of(self, topic: str) -> str:
@@ -96,8 +98,8 @@ class AsJson:
             case Slice(offset, entries, time, tag):
                 stamp = "" if time is None else f',"time":"{iso(time)}"'
                 return "".join(
-                    _item_line(offset + index, tag, topic, stamp, data)
-                    for index, (topic, data) in enumerate(entries)
+                    _item_line(offset + index, tag, topic, stamp, kind, data)
+                    for index, (topic, kind, data) in enumerate(entries)
                     if not self._topics or topic in self._topics
                 )
             case Gap(start, end, reason, position):
@@ -133,12 +135,12 @@ def failure_of(error: BaseException) -> dict[str, Any]:
     return told if error.__cause__ is None else told | {"cause": failure_of(error.__cause__)}
 
 
-def _item_line(offset: int, tag: str, topic: str, stamp: str, data: str) -> str:
-    members = members_of(data)
-    kind = "item"
+def _item_line(offset: int, tag: str, topic: str, stamp: str, kind: bytes, data: bytes) -> str:
+    members = members_of(kind, data)
+    what = "item"
     if isinstance(members, Undecodable):
-        kind, members = "undecodable", f'{members.members},"error":{quoted(members.reason)}'
-    head = f'"type":"{kind}","offset":{offset},"topic":{quoted(topic)}{stamp}'
+        what, members = "undecodable", f'{members.members},"error":{quoted(members.reason)}'
+    head = f'"type":"{what}","offset":{offset},"topic":{quoted(topic)}{stamp}'
     return f'{{{head},{members},"position":"{position_at(offset + 1, tag)}"}}\n'
 
 

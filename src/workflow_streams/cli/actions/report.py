@@ -136,9 +136,9 @@ def _count(report: Report, moment: Moment) -> None:
         kind = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(moment.judged.verdict).__name__)
         report.verdicts[kind.lower()] += 1
     if moment.chunk is not None:
-        for topic, data in moment.chunk.entries:
+        for topic, _, data in moment.chunk.entries:
             report.topics[topic] += 1
-            report.topic_bytes[topic] += len(data) * 3 // 4
+            report.topic_bytes[topic] += len(data)
         report.published[publisher] += len(moment.chunk.entries)
     report.rewinds += moment.rewind is not None
     report.end = moment.end or report.end

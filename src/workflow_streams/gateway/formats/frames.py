@@ -19,7 +19,7 @@ from ...events import Gap, Rewind
 from ...log.entries import MOST_TOPICS, USUAL_TOPIC
 from ...log.media_types import JSON_TYPE, media_type
 from ...read.walk import Slice
-from .item_values import JsonValues, content
+from .item_values import content, json_values
 from .offsets import END_MARK, token_of
 
 Topics = Collection[str] | None
@@ -27,8 +27,6 @@ Topics = Collection[str] | None
 
 _ANY_TYPE = "application/octet-stream"
 _HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?", re.ASCII)
-
-_values = JsonValues()
 
 STRETCH = 3 * 64 * 1024
 """How many bytes are encoded at a time; a multiple of three, as base64 needs."""
@@ -59,10 +57,10 @@ class Shape:
         """Return the items of a slice that pass the filter, each as its bytes."""
         if self.envelopes:
             return _envelopes(part, topics)
-        chosen = [data for topic, data in part.entries if topics is None or topic in topics]
+        chosen = [entry for entry in part.entries if topics is None or entry[0] in topics]
         if not self.json:
-            return [content(data) for data in chosen]
-        return [value for value, _ in _values.of(chosen)]
+            return [content(kind, data) for _, kind, data in chosen]
+        return [value for value, _ in json_values(chosen)]
 
     def joined(self, pieces: Iterable[bytes]) -> bytes:
         """Return pieces joined into one."""
@@ -92,7 +90,7 @@ ENVELOPES = Shape(JSON_TYPE, json=True, envelopes=True)
 
 def passes(part: Slice, topics: Topics) -> bool:
     """Whether any item of a slice passes the filter."""
-    return bool(part.entries) if topics is None else any(t in topics for t, _ in part.entries)
+    return bool(part.entries) if topics is None else any(t in topics for t, _, _ in part.entries)
 
 
 def shape_of(content_type: str) -> Shape:
@@ -171,16 +169,12 @@ def _lines(data: bytes) -> Iterator[bytes]:
 def _envelopes(part: Slice, topics: Topics) -> list[bytes]:
     time = _time_field(part.time)
     numbered = enumerate(part.entries, part.offset)
-    chosen = [
-        (offset, topic, data)
-        for offset, (topic, data) in numbered
-        if topics is None or topic in topics
-    ]
-    names = {topic: _topic(topic) for topic in {topic for _, topic, _ in chosen}}
-    values = _values.of([data for _, _, data in chosen])
+    chosen = [(offset, entry) for offset, entry in numbered if topics is None or entry[0] in topics]
+    names = {topic: _topic(topic) for topic in {topic for _, (topic, _, _) in chosen}}
+    values = json_values([entry for _, entry in chosen])
     return [
         b'{"offset":%d,"topic":%s%s,"data":%s%s}' % (offset, names[topic], time, value, more)
-        for (offset, topic, _), (value, more) in zip(chosen, values, strict=True)
+        for (offset, (topic, _, _)), (value, more) in zip(chosen, values, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ designed to be expensive to build costs no more than any other of its size.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import accumulate
 
 from msgspec import DecodeError, Raw
@@ -28,6 +29,7 @@ alike.
 _SHALLOW_BYTES = 2 * MOST_NESTING
 
 _parse = Decoder(Raw).decode
+_parse_array = Decoder(list[Raw]).decode
 
 # An escape of half a character (a surrogate): \ud800 to \udfff.
 _HALF = re.compile(rb"((?<!\\)(?:\\\\)*\\u)[dD]([89a-fA-F])")
@@ -47,6 +49,22 @@ def is_json_value(data: bytes) -> bool:
     and Infinity, control characters in strings, and anything after the value.
     """
     return is_json(data) and is_shallow(data)
+
+
+def are_json_values(values: Sequence[bytes]) -> bool:
+    """Whether each of these is a JSON value, as far as one look at all of them can tell.
+
+    That many values make an array does not suffice, since some may be cut in two, and others be
+    two in one. They must be the very values that the parser finds in it.
+    """
+    array = b"[%b]" % b",".join(values)
+    try:
+        found = _parse_array(array)
+    except (DecodeError, RecursionError):
+        return False
+    if list(map(bytes, found)) != list(values):
+        return False
+    return all(map(is_shallow, values)) and (array.isascii() or _is_utf_8(array))
 
 
 def is_json(data: bytes) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from ...errors import StreamNotFoundError
@@ -23,6 +22,8 @@ from ..formats.frames import STRETCH
 # In an answer, the gaps and rewinds of a part go into header fields.
 _MOST_NOTICES = 20
 _COUNTED_AT_ONCE = 1000
+# What an answer has around an item.
+_AROUND = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Part:
         token: The same as a position of the library, for clients to resume at.
         up_to_date: Whether ``position`` was the head when the part was made.
         end: How the stream ended, if it has.
-        size: Bytes of the items' text. For a large part this is only a lower bound.
+        size: About how many bytes the items take in an answer. For a large part this is only a
+            lower bound.
     """
 
     steps: list[Step]
@@ -249,10 +251,11 @@ class Waiting:
 
 
 def _size_of(entries: list[Entry], enough: int) -> int:
-    """Return the size of the entries' text in bytes; counting stops soon after ``enough``."""
+    """Return about how many bytes entries take in an answer; it stops soon after ``enough``."""
     size = 0
     for at in range(0, len(entries), _COUNTED_AT_ONCE):
-        size += sum(map(len, chain.from_iterable(entries[at : at + _COUNTED_AT_ONCE])))
+        some = entries[at : at + _COUNTED_AT_ONCE]
+        size += sum([len(topic) + len(data) for topic, _, data in some]) + _AROUND * len(some)
         if size >= enough:
             break
     return size

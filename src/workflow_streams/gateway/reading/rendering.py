@@ -111,7 +111,7 @@ def is_large(slices: Sequence[Slice]) -> bool:
     """Whether these are so large that they have to be rendered bit by bit."""
     if sum(len(part.entries) for part in slices) > _ITEMS_AT_ONCE:
         return True
-    return sum(len(data) for part in slices for _, data in part.entries) > STRETCH
+    return sum(len(data) for part in slices for _, _, data in part.entries) > STRETCH
 
 
 def items_now(shape: Shape, part: Slice, topics: frozenset[str] | None) -> Frame:
@@ -123,7 +123,7 @@ def items_now(shape: Shape, part: Slice, topics: frozenset[str] | None) -> Frame
 def _stretches(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
     """Yield the entries in groups, each with the index of its first entry."""
     start, size = 0, 0
-    for at, (_, data) in enumerate(entries):
+    for at, (_, _, data) in enumerate(entries):
         if at > start and (at - start >= _ITEMS_AT_ONCE or size + len(data) > STRETCH):
             yield start, entries[start:at]
             start, size = at, 0

@@ -14,11 +14,11 @@ from typing import Any
 
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
-from temporalio.api.common.v1 import Payload
 
-from ...hosted.appends import MAX_BATCH_BYTES, content_payload, in_bounds
-from ...log.entries import JoinedEntries, entry_json
-from ...log.payloads import encode_payload, encode_serialised, json_payload
+from ...hosted.appends import MAX_BATCH_BYTES, content_payload, counted_bytes, in_bounds
+from ...log.entries import entry_of
+from ...log.packed import PackedEntries, pack
+from ...log.payloads import JSON_KIND, json_payload
 from ..formats.frames import Shape
 from ..formats.json_text import MOST_NESTING, TEXT, is_json, is_shallow
 from ..refusals.problems import InvalidRequestError
@@ -31,10 +31,6 @@ _MOST_COMMAS = 1_000
 # If a body has more commas and opening brackets than this, its values are not cut out all at once:
 # that would block all other threads, and each value takes some memory besides its bytes.
 _MOST_AT_ONCE = 50_000
-# By how much base64 and the length of a value can make its entry larger than that of an empty one,
-# besides a third of its size.
-_ROUNDING = 12
-
 _cut_at_once = Decoder(list[Raw]).decode
 
 _PIECES = re.compile(
@@ -52,13 +48,12 @@ def most_bytes(body: bytes, shape: Shape, topic: str) -> int:
     """Return how large the entries of a body are at most, without looking closely."""
     if not body:
         return 0
-    payload = json_payload(b"") if shape.json else content_payload(b"")
-    each = len(entry_json(topic, encode_payload(payload))) + _ROUNDING
+    each = counted_bytes(*entry_of(topic, (json_payload if shape.json else content_payload)(b"")))
     values = body.count(b",") + 1 if shape.json else 1
-    return min(len(body) * 4 // 3 + values * each, MAX_BATCH_BYTES)
+    return min(len(body) + values * each, MAX_BATCH_BYTES)
 
 
-async def read_entries(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
+async def read_entries(body: bytes, shape: Shape, topic: str) -> PackedEntries:
     """Do :func:`entries_of`, in a thread if it takes long, so that other requests go on."""
     many = shape.json and body.count(b",") > _MOST_COMMAS
     if len(body) < _LARGE_BYTES and not many:
@@ -67,7 +62,7 @@ async def read_entries(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
     return await loop.run_in_executor(_large_bodies, entries_of, body, shape, topic)
 
 
-def entries_of(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
+def entries_of(body: bytes, shape: Shape, topic: str) -> PackedEntries:
     """Return the entries of a body; none for an empty JSON array.
 
     Args:
@@ -81,20 +76,8 @@ def entries_of(body: bytes, shape: Shape, topic: str) -> JoinedEntries:
         BatchTooLargeError: The entries are more than a batch may hold.
     """
     if shape.json:
-        items: Iterator[str] = map(_encoded, json_values(body))
-    else:
-        items = iter([encode_payload(content_payload(body))] if body else [])
-    return JoinedEntries.of(in_bounds(entry_json(topic, item) for item in items))
-
-
-# A payload in serialised form goes on where its metadata ends (messages of protobuf that follow one
-# another are merged). So the metadata, which takes most of the time, is serialised once.
-_JSON_METADATA = json_payload(b"").SerializeToString()
-
-
-def _encoded(value: bytes) -> str:
-    """Return the wire form of the payload that holds a JSON value."""
-    return encode_serialised(_JSON_METADATA + Payload(data=value).SerializeToString())
+        return pack(in_bounds((topic, JSON_KIND, value) for value in json_values(body)))
+    return pack(in_bounds([entry_of(topic, content_payload(body))] if body else []))
 
 
 def json_values(body: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ...hosted.forks import COPY_BYTES, ForkSource
 from ...hosted.host import HostSetup
 from ...hosted.making import fault_of, forked, make
-from ...log.entries import JoinedEntries
+from ...log.packed import pack
 from ..formats.frames import shape_of
 from ..layers.limits import client_in
 from ..refusals.problems import InvalidRequestError
@@ -52,8 +52,8 @@ async def put(request: Request, workflow_id: str) -> Response:
         share = await stack.enter_async_context(gateway.writes.taken(client, coming))
         if source is not None:
             setup = await forked(setup, source)
-        entries = await read_entries(body, shape, DEFAULT_TOPIC) if body else JoinedEntries()
-        share.settle(copied + len(entries.text))
+        entries = await read_entries(body, shape, DEFAULT_TOPIC) if body else pack([])
+        share.settle(copied + entries.packed_bytes)
         made = await make(gateway.hosting, workflow_id, setup, entries, source)
     headers = {
         "content-type": setup.content_type,

@@ -1,8 +1,8 @@
 """Bounds what the bodies of writes become, over all of a process.
 
-A body of small values becomes 60 times its size, and stays in memory until the stream's history
-tells what became of it. So a write takes room for all of that. If there is none, it waits for a
-while, and is then refused.
+What becomes of a body is packed, but while it is taken apart, a body of small values takes many
+times its size. And what it becomes stays in memory until the stream's history tells the verdict. So
+a write takes room for all of that. If there is none, it waits for a while, and is then refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WriteRoom:
 
         Args:
             client: Who writes. If it is empty, only the total counts.
-            size: How large the entries will be at most, as JSON text.
+            size: How large the entries will be at most.
 
         Raises:
             NoRoomForWriteError: There was no room in time.
@@ -157,4 +157,4 @@ def _room_for(size: int) -> int:
     """Return how much memory entries take while they are sent."""
     if size <= _SMALL_BYTES:
         return 0
-    return size + _COPIES * min(size, wire.FRAGMENT_CHARACTERS)
+    return size + _COPIES * min(size, wire.FRAGMENT_BYTES)

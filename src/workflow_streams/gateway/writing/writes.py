@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from ...errors import StreamClosedError
 from ...hosted.appends import Append, Appended, append, publish
-from ...log.entries import JoinedEntries
 from ...log.fold import Accepted, Closed, Duplicate, Fenced, OutOfSequence, Regression, Verdict
 from ...log.media_types import media_type
+from ...log.packed import PackedEntries, pack
 from ..formats.frames import Shape
 from ..layers.limits import client_in
 from ..refusals import Headers
@@ -99,10 +99,10 @@ async def post(request: Request, workflow_id: str) -> Response:
 @asynccontextmanager
 async def _entries(
     request: Request, body: bytes, stream: Stream, topic: str | None
-) -> AsyncIterator[JoinedEntries]:
+) -> AsyncIterator[PackedEntries]:
     """Turn a body into entries, which have their room within the block."""
     if not body:
-        yield JoinedEntries()
+        yield pack([])
         return
     shape, topic = stream.shape, topic or DEFAULT_TOPIC
     check_content_type(request.headers.get("content-type", ""), shape)
@@ -111,7 +111,7 @@ async def _entries(
         entries = await read_entries(body, shape, topic)
         if not entries:
             raise InvalidRequestError("The array is empty.")
-        share.settle(len(entries.text))
+        share.settle(entries.packed_bytes)
         yield entries
 
 

@@ -29,7 +29,7 @@ from temporalio.exceptions import ApplicationError
 
 from ...log import wire
 from ...log.batches import batch_payload, batches_of
-from ...log.entries import entries_bytes, entry_json
+from ...log.entries import entries_bytes
 from ...log.wire import Entry
 
 MAX_IN_FLIGHT_BYTES = 960 * 1024
@@ -178,8 +178,7 @@ class Signalling:
             self._announces = False
             self._on_its_way = batch
             self._sequence += 1
-        entries = (entry_json(*entry) for entry in self._on_its_way)
-        payload = batch_payload(entries, self._publisher_id, self._sequence)
+        payload = batch_payload(self._on_its_way, self._publisher_id, self._sequence)
         run_in_steps(self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload)), self._on_answer)
 
     async def settled(self) -> None:

@@ -8,14 +8,13 @@ are packed bit by bit: one workflow task may bring a million items, and has 2 s.
 from __future__ import annotations
 
 import json
-import zlib
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 
-from ...log.compact import PackedEntries
-from ...log.entries import entries_bytes, entry_bytes
-from ...log.payloads import decode_serialised, encode_serialised
+from ...log.entries import ENTRY_BYTES, entries_bytes, entry_bytes, texts_length, topic_bytes
+from ...log.packed import PackedEntries, pack
+from ...log.payloads import text_of
 from ...log.wire import (
     MAX_ITEM_BYTES,
     MAX_POLL_BYTES,
@@ -27,8 +26,6 @@ from ...log.wire import (
 from ..hand_over import ITEM_BYTES
 
 _SEGMENT_BYTES = 32 * 1024
-# Smaller data packs as well in base64 as decoded, and is there at once.
-_SMALL_DATA = 16
 # All polls of a workflow task together have 2 s, and up to 10 wait at a time. For each of them, so
 # many items of other topics are looked through; then its client asks again.
 _MOST_PASSED_OVER = 25_000
@@ -99,25 +96,21 @@ class _OwnSegment(_Segment):
     __slots__ = ("_entries", "packed")
 
     def __init__(self, entries: list[Entry], size: int) -> None:
-        super().__init__(len(entries), size, frozenset([topic for topic, _ in entries]))
-        self.packed: bytes | None = None
-        self._entries: list[Entry] | None = entries
+        super().__init__(len(entries), size, frozenset([topic for topic, _, _ in entries]))
+        self.packed: PackedEntries | None = None
+        self._entries = entries
 
     @property
     def kept_bytes(self) -> int:
         """About how many bytes they take in memory."""
-        return self.size if self.packed is None else len(self.packed)
+        return self.size if self.packed is None else self.packed.packed_bytes
 
     def pack(self) -> None:
-        if self._entries is not None:
-            self.packed = zlib.compress(_text_of(self._entries), 1)
-            self._entries = None
+        if self.packed is None:
+            self.packed, self._entries = pack(self._entries), []
 
     def entries(self) -> list[Entry]:
-        if self._entries is not None:
-            return self._entries
-        assert self.packed is not None
-        return _entries_of(zlib.decompress(self.packed))
+        return self._entries if self.packed is None else self.packed.unpacked()
 
 
 class _PackedSegment(_Segment):
@@ -135,43 +128,6 @@ class _PackedSegment(_Segment):
 
     def entries(self) -> list[Entry]:
         return self._entries.unpacked()
-
-
-def _text_of(entries: Sequence[Entry]) -> bytes:
-    """Return items as bytes. Base64 is decoded, since the data packs much better then."""
-    datas = _decoded(entries) if _datas(entries) >= _SMALL_DATA * len(entries) else None
-    if datas is None:
-        return json.dumps(entries).encode()
-    names = list(dict.fromkeys(topic for topic, _ in entries))
-    numbers = {topic: number for number, topic in enumerate(names)}
-    topics = [numbers[topic] for topic, _ in entries]
-    head = json.dumps({"names": names, "topics": topics, "sizes": [len(raw) for raw in datas]})
-    return b"%s\n%s" % (head.encode(), b"".join(datas))
-
-
-def _decoded(entries: Sequence[Entry]) -> list[bytes] | None:
-    """Return the data decoded; None if some would not be encoded to the same text again."""
-    try:
-        datas = [decode_serialised(data) for _, data in entries]
-    except ValueError:
-        return None
-    same = all(
-        encode_serialised(raw) == data for raw, (_, data) in zip(datas, entries, strict=True)
-    )
-    return datas if same else None
-
-
-def _entries_of(text: bytes) -> list[Entry]:
-    """Invert :func:`_text_of`."""
-    head, _, body = text.partition(b"\n")
-    found = json.loads(head)
-    if isinstance(found, list):
-        return [(topic, data) for topic, data in found]
-    names, entries, at = found["names"], list[Entry](), 0
-    for topic, size in zip(found["topics"], found["sizes"], strict=True):
-        entries.append((names[topic], encode_serialised(body[at : at + size])))
-        at += size
-    return entries
 
 
 class PolledLog:
@@ -323,13 +279,13 @@ class PolledLog:
         items: list[WireItem] = []
         size = 0
         passed_over = 0
-        for offset, (topic, data) in self._numbered(poll.from_offset, topics):
+        for offset, (topic, kind, data) in self._numbered(poll.from_offset, topics):
             if topics and topic not in topics:
                 passed_over += 1
                 if passed_over >= _MOST_PASSED_OVER:
                     return PollResult(items, offset + 1, more_ready=offset + 1 < head)
                 continue
-            length = entry_bytes(topic, data)
+            length = entry_bytes(topic, kind, data)
             size += length + _OFFSET_OVERHEAD
             if items and size > limit:
                 return PollResult(items, offset, more_ready=True)
@@ -339,7 +295,7 @@ class PolledLog:
                 )
             if room is not None and not items and size > room:
                 raise NoRoomError(size)
-            items.append(WireItem(topic, data, offset))
+            items.append(WireItem(topic, text_of(kind, data), offset))
         return PollResult(items, head)
 
     def _numbered(self, offset: int, topics: Set[str] = frozenset()) -> Iterator[tuple[int, Entry]]:
@@ -362,15 +318,14 @@ class PolledLog:
 
 def answer_bytes(items: Sequence[WireItem]) -> int:
     """Return how many bytes items take in an answer."""
-    entries = [(item.topic, item.data) for item in items]
-    return entries_bytes(entries) + _OFFSET_OVERHEAD * len(items)
+    # As entries_bytes() counts them, without taking their texts apart again.
+    around = ENTRY_BYTES + _OFFSET_OVERHEAD
+    return sum([topic_bytes(item.topic) + len(item.data) + around for item in items])
 
 
 def _carried(entries: Sequence[Entry]) -> int:
     """Return the sum of `carried_bytes` over all of them, in fewer steps."""
-    topics = json.dumps(json.dumps([topic for topic, _ in entries]))
-    return len(topics) - 2 + _datas(entries) + (ITEM_BYTES - 2) * len(entries) if entries else 0
-
-
-def _datas(entries: Sequence[Entry]) -> int:
-    return sum([len(data) for _, data in entries])
+    if not entries:
+        return 0
+    topics = json.dumps(json.dumps([topic for topic, _, _ in entries]))
+    return len(topics) - 2 + texts_length(entries) + (ITEM_BYTES - 2) * len(entries)

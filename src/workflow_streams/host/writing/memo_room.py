@@ -14,7 +14,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from ...log import wire
-from ...log.entries import entries_bytes, entry_bytes
+from ...log.entries import entries_bytes, entries_of, entry_bytes
 from ...log.wire import Entry
 from ...log.wire import WorkflowStreamState as State
 
@@ -93,5 +93,5 @@ def _opening_bytes(state: State) -> int:
     texts = json.dumps([sequences, runs, state.order, state.written, state.closed])
     # Items are recorded only if they stand in no earlier history.
     carried = state.log if state.head is None else ()
-    items = entries_bytes([(item.topic, item.data) for item in carried])
+    items = entries_bytes(entries_of((item.topic, item.data) for item in carried))
     return len(texts) + items + _OPENING_OVERHEAD

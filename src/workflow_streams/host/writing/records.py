@@ -10,7 +10,7 @@ from temporalio.common import RawValue
 
 from ...log import wire
 from ...log.entries import entries_bytes
-from ...log.records import record_payload
+from ...log.records import record_bytes, record_payload
 from ...log.wire import Entry, Opening, Record
 from ..run_sign import RunKind, RunSign
 from . import memo_room
@@ -88,11 +88,11 @@ class Records:
         """Write a record of items, or of a truncation if there are none."""
         if not self._sign.native:
             return
-        record = record_payload(Record(base, list(entries), None, self._ring))
+        record = Record(base, list(entries), None, self._ring)
         self._room.take(_RECORD_OVERHEAD)
-        self._upsert(record)
+        self._upsert(record_payload(record))
         self._count += 1
-        if self._sign.is_followed(self._count, large=len(record.data) > _MEMO_BYTES):
+        if self._sign.is_followed(self._count, large=record_bytes(record) > _MEMO_BYTES):
             self._replace(base)
 
     def _replace(self, base: int) -> None:

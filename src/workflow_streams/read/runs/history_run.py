@@ -21,7 +21,16 @@ from ...log.wire import Opening, RunRef
 from ...temporal.codec import converter_of, decoded, record_in
 from ..history.pages import history_pages, is_close, newest_event_id, settled_id
 from ..history.renewal import Renewal
-from ..moments import BEFORE_ALL, Chunk, Moment, Opened, Page, Place, effect_of
+from ..moments import (
+    BEFORE_ALL,
+    Chunk,
+    Moment,
+    Opened,
+    Page,
+    Place,
+    content_size,
+    effect_of,
+)
 from .early import EarlySignals
 from .lookup import opened_run
 from .resets import Origin
@@ -294,9 +303,8 @@ class HistoryRun:
     def _own(self, fold: Fold, event: HistoryEvent, entries: list[Item]) -> Chunk | None:
         if not entries:
             return None
-        size = sum(len(topic) + len(data) for topic, data in entries)
         time = event.event_time.ToDatetime(timezone.utc)
-        return Chunk(fold.own(len(entries)).offset, entries, size, time)
+        return Chunk(fold.own(len(entries)).offset, entries, content_size(entries), time)
 
     async def _open(self, event: HistoryEvent, opening: Opening, taken: list[Item]) -> None:
         closing = opening.closed

@@ -22,13 +22,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from ....errors import HostUnavailableError, StreamNotFoundError
 from ....events import Gap, Last, Rewind
 from ....log import wire
+from ....log.entries import entries_of
 from ....log.wire import PollInput, PollResult
 from ....temporal import messages
 from ....temporal.handles import client_of
 from ....temporal.rpc import explain, is_transient
 from ...history import outage
 from ...history.pages import close_event
-from ...moments import Chunk, Moment, Opened
+from ...moments import Chunk, Moment, Opened, content_size
 from ...waiting import ended, unless
 from .calls import (
     RETRY_SECONDS,
@@ -316,9 +317,9 @@ class Poller:
             base = first
             moments.append(self._moment(first, base, gap=Gap(before, first, "truncated")))
         if result.items:
-            entries = [(item.topic, item.data) for item in result.items]
-            size = sum(len(topic) + len(data) for topic, data in entries)
-            moments.append(self._moment(self.offset, base, chunk=Chunk(first, entries, size)))
+            entries = entries_of((item.topic, item.data) for item in result.items)
+            chunk = Chunk(first, entries, content_size(entries))
+            moments.append(self._moment(self.offset, base, chunk=chunk))
         return moments
 
     def _moment(self, head: int, base: int, **what: Any) -> Moment:
