@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -64,9 +65,10 @@ class Subscription(Generic[T]):
         self._decode = decode
         self._items_only = items_only
         self._max_outage = max_outage
-        self._skipped = 0
+        self._place = _Place()
         self._slice: Slice | None = None
-        self._index = 0
+        # The rest of the slice that was taken last.
+        self._items: Iterator[Item[Any] | Gap] = iter(())
         self._steps: AsyncGenerator[Step] | None = None
         self._closed = False
 
@@ -95,16 +97,14 @@ class Subscription(Generic[T]):
             WorkflowStreamError: As for ``subscribe`` and ``follow``.
         """
         while True:
-            if self._slice is not None:
-                found = self._next_in_slice(self._slice)
-                if found is not None:
-                    return cast("T", found)
-                self._slice = None
+            found = self._next_in_slice()
+            if found is not None:
+                return cast("T", found)
             step = await self._step()
             if isinstance(step, Slice):
-                self._slice, self._index = step, 0
+                self._items = self._items_of(step, 0)
             elif isinstance(step, Gap):
-                self._skipped += step.count
+                self._place.skipped += step.count
                 if not self._items_only:
                     return cast("T", step)
             elif not self._items_only:
@@ -116,7 +116,7 @@ class Subscription(Generic[T]):
         Not while another task waits for a step: cancel that task first.
         """
         self._closed = True
-        self._slice = None
+        self._items, self._slice = iter(()), None
         if self._steps is not None:
             await self._steps.aclose()
 
@@ -140,29 +140,61 @@ class Subscription(Generic[T]):
             self._steps = None
             raise
 
-    def _next_in_slice(self, part: Slice) -> Item[Any] | Gap | None:
-        assert self._walk is not None
-        entries, topics, count = part.entries, self._topics, len(part.entries)
-        while (index := self._index) < count:
-            offset = part.offset + index
-            # A slow reader may find that the base has overtaken it in mid-chunk.
-            if (
-                offset < self._walk.feed.view.base
-                and (gap := self._walk.overtaken(offset)) is not None
-            ):
-                self._index = min(count, gap.end - part.offset)
-                self._skipped += gap.count
-                if not self._items_only:
-                    return gap
-                continue
-            self._index = index + 1
-            topic, kind, data = entries[index]
-            if topics and topic not in topics:
-                continue
-            try:
-                value = self._decode(topic, kind, data)
-            except Exception as err:
-                raise DecodeError(topic, offset, err) from err
-            skipped, self._skipped = self._skipped, 0
-            return Item(topic, value, offset, skipped, part.time, part.tag)
+    def _next_in_slice(self) -> Item[Any] | Gap | None:
+        try:
+            for found in self._items:
+                if not (self._items_only and isinstance(found, Gap)):
+                    return found
+        except BaseException:
+            # The iterator is over by that. The next step goes on behind the item.
+            assert self._slice is not None
+            self._items = self._items_of(self._slice, self._place.index)
+            raise
         return None
+
+    def _items_of(self, part: Slice, index: int) -> Iterator[Item[Any] | Gap]:
+        assert self._walk is not None
+        self._slice, self._place.index = part, index
+        return _items(part, self._place, self._walk, self._topics, self._decode)
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a subscription has come.
+
+    Attributes:
+        index: Which item of the current slice is next.
+        skipped: How many offsets were lost since the last item.
+    """
+
+    index: int = 0
+    skipped: int = 0
+
+
+def _items(
+    part: Slice, place: _Place, walk: Walk, topics: Collection[str], decode: Decode
+) -> Iterator[Item[Any] | Gap]:
+    """Yield the items of a slice, from the place on, and what is lost of it.
+
+    It knows nothing of the subscription, which would otherwise be part of a reference cycle: one
+    that is left behind in mid-stream has to stop reading at once.
+    """
+    entries, time, tag, count = part.entries, part.time, part.tag, len(part.entries)
+    while (index := place.index) < count:
+        offset = part.offset + index
+        # A slow reader may find that the base has overtaken it in mid-chunk.
+        if offset < walk.feed.view.base and (gap := walk.overtaken(offset)) is not None:
+            place.index = gap.end - part.offset
+            place.skipped += gap.count
+            yield gap
+            continue
+        place.index = index + 1
+        topic, kind, data = entries[index]
+        if topics and topic not in topics:
+            continue
+        try:
+            value = decode(topic, kind, data)
+        except Exception as err:
+            raise DecodeError(topic, offset, err) from err
+        skipped, place.skipped = place.skipped, 0
+        yield Item(topic, value, offset, skipped, time, tag)

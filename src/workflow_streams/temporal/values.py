@@ -24,6 +24,8 @@ from ..log.payloads import JSON_KIND, item_of, payload_of
 DecodeValue = Callable[[bytes, bytes], Any]
 """Turns the kind and data of an item into its value."""
 
+_raw_decode = json.JSONDecoder().raw_decode
+
 # Types whose JSON the default converter writes as the json module does, and reads back as is.
 _SCALARS = frozenset({str, int, float, bool})
 
@@ -61,7 +63,7 @@ class Values:
         def decode(kind: bytes, data: bytes) -> Any:
             if kind == JSON_KIND:
                 try:
-                    value = json.loads(data.decode())
+                    value = _json_value(data.decode())
                     if type_ is Any or type(value) is type_:
                         return value
                 except ValueError:
@@ -69,6 +71,15 @@ class Values:
             return whole(kind, data)
 
         return decode
+
+
+def _json_value(text: str) -> Any:
+    """Do what ``json.loads`` does, which takes twice as long to look for space around the value."""
+    try:
+        value, end = _raw_decode(text)
+    except ValueError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _is_default(converter: PayloadConverter) -> bool:
