@@ -1,4 +1,8 @@
-"""Waits for a workflow that has not been started yet, with one poll for all its readers."""
+"""Waits for a workflow that has not been started yet, with one poll for all its readers.
+
+A hosted stream that has been deleted or has expired is waited for, too: its name is free, and
+another one may be made in its place.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ from contextlib import suppress
 
 from temporalio.client import Client
 
-from ..errors import StreamNotFoundError
+from ..errors import CodecError, StreamGoneError, StreamNotFoundError
 from .feeds.registry import Registry
+from .runs.gone import check_not_gone
 from .runs.lookup import describe
 from .runs.source import key_of
 from .waiting import ended
@@ -25,6 +30,8 @@ async def wait_for_workflow(
 ) -> bool:
     """Return as soon as the workflow exists, closed or not; tell whether that had to be waited for.
 
+    A hosted stream that is gone does not count, unless one run of it is asked for.
+
     The server is asked at intervals that grow from 50 ms to 1 s, and a last time when the time is
     over. All readers that wait for one workflow on an event loop and connection share these calls.
 
@@ -37,6 +44,7 @@ async def wait_for_workflow(
 
     Raises:
         StreamNotFoundError: It has not been started in time.
+        StreamGoneError: It is gone, and no other one has been made in time.
         WorkflowStreamError: For what waiting does not mend: not permitted, no such namespace.
     """
     key = key_of(client, workflow_id, run_id)
@@ -103,6 +111,8 @@ class _Arrival:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._task.done():
             return self._task.result()
+        if isinstance(self._missing, StreamGoneError):
+            raise StreamGoneError(self._workflow_id, has_forks=self._missing.has_forks)
         raise StreamNotFoundError(
             self._workflow_id, f"it has not been started within {seconds:g} s"
         ) from self._missing
@@ -126,7 +136,10 @@ class _Arrival:
         self._wanted.clear()
         self._begun += 1
         try:
-            await describe(self._client, self._workflow_id, self._run_id)
+            described = await describe(self._client, self._workflow_id, self._run_id)
+            if self._run_id is None:
+                with suppress(CodecError):  # whoever reads it is told
+                    await check_not_gone(described)
         except StreamNotFoundError as err:
             self._missing = err
         else:

@@ -7,7 +7,7 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from ...errors import StreamNotFoundError, WorkflowStreamError
+from ...errors import StreamGoneError, StreamNotFoundError, WorkflowStreamError
 from ...temporal.backoff import Backoff
 from ..formats.frames import ENVELOPES
 from ..formats.offsets import parse_start
@@ -183,6 +183,8 @@ class Follower:
                 try:
                     found = self._gateway.found(self._workflow_id)
                     stream = await while_opening.enter_async_context(found)
+                except StreamGoneError:
+                    raise
                 except StreamNotFoundError as err:
                     raise NotStartedError(cause_for_log=str(err)) from err
             stream = replace(stream, settings=self._settings)

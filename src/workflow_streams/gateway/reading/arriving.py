@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.requests import Request
 
-from ...errors import ServerUnavailableError, StreamNotFoundError
+from ...errors import ServerUnavailableError, StreamGoneError, StreamNotFoundError
 from ...read.arrival import wait_for_workflow
 from ...read.waiting import ended
 from ..layers.limits import ConnectionLimits
@@ -37,7 +37,9 @@ async def found_in_time(
         wait_seconds: How long the client wants to wait; the settings may limit this.
 
     Raises:
-        NotStartedError: The workflow does not exist, or was not started in time.
+        NotStartedError: The workflow does not exist.
+        StreamNotFoundError: It was not started in time.
+        StreamGoneError: The stream is gone, and no other one was made in time.
         UnavailableError: The gateway is about to end.
         ClientGoneError: The client has left meanwhile.
         WorkflowStreamError: As :func:`..temporal.streams.found`.
@@ -51,6 +53,8 @@ async def found_in_time(
                 break
             except StreamNotFoundError as err:
                 left = until - time.monotonic()
+                if left <= 0 and isinstance(err, StreamGoneError):
+                    raise
                 if left <= 0:
                     raise NotStartedError(cause_for_log=str(err)) from err
             connections: ConnectionLimits = request.app.state.connections

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ...errors import StreamGoneError
 from ...hosted import streams
 from ...hosted.streams import Hosting
 from ...publish.failing_host import failing_attempt
 from ..formats.frames import ENVELOPES, Shape, shape_of
-from ..refusals.problems import refusal_of
 from ..settings import GatewaySettings
 from .link import TemporalLink
 
@@ -59,15 +57,9 @@ async def found(
 
     Raises:
         StreamNotFoundError: There is no workflow of this name.
-        RefusedError: The stream has been deleted or has expired.
+        StreamGoneError: The stream has been deleted or has expired.
         CodecError: The stream is encoded, and the gateway's client cannot decode it.
         ServerUnavailableError: Temporal does not answer.
     """
-    async with AsyncExitStack() as stack:
-        try:
-            look_up = streams.found(hosting_of(link, settings), workflow_id)
-            stream = await stack.enter_async_context(look_up)
-        except StreamGoneError as err:
-            # Raised as a refusal, so that nobody waits for it as for a stream not started yet.
-            raise refusal_of(err) from None
+    async with streams.found(hosting_of(link, settings), workflow_id) as stream:
         yield Stream(stream.feed, stream.setup, stream.described, stream.hosting, settings)
