@@ -13,7 +13,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 
 from .arguments import seconds_of
-from .errors import UsageError
+from .errors import StreamClosedError, UsageError
 from .events import LATEST, Event, Last, WorkflowStreamItem
 from .log.publisher_ids import ActivityPublisher
 from .publish.capture import current_capture
@@ -241,7 +241,11 @@ class WorkflowStreamClient:
         return TopicHandle(self, name, self._types.bind(name, type))
 
     async def flush(self) -> None:
-        """Wait until the server has taken everything published so far.
+        """Wait until the server has taken everything published so far, and the stream has it.
+
+        The server takes what comes for a stream that has been closed, and the stream drops it. That
+        can happen to streams made by :func:`create_stream` or PUT, so of those it is looked up
+        whether they were open.
 
         When it is cancelled, nothing is lost: what has not been sent stays buffered.
 
@@ -416,7 +420,13 @@ class WorkflowStreamClient:
             number = self._publisher.publish(topic, value, force_flush=True)
             sequence, index = await self._publisher.delivered(number)
             batch = (self._publisher_id, sequence)
-            return await offset_of(feed, self._handle, verdicts, batch, index)
+            try:
+                offset = await offset_of(feed, self._handle, verdicts, batch, index)
+            except StreamClosedError:
+                self._publisher.landing.told(sequence, landed=False)
+                raise
+            self._publisher.landing.told(sequence, landed=True)
+            return offset
 
     def _arrival(self, wait: timedelta) -> Callable[[], Awaitable[bool]]:
         handle, seconds = self._handle, seconds_of("wait", wait)

@@ -156,19 +156,28 @@ class StreamNotFoundError(_OfWorkflow):
 class StreamGoneError(StreamNotFoundError):
     """The stream was hosted by this package, and has been deleted or has expired.
 
-    Its name is free, unless it has forks.
+    Its name is free, unless it has forks or has been taken again.
 
     Attributes:
         has_forks: Whether it was deleted and is kept, unreadable, for its forks.
+        replaced: Whether another stream or workflow has its name by now.
     """
 
     has_forks: bool = False
+    replaced: bool = False
 
-    def __init__(self, workflow_id: str, *, has_forks: bool = False) -> None:
-        """Record the stream, and whether it has forks."""
-        why = "has been deleted; only forks of it are left" if has_forks else "is gone"
+    def __init__(
+        self, workflow_id: str, *, has_forks: bool = False, replaced: bool = False
+    ) -> None:
+        """Record the stream, and whether it has forks or has been replaced."""
+        why = "is gone"
+        if has_forks:
+            why = "has been deleted; only forks of it are left"
+        elif replaced:
+            why = "is gone, and another one has its name"
         super().__init__(workflow_id, f"the stream {why}")
         self.has_forks = has_forks
+        self.replaced = replaced
 
 
 class _WithReason(_OfWorkflow):

@@ -19,11 +19,11 @@ from temporalio.worker import Worker
 
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
-    SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
 )
 from workflow_streams.hosted.worker import host_worker
+from workflow_streams.log.wire import SETUP_MEMO_KEY
 
 from .command import Cli, until
 from .hosts import Streams, workflows

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
 from ..errors import CodecError, StreamNotFoundError
-from ..hosted.host import SETUP_MEMO_KEY, HostSetup
+from ..hosted.host import HostSetup
 from ..log import wire
 from ..read.runs.gone import is_gone
 from ..temporal.codec import memo_value
@@ -134,7 +134,7 @@ async def _entry(
     if not grant.may_list(execution.id):
         return None
     try:
-        setup = await memo_value(execution, SETUP_MEMO_KEY, HostSetup)
+        setup = await memo_value(execution, wire.SETUP_MEMO_KEY, HostSetup)
         if setup is not None and await _is_gone(gateway, execution):
             return None
     except CodecError:

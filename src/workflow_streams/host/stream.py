@@ -270,6 +270,13 @@ class WorkflowStream:
         """
         await self._rollover.continue_as_new(build_args, publisher_ttl)
 
+    def _tell_pollers_end(self) -> None:
+        """Have polls that wait for more of a closed stream fail, rather than wait for the workflow.
+
+        What has been answered is in the history, so a run that has begun without this goes on so.
+        """
+        self._polls.tells_end = True
+
     def _publish(self, entries: list[Entry]) -> None:
         self._check_may_write()
         if self._rollover.is_over():

@@ -30,7 +30,7 @@ from ..log.packed import PackedEntries
 from ..log.positions import position_at
 from ..log.wire import Batch, Entry
 from ..publish.pacing import check_room, pace_of
-from ..read.feeds.feed import Feed
+from ..temporal.bound import BoundWorkflow
 from ..temporal.rpc import is_too_large
 from .streams import Stream
 
@@ -104,6 +104,7 @@ async def append(stream: Stream, batch: Append) -> Appended:
 
     Raises:
         StreamUnfinishedError: What the stream was made with is not there in time.
+        StreamGoneError: It is gone, and another workflow has its name by now.
         ServerUnavailableError: Temporal did not take it, or it was not seen in the history in
             time. In that case it may be in the stream all the same.
         RunFullError: The workflow has to roll over first.
@@ -120,8 +121,9 @@ async def append(stream: Stream, batch: Append) -> Appended:
         check_room(stream.workflow_id, info.history_size_bytes, coming if several else 0)
         handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
         pace_of(handle).seen()
+    workflow = stream.bound()
     for _ in range(_TRIES):
-        appended = await _try(stream, batch)
+        appended = await _try(stream, workflow, batch)
         if not isinstance(appended.verdict, Torn):
             return appended
     raise ServerUnavailableError("The stream rolled over too often while a large batch was sent")
@@ -145,7 +147,7 @@ async def publish(stream: Stream, batch: Append) -> None:
     if Payloads(payloads=[payload]).ByteSize() > wire.MAX_SIGNAL_BYTES:
         raise BatchTooLargeError(_TOO_LARGE)
     try:
-        await _send(stream, payload)
+        await _send(stream, stream.bound(), payload)
     except RequestRejectedError as err:
         if is_too_large(err):
             # A payload codec can make it larger than it was.
@@ -153,33 +155,35 @@ async def publish(stream: Stream, batch: Append) -> None:
         raise
 
 
-async def _try(stream: Stream, batch: Append) -> Appended:
+async def _try(stream: Stream, workflow: BoundWorkflow, batch: Append) -> Appended:
     feed = stream.feed
     if feed.done or feed.end is not None:
-        return _after_end(feed, batch)
+        return await _after_end(stream, batch)
     tag = uuid.uuid4().hex
     with feed.mailbox.tagged(tag) as verdict:
-        await _signal(stream, batch, tag)
+        await _signal(stream, workflow, batch, tag)
         try:
             async with asyncio.timeout(stream.hosting.append_seconds):
                 await feed.wait_known(verdict.done)
         except TimeoutError as err:
             raise ServerUnavailableError("The batch was not seen in the history in time") from err
-    return Appended(*verdict.result(), feed.tag) if verdict.done() else _after_end(feed, batch)
+    if verdict.done():
+        return Appended(*verdict.result(), feed.tag)
+    return await _after_end(stream, batch)
 
 
-async def _send(stream: Stream, payload: Payload) -> None:
+async def _send(stream: Stream, workflow: BoundWorkflow, payload: Payload) -> None:
     handle = stream.hosting.link.client.get_workflow_handle(stream.workflow_id)
     patience = stream.hosting.append_seconds
     async with pace_of(handle).sending(handle, len(payload.data), patience=patience):
-        call = handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+        call = workflow.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
         await stream.hosting.link.call(call, stream.workflow_id)
 
 
-async def _signal(stream: Stream, batch: Append, tag: str) -> None:
+async def _signal(stream: Stream, workflow: BoundWorkflow, batch: Append, tag: str) -> None:
     for payload in signals_of(batch, tag):
         try:
-            await _send(stream, payload)
+            await _send(stream, workflow, payload)
         except StreamClosedError:
             # The workflow has ended. The feed is about to tell how the stream has.
             async with asyncio.timeout(stream.hosting.append_seconds):
@@ -224,12 +228,19 @@ def signals_of(batch: Append, tag: str = "") -> Iterator[Payload]:
     )
 
 
-def _after_end(feed: Feed, batch: Append) -> Appended:
-    """Return the verdict on a batch that came after the end."""
+async def _after_end(stream: Stream, batch: Append) -> Appended:
+    """Return the verdict on a batch that came after the end.
+
+    Raises:
+        StreamGoneError: That was the end of a stream that has been deleted.
+    """
+    feed = stream.feed
     if feed.error is not None:
         raise feed.error.with_traceback(None)
     if feed.end is None:
         raise StreamNotFoundError(feed.workflow_id, "it is not followed any more")
+    if stream.setup is not None and feed.end.outcome == "terminated":
+        await stream.check_not_gone()
     sent = (batch.publisher_id, batch.sequence)
     verdict = Closed(by_this=bool(batch.publisher_id) and feed.view.closed_by == sent)
     return Appended(verdict, feed.head, feed.tag)

@@ -16,7 +16,7 @@ from ..errors import (
     StreamNotHostedError,
 )
 from ..publish.host_check import forget_host
-from ..read.runs.lookup import first_run_of
+from ..temporal.handles import first_run_of
 from .deletion import Doomed, delete_run, start_deletion
 from .forks import deleted_for_forks
 from .host import HostSetup, start_host

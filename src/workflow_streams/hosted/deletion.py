@@ -35,8 +35,8 @@ from ..errors import (
     WorkflowStreamError,
 )
 from ..log.wire import DELETED_MEMO_KEY
-from ..read.runs.lookup import first_run_of
 from ..temporal.codec import memo_value
+from ..temporal.handles import first_run_of
 from ..temporal.link import ClientLink
 from ..temporal.rpc import translate
 from .forking.forgetting import forget_gone_forks

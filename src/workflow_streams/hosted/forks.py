@@ -250,7 +250,9 @@ async def _close(stream: Stream) -> None:
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:
     """Send a host an Update; again if it came just when the host rolled over."""
     link, workflow_id = stream.hosting.link, stream.workflow_id
-    handle = link.client.get_workflow_handle(workflow_id)
+    handle = link.client.get_workflow_handle(
+        workflow_id, first_execution_run_id=stream.first_run_id
+    )
     for tries_left in reversed(range(_TRIES)):
         call = handle.execute_update(update, args=arguments, result_type=bool)
         try:

@@ -20,9 +20,11 @@ from temporalio.workflow import ParentClosePolicy
 
 from ..host.stream import WorkflowStream
 from ..log.wire import (
+    CLOSED_MEMO_KEY,
     DELETED_MEMO_KEY,
     EXPIRED_MEMO_KEY,
     EXPIRES_MEMO_KEY,
+    SETUP_MEMO_KEY,
     UNFINISHED_MEMO_KEY,
     Rules,
     WorkflowStreamState,
@@ -43,8 +45,6 @@ It has to leave time for the replay with which another worker begins: that of a 
 events takes 0.6 s of a processor, and as much again for each other one that runs at the same time.
 """
 
-SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
-"""Memo field with the :class:`HostSetup`, set when the workflow is started."""
 FORKS_MEMO_KEY = "__temporal_workflow_stream_forks"
 """Memo field with the number of a stream's forks."""
 
@@ -152,6 +152,8 @@ class WorkflowStreamHost:
     """Keeps one stream open. It does nothing for which it would need a sandbox."""
 
     @workflow.init
+    marks_closed: bool = False
+    """Whether its memo says that it was closed. The same holds for runs of earlier versions."""
     def __init__(self, host: HostInput) -> None:
         """Open the stream in this run."""
         self._setup = host.setup
@@ -172,6 +174,11 @@ class WorkflowStreamHost:
         if host.setup.deleted:
             return
         while not self._over():
+        # The run after the one in which it was closed begins with a memo that says so.
+        was_closed = host.stream_state is not None and bool(host.stream_state.closed)
+        self._closed_is_told = was_closed or not host.marks_closed
+        if host.marks_closed:
+            self.stream._tell_pollers_end()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             self._used, left = False, self._time_left()
             try:
                 await workflow.wait_condition(self._stirs, timeout=left)
@@ -192,6 +199,9 @@ class WorkflowStreamHost:
 
     @workflow.signal(name=TOUCH_SIGNAL)
     def touch(self) -> None:
+            if self._is_to_tell_closed():
+                self._closed_is_told = True
+                workflow.upsert_memo({CLOSED_MEMO_KEY: True})
         """Note that the stream has been read."""
         self._note_use()
 
@@ -252,7 +262,13 @@ class WorkflowStreamHost:
     def _go_on(self, state: WorkflowStreamState) -> NoReturn:
         used, forks = self._used_at.timestamp(), self._forks.names
         following = HostInput(
-            self._setup, state, used, forks, self._deleted, closed_rolls_over=True
+            self._setup,
+            state,
+            used,
+            forks,
+            self._deleted,
+            closed_rolls_over=True,
+            marks_closed=True,
         )
         # By itself, the next run would have the memo that the first one was started with.
         memo = _memo_of(self._setup)
@@ -281,6 +297,7 @@ class WorkflowStreamHost:
             workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
         return gone
 
+        memo[CLOSED_MEMO_KEY] = self.stream.closed
     async def _start_parting(self, source: str) -> None:
         """Have the stream that this one was forked from forget it, once this one has ended.
 
@@ -317,7 +334,9 @@ class WorkflowStreamHost:
     def _stirs(self) -> bool:
         """Whether there is something to do."""
         self._note_writes()  # this is evaluated after each batch of signals
-        return self._over() or self._is_finished() or self._rolls_over()
+        return (
+            self._over() or self._is_finished() or self._is_to_tell_closed() or self._rolls_over()
+        )
 
     def _note_writes(self) -> None:
         signals = self.stream.signal_count
@@ -355,8 +374,12 @@ class WorkflowStreamHost:
 
 
 def _memo_of(setup: HostSetup) -> dict[str, Any]:
+    def _is_to_tell_closed(self) -> bool:
+        """Whether the stream has been closed, and goes on without saying so."""
+        return not self._closed_is_told and self.stream.closed and not self._over()
+
     """Return the memo that a run of a host begins with."""
-    memo: dict[str, Any] = {SETUP_MEMO_KEY: setup}
+    memo: dict[str, Any] = {SETUP_MEMO_KEY: setup, CLOSED_MEMO_KEY: False}
     if setup.maker:
         memo[UNFINISHED_MEMO_KEY] = True
     if setup.expires_at is not None:
@@ -404,7 +427,7 @@ async def start_host(
     """
     handle = await client.start_workflow(
         HOST_WORKFLOW,
-        HostInput(setup, closed_rolls_over=True),
+        HostInput(setup, closed_rolls_over=True, marks_closed=True),
         id=workflow_id,
         task_queue=task_queue,
         task_timeout=HOST_TASK_TIMEOUT,

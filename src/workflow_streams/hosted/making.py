@@ -128,7 +128,7 @@ async def make(
         if is_new and source is not None:
             await source.note(workflow_id)
         if not is_new or maker:
-            position, closed = await _settle(hosting, workflow_id, beginning, is_new=is_new)
+            position, closed = await _settle(hosting, workflow_id, beginning, run_id)
     except (NotForkedError, StreamNotFoundError):
         # Its source cannot be forked, or is gone. Nobody could finish the fork.
         if run_id is not None and source is not None:
@@ -164,13 +164,20 @@ async def forked(setup: HostSetup, source: ForkSource) -> HostSetup:
 
 
 async def _settle(
-    hosting: Hosting, workflow_id: str, beginning: _Beginning, *, is_new: bool
+    hosting: Hosting, workflow_id: str, beginning: _Beginning, run_id: str | None
 ) -> tuple[str, bool]:
     """Write what the stream begins with, or compare it with the one that is there.
 
     Returns its head and whether it is closed.
 
+    Args:
+        hosting: Where streams are hosted.
+        workflow_id: Its name.
+        beginning: What it begins with.
+        run_id: Its run, if it has just been made; None if there was one already.
+
     Raises:
+        StreamGoneError: It has been deleted since it was made.
         StreamExistsError: There is another stream of the name.
         StreamUnfinishedError: There is one that another call has begun to make with other content,
             and does not finish in time.
@@ -183,10 +190,12 @@ async def _settle(
                 raise
             why = "The stream of this name has been deleted, but has forks."
             raise StreamExistsError(workflow_id, why) from None
+        if run_id is not None and stream.first_run_id != run_id:
+            raise StreamGoneError(workflow_id, replaced=True)
         await stack.enter_async_context(stream.held())
         asked_closed = beginning.setup.closed
         done, complete = None, False
-        if not is_new:
+        if run_id is None:
             beginning = await _existing(stream, beginning)
             done = await _progress(stream, beginning.setup.maker or _MAKER)
             complete = await _is_complete(stream, beginning, done)

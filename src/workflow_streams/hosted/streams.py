@@ -14,25 +14,25 @@ from temporalio.client import (
 )
 
 from ..errors import (
+    StreamGoneError,
+    StreamNotFoundError,
     StreamNotOpenedError,
     StreamNotReadyError,
     StreamUnfinishedError,
 )
 from ..events import End
 from ..log.positions import Position, chain_digest
+from ..log.wire import SETUP_MEMO_KEY
 from ..read.feeds.feed import Feed
 from ..read.feeds.lookup import feed_of
 from ..read.runs.gone import check_not_gone
-from ..read.runs.lookup import first_run_of
 from ..read.runs.source import WorkflowSource
 from ..read.tip import wait_for_tip
+from ..temporal.bound import BoundWorkflow
 from ..temporal.codec import memo_value
+from ..temporal.handles import first_run_of
 from ..temporal.link import Link
-from .host import (
-    HOST_TASK_QUEUE,
-    SETUP_MEMO_KEY,
-    HostSetup,
-)
+from .host import HOST_TASK_QUEUE, HostSetup
 
 _PATIENCE_SECONDS = 0.1
 
@@ -98,6 +98,26 @@ class Stream:
     def first_run_id(self) -> str:
         """First run of its workflow's chain."""
         return first_run_of(self.described)
+
+    async def check_not_gone(self) -> None:
+        """Check that its name still means this stream, and that it has not been deleted.
+
+        Raises:
+            StreamGoneError: It has been deleted or has expired.
+        """
+        link = self.hosting.link
+        handle = link.client.get_workflow_handle(self.workflow_id)
+        try:
+            described = await link.call(handle.describe(), self.workflow_id)
+        except StreamNotFoundError:
+            raise StreamGoneError(self.workflow_id) from None
+        await check_not_gone(described)
+        if first_run_of(described) != self.first_run_id:
+            raise StreamGoneError(self.workflow_id, replaced=True)
+
+    def bound(self) -> BoundWorkflow:
+        """Return its workflow, to be sent signals that no other one of its name gets."""
+        return BoundWorkflow.of(self.hosting.link.client, self.described)
 
     def knows(self, position: Position) -> bool:
         """Whether a position is of this stream, or of one that it was forked from."""

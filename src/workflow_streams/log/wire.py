@@ -22,12 +22,18 @@ OFFSET_QUERY = "__temporal_workflow_stream_offset"
 # Types of the application errors that a host answers with.
 STREAM_DRAINING = "StreamDraining"
 NOT_A_POLL = "NotAPoll"
+STREAM_CLOSED = "StreamClosed"
 TRUNCATED_OFFSET = "TruncatedOffset"
 TRUNCATE_OUT_OF_RANGE = "TruncateOutOfRange"
 
 MEMO_KEY = "__temporal_workflow_stream_record"
 """Memo field that holds the last record of a run."""
 
+SETUP_MEMO_KEY = "__temporal_workflow_stream_setup"
+"""Memo field of a hosted stream: what it was made with, set when its workflow is started."""
+CLOSED_MEMO_KEY = "__temporal_workflow_stream_closed"
+"""Memo field of a hosted stream: whether it has been closed, and its workflow stays all the same.
+Hosts of earlier versions do not have it."""
 UNFINISHED_MEMO_KEY = "__temporal_workflow_stream_unfinished"
 """Memo field of a hosted stream: whether some of what it was made with has yet to be written."""
 EXPIRES_MEMO_KEY = "__temporal_workflow_stream_expires"

@@ -81,6 +81,10 @@ class Capture:
                 key = judged.publisher_id, judged.sequence
                 note_verdict(self._verdicts, key, judged.verdict)
 
+    async def last_landed(self, publisher_id: str, sequence: int) -> int | None:  # noqa: ARG002
+        """Return ``sequence``: what is captured cannot be closed."""
+        return sequence
+
     def offset_of(self, publisher_id: str, sequence: int, index: int, workflow_id: str) -> int:
         """Return the offset of item ``index`` of a batch.
 

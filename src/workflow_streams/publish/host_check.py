@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,12 +24,18 @@ from temporalio.client import (
 )
 from temporalio.service import ServiceClient
 
-from ..errors import StreamGoneError, StreamNotFoundError, StreamUnfinishedError
+from ..errors import (
+    StreamClosedError,
+    StreamGoneError,
+    StreamNotFoundError,
+    StreamUnfinishedError,
+)
 from ..log import wire
 from ..read.runs.gone import check_not_gone
 from ..temporal import messages
+from ..temporal.bound import BoundWorkflow
 from ..temporal.codec import memo_value
-from ..temporal.handles import client_of
+from ..temporal.handles import client_of, first_run_of
 from ..temporal.rpc import may_not_look
 
 # Timeout of each call. If no answer comes, the items are sent all the same.
@@ -41,8 +48,22 @@ _MOST_KNOWN = 10_000
 # read the compact form. So what is known of a host is looked up again after this time.
 _OURS_SECONDS = 30.0
 
-# When a host of this package was seen last, in the event loop's time; None for a contrib's.
-_Known = OrderedDict[tuple[str, str], float | None]
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """A workflow that hosts a stream.
+
+    Attributes:
+        seen_at: When a host of this package was seen last, in the event loop's time; None for a
+            contrib's.
+        runs: Of a hosted stream, the run that was seen and the first one of its chain.
+    """
+
+    seen_at: float | None
+    runs: tuple[str, str] | None = None
+
+
+_Known = OrderedDict[tuple[str, str], _Host]
 _known: WeakKeyDictionary[ServiceClient, _Known] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -58,11 +79,14 @@ class HostCheck:
     Attributes:
         reads_compact: Whether the host is known to be of this package, which reads the compact form
             of a batch.
+        hosted: The stream's workflow, if it is one of this package. Such a stream can be closed
+            and deleted while somebody publishes to it.
     """
 
     def __init__(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Begin with nothing known."""
         self.reads_compact = False
+        self.hosted: BoundWorkflow | None = None
         self._handle = handle
         self._looks = 0
         self._next = float("-inf")
@@ -73,6 +97,7 @@ class HostCheck:
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
             StreamGoneError: Its stream has been deleted or has expired.
+            StreamClosedError: Its stream has been closed.
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
         now = asyncio.get_running_loop().time()
@@ -86,9 +111,19 @@ class HostCheck:
 
     def _recall(self, now: float) -> bool | None:
         """Return whether what is known of the host is good enough; None if nothing is known."""
-        known, seen_at = _known_of(self._handle)
+        host = _known_of(self._handle)
+        seen_at = None if host is None else host.seen_at
         self.reads_compact = seen_at is not None and now - seen_at < _OURS_SECONDS
-        return (seen_at is None or self.reads_compact) if known else None
+        if host is None:
+            return None
+        self._note_runs(host.runs)
+        return seen_at is None or self.reads_compact
+
+    def _note_runs(self, runs: tuple[str, str] | None) -> None:
+        if runs is None:
+            self.hosted = None
+        elif self.hosted is None or self.hosted.first_run_id != runs[1]:
+            self.hosted = BoundWorkflow(client_of(self._handle), self._handle.id, *runs)
 
     async def _hosts(self) -> bool:
         """Look; return whether nothing is left to find out."""
@@ -96,8 +131,12 @@ class HostCheck:
         try:
             described = await handle.describe(rpc_timeout=_TIMEOUT)
             await check_not_gone(described)
+            runs = _hosted_runs(described)
+            self._note_runs(runs)
             if await _is_unfinished(described):
                 raise StreamUnfinishedError(handle.id)
+            if runs is not None and await memo_value(described, wire.CLOSED_MEMO_KEY, bool):
+                raise StreamClosedError(handle.id, "the stream has been closed")
             is_ours = wire.MEMO_KEY in described.raw_info.memo.fields
             if not is_ours:
                 if not _rests(described):
@@ -111,13 +150,21 @@ class HostCheck:
                 "hosts no stream, so nobody would take the items. To publish to another workflow "
                 "from an activity, such as the parent, use from_within_activity(workflow_id=...)",
             ) from err
-        except (StreamGoneError, StreamUnfinishedError):
+        except (StreamClosedError, StreamGoneError, StreamUnfinishedError):
             raise
         except Exception as err:
             # The signal will meet any other fault, and report it.
             return may_not_look(err)
-        _remember(handle, asyncio.get_running_loop().time() if is_ours else None)
+        now = asyncio.get_running_loop().time()
+        _remember(handle, _Host(now if is_ours else None, runs))
         return True
+
+
+def _hosted_runs(described: WorkflowExecutionDescription) -> tuple[str, str] | None:
+    """Return the run of a hosted stream, and the first one of its chain; None for other streams."""
+    if wire.SETUP_MEMO_KEY not in described.raw_info.memo.fields:
+        return None
+    return described.run_id, first_run_of(described)
 
 
 async def _is_unfinished(described: WorkflowExecutionDescription) -> bool:
@@ -138,12 +185,11 @@ def _key(handle: WorkflowHandle[Any, Any]) -> tuple[ServiceClient, tuple[str, st
     return client.service_client, (client.namespace, handle.id)
 
 
-def _known_of(handle: WorkflowHandle[Any, Any]) -> tuple[bool, float | None]:
-    """Return whether the workflow is known to host a stream, and when it was seen to be ours."""
+def _known_of(handle: WorkflowHandle[Any, Any]) -> _Host | None:
+    """Return what is known of the workflow, if it is known to host a stream."""
     service, key = _key(handle)
     with _lock:
-        known = _known.get(service, _Known())
-        return key in known, known.get(key)
+        return _known.get(service, _Known()).get(key)
 
 
 def forget_host(client: Client, workflow_id: str) -> None:
@@ -152,11 +198,11 @@ def forget_host(client: Client, workflow_id: str) -> None:
         _known.get(client.service_client, _Known()).pop((client.namespace, workflow_id), None)
 
 
-def _remember(handle: WorkflowHandle[Any, Any], seen_at: float | None) -> None:
+def _remember(handle: WorkflowHandle[Any, Any], host: _Host) -> None:
     service, key = _key(handle)
     with _lock:
         known = _known.setdefault(service, OrderedDict())
-        known[key] = seen_at
+        known[key] = host
         known.move_to_end(key)
         if len(known) > _MOST_KNOWN:
             known.popitem(last=False)

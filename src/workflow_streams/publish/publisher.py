@@ -13,13 +13,14 @@ from typing import Any
 from temporalio.converter import PayloadConverter
 
 from ..arguments import check_count, seconds_of
-from ..errors import BufferFullError, PublishError, UsageError
+from ..errors import BufferFullError, PublishError, StreamClosedError, UsageError
 from ..log import wire
 from ..temporal.entries import encoded_entry
 from ..temporal.values import Values
 from . import pump, unsent
 from .batcher import Batcher, Outgoing
 from .delivery import Cancelled, Delivery, Undeliverable
+from .landing import Landing
 from .receipts import Placed, Receipts
 from .sink import Sink
 
@@ -114,6 +115,8 @@ class Publisher:
         self._pump = pump.Pump(f"publish {workflow_id}")
         self._delivery: Delivery | None = None
         self._receipts = Receipts(workflow_id)
+        self.landing = Landing(sink, workflow_id, publisher_id)
+        """What the server has taken, and may not be in the stream."""
         self.acknowledged = 0
         """Sequence of the last batch that the server took."""
         unsent.remember(self)
@@ -139,7 +142,7 @@ class Publisher:
         return number
 
     async def flush(self) -> None:
-        """Wait until the server has taken everything published so far.
+        """Wait until the server has taken everything published so far, and the stream has it.
 
         Raises:
             PublishError: Something was not delivered, now or since the last report.
@@ -148,6 +151,7 @@ class Publisher:
         self._receipts.raise_untold()
         if self.undelivered:
             await self.delivered(self._batcher.added - 1)
+        await self.landing.check()
 
     async def delivered(self, number: int) -> Placed:
         """Wait until the server takes item ``number``; return its batch and its place in that.
@@ -202,7 +206,11 @@ class Publisher:
         leaving = cancelled or raised
         if leaving is None:
             self._receipts.raise_untold()
-        elif not self._receipts.note_untold(leaving) and self._pump.running and self.undelivered:
+            await self.landing.check()
+            return
+        if cancelled is None and isinstance(raised, Exception):
+            await self._note_lost(raised)
+        if not self._receipts.note_untold(leaving) and self._pump.running and self.undelivered:
             self._receipts.left_open = self.undelivered
             leaving.add_note(
                 f"Workflow {self.workflow_id!r}: {self.undelivered} item(s) are not delivered "
@@ -238,7 +246,9 @@ class Publisher:
         try:
             await self._send_what_is_due()
         except Undeliverable as err:
-            self._give_up(err.reason, err.kind)
+            closed = isinstance(err.reason, StreamClosedError)
+            lost, uncertain = await self.landing.lost() if closed else (0, 0)
+            self._give_up(err.reason, err.kind, lost=lost, uncertain=uncertain)
         except Exception as err:
             self._give_up(err)
         except BaseException as err:
@@ -270,6 +280,8 @@ class Publisher:
                     continue
                 self._batcher.measure_compact(compact=self._sink.reads_compact)
                 self._delivery = self._deliver(self._batcher.take(loop.time()))
+            if self.landing.is_full and not await self._has_landed():
+                continue
             if await self._delivery.attempt():
                 self._settle(self._delivery.batch)
                 self._delivery = None
@@ -278,21 +290,49 @@ class Publisher:
                 while self._wanted and loop.time() < until:
                     await self._pump.rest(until)
 
+    async def _has_landed(self) -> bool:
+        """Whether the stream is still open; otherwise what has not been taken is given up."""
+        lost, uncertain = await self.landing.lost()
+        if lost:
+            self._give_up(self.landing.closed(), lost=lost, uncertain=uncertain)
+        return not lost
+
+    async def _note_lost(self, leaving: Exception) -> None:
+        """Note on an exception how much came when the stream had been closed."""
+        try:
+            await self.landing.check()
+        except PublishError as err:
+            leaving.add_note(str(err))
+
     def _settle(self, batch: Outgoing) -> None:
+        self.landing.add(batch)
         self.acknowledged = batch.sequence
         self._settled = batch.last_index + 1
         self._receipts.settle(batch)
 
-    def _give_up(self, reason: BaseException, kind: type[PublishError] = PublishError) -> None:
-        """Drop what has not been taken, and make sure that somebody is told."""
+    def _give_up(
+        self,
+        reason: BaseException,
+        kind: type[PublishError] = PublishError,
+        *,
+        lost: int = 0,
+        uncertain: int = 0,
+    ) -> None:
+        """Drop what has not been taken, and make sure that somebody is told.
+
+        Args:
+            reason: Why it is dropped.
+            kind: The error that tells of it.
+            lost: How many items were taken before, and lost all the same.
+            uncertain: How many of those may not be lost.
+        """
         delivery, self._delivery = self._delivery, None
-        if not self.undelivered and not self._receipts.awaited:
+        if not self.undelivered and not self._receipts.awaited and not lost:
             # At most an announcement is lost, and the first batch announces the retry as well.
             return
-        uncertain = 0
         if delivery is not None and delivery.unanswered:
-            uncertain = len(delivery.batch.entries)
-        error = kind(self.workflow_id, self.undelivered, reason, uncertain=uncertain)
+            uncertain += len(delivery.batch.entries)
+        error = kind(self.workflow_id, self.undelivered + lost, reason, uncertain=uncertain)
         error.__cause__ = reason
         self._batcher.clear()
         self._settled = self._batcher.added

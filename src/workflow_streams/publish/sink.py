@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowHandle
 from temporalio.common import RawValue
+from temporalio.service import RPCError, RPCStatusCode
 
+from ..errors import StreamClosedError, StreamGoneError
 from ..log import wire
-from .host_check import HostCheck
+from ..temporal.bound import BoundWorkflow
+from ..temporal.handles import client_of
+from .host_check import HostCheck, forget_host
+from .landed import last_landed
 from .message import Message
 from .pacing import pace_of
 
@@ -29,15 +35,31 @@ class Sink(Protocol):
         """
         ...
 
+    async def last_landed(self, publisher_id: str, sequence: int) -> int | None:
+        """Return which of a publisher's batches up to ``sequence`` is the last in the stream.
+
+        Those after it came when the stream had been closed. None if that cannot be told any more.
+        All of them have been delivered.
+
+        Raises:
+            ServerUnavailableError: It could not be found out in time.
+        """
+        ...
+
 
 class SignalSink:
-    """Signals batches to a workflow, no faster than its runs can take them."""
+    """Signals batches to a workflow, no faster than its runs can take them.
+
+    Once it has signalled to a hosted stream, it does not signal to another one that has been made
+    in its place, until the loss has been told.
+    """
 
     def __init__(self, handle: WorkflowHandle[Any, Any], *, patience: float) -> None:
         """Prepare; ``patience`` is how many seconds a batch is tried for."""
         self._handle = handle
         self._patience = patience
         self._host = HostCheck(handle)
+        self._stream: BoundWorkflow | None = None
 
     @property
     def reads_compact(self) -> bool:
@@ -51,10 +73,53 @@ class SignalSink:
             RunFullError: The run takes no more before its workflow has continued as new.
             RPCError: The server has not taken it, or has not answered.
             StreamNotFoundError: The workflow hosts no stream.
+            StreamGoneError: The stream has been deleted or has expired.
+            StreamClosedError: The stream has been closed.
             StreamUnfinishedError: What the stream was made with has not all been written yet.
         """
-        await self._host.before()
-        payload = batch.payload(compact=self._host.reads_compact)
-        pace = pace_of(self._handle)
-        async with pace.sending(self._handle, len(payload.data), patience=self._patience):
+        try:
+            await self._host.before()
+            payload = batch.payload(compact=self._host.reads_compact)
+            pace = pace_of(self._handle)
+            async with pace.sending(self._handle, len(payload.data), patience=self._patience):
+                await self._signal(payload)
+        except (StreamClosedError, StreamGoneError, RPCError) as err:
+            if not isinstance(err, RPCError) or err.status == RPCStatusCode.NOT_FOUND:
+                # Whoever is told so may publish to what is made in its place.
+                self._look_anew()
+                self._stream = None
+            raise
+
+    async def _signal(self, payload: Payload) -> None:
+        stream = self._stream or self._host.hosted
+        if stream is None or self._handle.run_id is not None:
             await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+            return
+        try:
+            await stream.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
+        except StreamGoneError:
+            if self._stream is not None:
+                raise
+            # What this process knew of the name was old; nothing has been sent to that stream.
+            self._look_anew()
+            await self._host.before()
+            stream = self._host.hosted
+            if stream is None:
+                await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+                return
+            await stream.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
+        self._stream = stream
+
+    def _look_anew(self) -> None:
+        forget_host(client_of(self._handle), self._handle.id)
+        self._host = HostCheck(self._handle)
+
+    async def last_landed(self, publisher_id: str, sequence: int) -> int | None:
+        """See :meth:`Sink.last_landed`; only hosted streams can be closed."""
+        if self._stream is None:
+            return sequence
+        landed = await last_landed(self._stream, publisher_id, sequence)
+        if landed != sequence:
+            self._look_anew()
+            self._stream = None
+        return landed

@@ -16,11 +16,11 @@ from temporalio.worker import Replayer
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
-    SETUP_MEMO_KEY,
     HostInput,
     HostSetup,
     WorkflowStreamHost,
 )
+from workflow_streams.log.wire import SETUP_MEMO_KEY
 from workflow_streams.testing.fixtures import StreamServer
 
 from .hosts import ended, hosting

@@ -11,8 +11,8 @@ from typing import Any
 from ...errors import StreamNotOpenedError
 from ...events import Gap, Last
 from ...log.positions import Position
-from ...read.runs.lookup import first_run_of
 from ...read.waiting import ended
+from ...temporal.handles import first_run_of
 from ..requests.reads import ReadQuery
 from ..temporal.streams import Stream
 from .parts import Part, Reading

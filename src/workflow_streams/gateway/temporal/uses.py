@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ...errors import StreamClosedError, StreamNotFoundError, WorkflowStreamError
 from ...hosted.host import TOUCH_SIGNAL
 from ...read.feeds.feed import Feed
+from ...temporal.bound import BoundWorkflow
 from .link import TemporalLink
 from .streams import Stream
 
@@ -37,7 +38,7 @@ def pause_of(ttl_seconds: float) -> float:
 class _Use:
     """A stream that is being read or was recently; ``told`` is when it was last told so."""
 
-    workflow_id: str
+    workflow: BoundWorkflow
     feed: Feed | None
     pause: float
     told: float
@@ -72,10 +73,12 @@ class Uses:
             if len(self._uses) >= _MOST_KNOWN:
                 self._uses = {k: use for k, use in self._uses.items() if use.is_followed}
             use = self._uses[stream.workflow_id] = _Use(
-                stream.workflow_id, stream.feed, pause_of(ttl), float("-inf")
+                stream.bound(), stream.feed, pause_of(ttl), float("-inf")
             )
             self._any.set()
-        # A new stream may have taken this name since, with another time to live.
+        if use.workflow.first_run_id != stream.first_run_id:
+            # A new stream has taken this name since, with a time to live of its own.
+            use.workflow, use.told = stream.bound(), float("-inf")
         use.feed, use.pause = stream.feed, pause_of(ttl)
         if _is_due(use, time.monotonic()):
             await self._tell(use)
@@ -108,10 +111,9 @@ class Uses:
     async def _tell(self, use: _Use) -> None:
         # Set this before the call, so that other reads do not tell the stream as well.
         use.told = time.monotonic()
-        workflow_id = use.workflow_id
+        workflow_id = use.workflow.workflow_id
         try:
-            handle = self._link.client.get_workflow_handle(workflow_id)
-            await self._link.call(handle.signal(TOUCH_SIGNAL), workflow_id)
+            await self._link.call(use.workflow.signal(TOUCH_SIGNAL), workflow_id)
         except (StreamClosedError, StreamNotFoundError):
             pass  # the stream has ended meanwhile, which its readers are told anyway
         except WorkflowStreamError as err:

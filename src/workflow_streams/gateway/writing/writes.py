@@ -195,7 +195,9 @@ async def cancel(request: Request, workflow_id: str) -> Response:
     if not stream.running:
         raise ConflictError("The workflow has ended.", headers=_CLOSED)
     try:
-        handle = gateway.link.client.get_workflow_handle(workflow_id)
+        handle = gateway.link.client.get_workflow_handle(
+            workflow_id, first_execution_run_id=stream.first_run_id
+        )
         await gateway.link.call(handle.cancel(), workflow_id)
     except StreamClosedError:
         raise ConflictError("The workflow has ended.", headers=_CLOSED) from None

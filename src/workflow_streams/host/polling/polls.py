@@ -21,6 +21,8 @@ class PollServer:
     Attributes:
         count: Polls of this run by Update; the server has a limit for these.
         detaching: Whether the workflow hands over: waiting polls return, new ones are refused.
+        tells_end: Whether polls past the last item of a closed stream are refused. Otherwise they
+            wait for the workflow's end, as they did in runs of earlier versions.
         subscribers: Those that poll, and where they are.
         room: What a workflow task has for answers.
     """
@@ -45,6 +47,7 @@ class PollServer:
         """
         self.count = 0
         self.detaching = False
+        self.tells_end = False
         self.subscribers = Subscribers(copy, expected)
         self.room = AnswerRoom(native=native)
         self._copy = copy
@@ -70,6 +73,8 @@ class PollServer:
                 "The workflow is handing over to its next run; poll again",
                 type=wire.STREAM_DRAINING,
             )
+        if self._is_over(poll.from_offset):
+            raise _closed()
 
     async def _wait(self, poll: PollInput) -> PollResult:
         self.room.on_arrival()
@@ -77,7 +82,12 @@ class PollServer:
         self._copy.polled = True
         self.subscribers.begin(poll.from_offset)
         try:
-            await workflow.wait_condition(lambda: self._has_news(poll.from_offset))
+            await workflow.wait_condition(
+                lambda: self._has_news(poll.from_offset) or self._is_over(poll.from_offset)
+            )
+            # What has been settled for the condition is all there is.
+            if self._is_over(poll.from_offset):
+                raise _closed()
             page = await self._answer(poll)
         finally:
             self.subscribers.end(poll.from_offset)
@@ -136,6 +146,14 @@ class PollServer:
         copy = self._copy
         return offset < copy.log.start or offset < copy.fold.head or self.detaching
 
+    def _is_over(self, offset: int) -> bool:
+        """Whether the stream is closed, and has nothing more for a poll from this offset.
+
+        It settles nothing: a validator, which asks as well, does not run in a replay.
+        """
+        fold = self._copy.fold
+        return self.tells_end and fold.closed and offset >= max(fold.head, self._copy.log.start)
+
     def _collect(self, poll: PollInput) -> PollResult:
         self._settle()
         return self._collect_within(poll)
@@ -148,3 +166,11 @@ class PollServer:
         except ItemOverPollLimitError as err:
             # Sent all the same, it would fail the workflow task, again and again.
             raise ApplicationError(str(err), type=type(err).__name__, non_retryable=True) from err
+
+
+def _closed() -> ApplicationError:
+    return ApplicationError(
+        "The stream has been closed; nothing more comes",
+        type=wire.STREAM_CLOSED,
+        non_retryable=True,
+    )

@@ -20,8 +20,8 @@ from temporalio.client import (
 from ...errors import CodecError, StreamClosedError, StreamNotFoundError
 from ...log.positions import chain_digest
 from ...read.runs.gone import is_gone
-from ...read.runs.lookup import first_run_of
 from ...temporal.codec import memo_value
+from ...temporal.handles import first_run_of
 from ...temporal.link import Link
 from ..host import FORKS_GONE_SIGNAL, FORKS_MEMO_KEY, FORKS_QUERY
 from ..streams import setup_of, shared_with

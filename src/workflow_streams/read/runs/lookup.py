@@ -32,11 +32,6 @@ async def describe(
     return await until_answered(handle.describe, client, workflow_id)
 
 
-def first_run_of(described: WorkflowExecutionDescription) -> str:
-    """Return the first run of the chain that a run belongs to, through retry, cron and reset."""
-    return described.raw_description.workflow_execution_info.first_run_id
-
-
 async def exists(client: Client, workflow_id: str, run_id: str) -> bool:
     """Whether a run is still there; the namespace's retention deletes closed ones."""
     try:

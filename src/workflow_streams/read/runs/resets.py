@@ -19,8 +19,9 @@ from temporalio.client import Client
 from ...errors import StreamNotFoundError
 from ...events import RewindReason
 from ...log.wire import RunRef
+from ...temporal.handles import first_run_of
 from ..history.pages import history_pages, until_answered
-from .lookup import describe, first_run_of, restart_of
+from .lookup import describe, restart_of
 
 _RESET = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
 

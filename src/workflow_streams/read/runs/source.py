@@ -13,12 +13,13 @@ from ...errors import CodecError
 from ...events import Last
 from ...log import wire
 from ...temporal.codec import converter_of, record_in
+from ...temporal.handles import first_run_of
 from ...temporal.link import rpc
 from ..history.outage import bounded
 from ..history.pages import newest_event_id
 from .chain import Chain
 from .gone import check_not_gone
-from .lookup import exists, first_run_of
+from .lookup import exists
 from .polled.host import PolledHost
 
 
