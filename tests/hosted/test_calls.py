@@ -35,6 +35,7 @@ from workflow_streams.errors import (
     UsageError,
 )
 from workflow_streams.hosted import forks, host_worker
+from workflow_streams.hosted.forking.noted import ForkList
 from workflow_streams.hosted.forks import ForkSource
 from workflow_streams.hosted.host import HostSetup, start_host
 from workflow_streams.hosted.making import differing, make
@@ -270,17 +271,17 @@ async def test_a_fork_whose_source_goes_meanwhile_is_undone(
     source, fork = unique("source"), unique("fork")
     await create_stream(client, source, initial=["a"], task_queue=queue)
 
-    async def update(stream: Stream, *_: str) -> bool:
+    async def told(stream: Stream, *_: str) -> ForkList:
         if answer == "gone":
             raise StreamGoneError(stream.workflow_id)
-        return False
+        return ForkList(0, [], deleted=True)
 
     async def copied(self: ForkSource, *_: Any) -> AsyncIterator[str]:
         raise StreamGoneError(source)
         yield ""
 
     with monkeypatch.context() as patched:
-        patched.setattr(forks, "_update", update)
+        patched.setattr(forks, "_told", told)
         patched.setattr(ForkSource, "beginning_with", copied)
         with pytest.raises((StreamGoneError, ForkError)):
             await create_stream(client, fork, forked_from=source, task_queue=queue)

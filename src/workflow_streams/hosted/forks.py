@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.client import WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.common import RawValue
 
 from ..errors import (
@@ -38,10 +38,14 @@ from ..temporal.codec import memo_value
 from .appends import content_payload, counted_bytes
 from .fork_point import ForkPoint
 from .forking.forgetting import forget_gone_forks
+from .forking.noted import ForkList
 from .host import (
+    DELETE_SIGNAL,
     DELETE_UPDATE,
+    FORK_SIGNAL,
     FORK_UPDATE,
     FORKS_MEMO_KEY,
+    FORKS_QUERY,
     TOO_MANY_FORKS,
     HostSetup,
 )
@@ -62,6 +66,7 @@ _TRIES = 5
 # positions of those, too.
 _MOST_ANCESTORS = 100
 
+_TOO_MANY = "The stream has as many forks as it can have."
 _DELETED = "The stream to be forked has been deleted."
 _TOO_LARGE = (
     "A fork holds a copy of what it begins with, and this would be more than "
@@ -179,15 +184,21 @@ class ForkSource:
             await self._note(workflow_id)
 
     async def _note(self, workflow_id: str) -> None:
+        source = self._stream.workflow_id
         try:
             with suppress(StreamClosedError, StreamNotFoundError):
-                if not await _update(self._stream, FORK_UPDATE, workflow_id):
-                    raise NotForkedError(self._stream.workflow_id, _DELETED)
+                forks = await _told(self._stream, FORK_SIGNAL, workflow_id)
+                if forks is None:
+                    deleted = not await _update(self._stream, FORK_UPDATE, workflow_id)
+                else:
+                    deleted = bool(forks.deleted)
+                if deleted:
+                    raise NotForkedError(source, _DELETED)
+                if forks is not None and workflow_id not in forks.names:
+                    raise NotForkedError(source, _TOO_MANY)
         except WorkflowUpdateFailedError as err:
             if getattr(err.cause, "type", None) == TOO_MANY_FORKS:
-                raise NotForkedError(
-                    self._stream.workflow_id, "The stream has as many forks as it can have."
-                ) from err
+                raise NotForkedError(source, _TOO_MANY) from err
 
 
 @asynccontextmanager
@@ -231,7 +242,8 @@ async def deleted_for_forks(stream: Stream) -> bool:
     with suppress(WorkflowStreamError):  # if it cannot be found out, all of them count
         await forget_gone_forks(stream.hosting.link, stream.workflow_id)
     try:
-        deleted = await _update(stream, DELETE_UPDATE)
+        forks = await _told(stream, DELETE_SIGNAL)
+        deleted = await _update(stream, DELETE_UPDATE) if forks is None else bool(forks.deleted)
         if deleted:
             await _close(stream)
     except (StreamClosedError, StreamNotFoundError, WorkflowUpdateFailedError):
@@ -241,10 +253,24 @@ async def deleted_for_forks(stream: Stream) -> bool:
 
 async def _close(stream: Stream) -> None:
     """Have a stream refuse what its writers still send, and tell its readers the end."""
-    link, workflow_id = stream.hosting.link, stream.workflow_id
-    handle = link.client.get_workflow_handle(workflow_id)
-    signal = handle.signal(wire.PUBLISH_SIGNAL, RawValue(batch_payload([], "", 0, close=True)))
-    await link.call(signal, workflow_id)
+    closing = RawValue(batch_payload([], "", 0, close=True))
+    signal = stream.bound().signal(wire.PUBLISH_SIGNAL, [closing])
+    await stream.hosting.link.call(signal, stream.workflow_id)
+
+
+async def _told(stream: Stream, signal: str, *arguments: str) -> ForkList | None:
+    """Send a host a signal about its forks, and return what it knows of them after that.
+
+    None if its worker is of an earlier version, which knows Updates only.
+    """
+    link, workflow = stream.hosting.link, stream.bound()
+    await link.call(workflow.signal(signal, arguments), stream.workflow_id)
+    try:
+        call = workflow.handle.query(FORKS_QUERY, result_type=ForkList)
+        forks = await link.call(call, stream.workflow_id)
+    except WorkflowQueryFailedError:
+        return None
+    return None if forks.deleted is None else forks
 
 
 async def _update(stream: Stream, update: str, *arguments: str) -> bool:

@@ -59,10 +59,17 @@ Arguments: the number of notes in the list that was looked at, and the forks' wo
 """
 FORKS_QUERY = "__temporal_workflow_stream_forks"
 """Query that returns a stream's forks, as a :class:`ForkList`."""
+FORK_SIGNAL = "__temporal_workflow_stream_fork_made"
+"""Signal that tells a stream of a fork. Argument: its workflow id. The query tells the result.
+
+It is no Update, since the server lets ten of them wait, and clients that poll may have taken these.
+"""
+DELETE_SIGNAL = "__temporal_workflow_stream_delete_for_forks"
+"""Signal that deletes a stream if it has forks; else the stream goes on. The query tells which."""
 FORK_UPDATE = "__temporal_workflow_stream_fork"
-"""Update that tells a stream of a fork. Argument: its workflow id."""
+"""Update of earlier versions, instead of that signal. It returns false if the stream is deleted."""
 DELETE_UPDATE = "__temporal_workflow_stream_delete"
-"""Update that deletes a stream if it has forks; else it returns false, and the stream goes on."""
+"""Update of earlier versions, instead of that signal. It returns whether the stream is deleted."""
 
 TOO_MANY_FORKS = "TooManyForks"
 """Type of the error of a fork Update that is refused."""
@@ -81,6 +88,8 @@ _SHORTEST_WAIT = timedelta(milliseconds=1)
 _LONGEST_TTL_SECONDS = 100 * 365 * 24 * 3600
 # Marks runs whose source is told once they have ended. Runs of earlier versions told it before.
 _PARTING_PATCH = "workflow-streams-parting"
+# Marks runs whose worker has taken signals about forks. One of an earlier version left them aside.
+_FORK_SIGNALS_PATCH = "workflow-streams-fork-signals"
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,8 @@ class HostInput:
     closed_rolls_over: bool = False
     """Whether it rolls over after it was closed, too. Runs of earlier versions did not, and have to
     do the same in a replay."""
+    marks_closed: bool = False
+    """Whether its memo says that it was closed. The same holds for runs of earlier versions."""
 
 
 @workflow.defn(name=HOST_WORKFLOW, sandboxed=False)
@@ -152,8 +163,6 @@ class WorkflowStreamHost:
     """Keeps one stream open. It does nothing for which it would need a sandbox."""
 
     @workflow.init
-    marks_closed: bool = False
-    """Whether its memo says that it was closed. The same holds for runs of earlier versions."""
     def __init__(self, host: HostInput) -> None:
         """Open the stream in this run."""
         self._setup = host.setup
@@ -166,7 +175,13 @@ class WorkflowStreamHost:
         self._seen = 0
         self._forks = NotedForks(host.forks)
         self._deleted = host.deleted
+        self._takes_fork_signals = True
         self._closed_rolls_over = host.closed_rolls_over
+        # The run after the one in which it was closed begins with a memo that says so.
+        was_closed = host.stream_state is not None and bool(host.stream_state.closed)
+        self._closed_is_told = was_closed or not host.marks_closed
+        if host.marks_closed:
+            self.stream._tell_pollers_end()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     @workflow.run
     async def run(self, host: HostInput) -> None:
@@ -174,11 +189,6 @@ class WorkflowStreamHost:
         if host.setup.deleted:
             return
         while not self._over():
-        # The run after the one in which it was closed begins with a memo that says so.
-        was_closed = host.stream_state is not None and bool(host.stream_state.closed)
-        self._closed_is_told = was_closed or not host.marks_closed
-        if host.marks_closed:
-            self.stream._tell_pollers_end()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             self._used, left = False, self._time_left()
             try:
                 await workflow.wait_condition(self._stirs, timeout=left)
@@ -192,6 +202,9 @@ class WorkflowStreamHost:
                 # To remove the field would not do: a payload codec hides from the server that a
                 # value is none.
                 workflow.upsert_memo({SETUP_MEMO_KEY: self._setup, UNFINISHED_MEMO_KEY: False})
+            if self._is_to_tell_closed():
+                self._closed_is_told = True
+                workflow.upsert_memo({CLOSED_MEMO_KEY: True})
             if self._rolls_over():
                 await self.stream.continue_as_new(self._go_on, publisher_ttl=_PUBLISHER_TTL)
         if self._deleted:
@@ -199,9 +212,6 @@ class WorkflowStreamHost:
 
     @workflow.signal(name=TOUCH_SIGNAL)
     def touch(self) -> None:
-            if self._is_to_tell_closed():
-                self._closed_is_told = True
-                workflow.upsert_memo({CLOSED_MEMO_KEY: True})
         """Note that the stream has been read."""
         self._note_use()
 
@@ -213,11 +223,28 @@ class WorkflowStreamHost:
             ApplicationError: Type ``TooManyForks``: a run could not hand them all on to the next.
         """
         workflow_id = _workflow_id_in(arguments)
-        if workflow_id is not None and not self._deleted:
-            if not self._forks.note(workflow_id):
-                raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
-            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+        if workflow_id is not None and not self._note_fork(workflow_id):
+            raise ApplicationError("The stream has too many forks", type=TOO_MANY_FORKS)
         return not self._deleted
+
+    @workflow.signal(name=FORK_SIGNAL)
+    def fork_made(self, *arguments: Any) -> None:
+        """Note a fork, if there is room for it and the stream has not been deleted."""
+        workflow_id = _workflow_id_in(arguments)
+        if workflow_id is not None and self._may_take_fork_signal():
+            self._note_fork(workflow_id)
+
+    def _may_take_fork_signal(self) -> bool:
+        self._takes_fork_signals = workflow.patched(_FORK_SIGNALS_PATCH)
+        return self._takes_fork_signals
+
+    def _note_fork(self, workflow_id: str) -> bool:
+        """Note a fork, unless the stream is deleted; false if there is no room for it."""
+        if not self._deleted:
+            if not self._forks.note(workflow_id):
+                return False
+            workflow.upsert_memo({FORKS_MEMO_KEY: len(self._forks)})
+        return True
 
     @fork.validator
     def _check_fork(self, *arguments: Any) -> None:
@@ -237,7 +264,7 @@ class WorkflowStreamHost:
     @workflow.query(name=FORKS_QUERY)
     def forks(self) -> ForkList:
         """Return the forks, so that it can be looked up whether they are still there."""
-        return self._forks.listed()
+        return self._forks.listed(deleted=self._deleted if self._takes_fork_signals else None)
 
     @workflow.signal(name=FORKS_GONE_SIGNAL)
     def forks_gone(self, *arguments: Any) -> None:
@@ -254,10 +281,19 @@ class WorkflowStreamHost:
     @workflow.update(name=DELETE_UPDATE)
     def delete(self) -> bool:
         """Delete the stream, if it has forks; return whether it has."""
+        self._delete()
+        return bool(self._forks)
+
+    @workflow.signal(name=DELETE_SIGNAL)
+    def delete_for_forks(self) -> None:
+        """Delete the stream, if it has forks."""
+        if self._may_take_fork_signal():
+            self._delete()
+
+    def _delete(self) -> None:
         if self._forks:
             self._deleted = True
             workflow.upsert_memo({DELETED_MEMO_KEY: True})
-        return bool(self._forks)
 
     def _go_on(self, state: WorkflowStreamState) -> NoReturn:
         used, forks = self._used_at.timestamp(), self._forks.names
@@ -272,6 +308,7 @@ class WorkflowStreamHost:
         )
         # By itself, the next run would have the memo that the first one was started with.
         memo = _memo_of(self._setup)
+        memo[CLOSED_MEMO_KEY] = self.stream.closed
         if forks:
             memo[FORKS_MEMO_KEY] = len(forks)
         if self._deleted:
@@ -297,7 +334,6 @@ class WorkflowStreamHost:
             workflow.upsert_memo({EXPIRED_MEMO_KEY: True})
         return gone
 
-        memo[CLOSED_MEMO_KEY] = self.stream.closed
     async def _start_parting(self, source: str) -> None:
         """Have the stream that this one was forked from forget it, once this one has ended.
 
@@ -349,6 +385,10 @@ class WorkflowStreamHost:
         maker, last = self._setup.maker, self._setup.last_sequence
         return bool(maker) and (self.stream.last_sequence(maker) or 0) >= last
 
+    def _is_to_tell_closed(self) -> bool:
+        """Whether the stream has been closed, and goes on without saying so."""
+        return not self._closed_is_told and self.stream.closed and not self._over()
+
     def _rolls_over(self) -> bool:
         if not self.stream.rollover_due:
             return False
@@ -374,10 +414,6 @@ class WorkflowStreamHost:
 
 
 def _memo_of(setup: HostSetup) -> dict[str, Any]:
-    def _is_to_tell_closed(self) -> bool:
-        """Whether the stream has been closed, and goes on without saying so."""
-        return not self._closed_is_told and self.stream.closed and not self._over()
-
     """Return the memo that a run of a host begins with."""
     memo: dict[str, Any] = {SETUP_MEMO_KEY: setup, CLOSED_MEMO_KEY: False}
     if setup.maker:

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from workflow_streams.hosted.host import (
     DELETE_UPDATE,
     FORK_GONE_SIGNAL,
+    FORK_SIGNAL,
     FORK_UPDATE,
     FORKS_GONE_SIGNAL,
     NOT_A_WORKFLOW_ID,
@@ -40,6 +41,8 @@ async def test_messages_with_odd_arguments_are_refused_or_ignored(
             await handle.execute_update(FORK_UPDATE, args=arguments)
         assert getattr(refused.value.cause, "type", "") in (NOT_A_WORKFLOW_ID, "RuntimeError")
         await handle.signal(TOUCH_SIGNAL, args=arguments)
+        if not (len(arguments) == 1 and isinstance(arguments[0], str)):
+            await handle.signal(FORK_SIGNAL, args=arguments)
     for arguments in ([1, [2, None, ["fork"], "\ud800"]], [0, ["fork"]], [True, "fork"]):
         await handle.signal(FORKS_GONE_SIGNAL, args=arguments)
     for arguments in ([], ["a", "b"], [1]):

@@ -23,10 +23,13 @@ class ForkList:
     Attributes:
         notes: How many forks this run of the host has noted so far.
         names: The forks' workflow ids, in order.
+        deleted: Whether the stream has been deleted; None in a run that does not know the signals
+            of which this tells the result, since a worker of an earlier version has had it.
     """
 
     notes: int
     names: list[str]
+    deleted: bool | None = None
 
 
 class NotedForks:
@@ -54,9 +57,9 @@ class NotedForks:
         self._numbers[name] = self._notes
         return True
 
-    def listed(self) -> ForkList:
+    def listed(self, *, deleted: bool | None) -> ForkList:
         """Return them, so that it can be looked up which of them are gone."""
-        return ForkList(self._notes, self.names)
+        return ForkList(self._notes, self.names, deleted)
 
     def forget(self, name: str, notes: int | None = None) -> None:
         """Forget a fork, unless it was noted again after there were ``notes`` notes."""
