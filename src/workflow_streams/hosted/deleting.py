@@ -50,7 +50,8 @@ async def delete(stream: Stream) -> None:
     await deletion.begin()
     if not await deleted_for_forks(stream):
         await deletion.replace()
-        stream.feed.stop()
+        # Its readers are told the end, which the feed is about to read.
+        stream.feed.forget()
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,7 +253,7 @@ async def deleted_for_forks(stream: Stream) -> bool:
 
 async def _close(stream: Stream) -> None:
     """Have a stream refuse what its writers still send, and tell its readers the end."""
-    closing = RawValue(batch_payload([], "", 0, close=True))
+    closing = RawValue(batch_payload([], wire.DELETION_PUBLISHER, 1, close=True))
     signal = stream.bound().signal(wire.PUBLISH_SIGNAL, [closing])
     await stream.hosting.link.call(signal, stream.workflow_id)
 

@@ -43,6 +43,9 @@ EXPIRED_MEMO_KEY = "__temporal_workflow_stream_expired"
 DELETED_MEMO_KEY = "__temporal_workflow_stream_deleted"
 """Memo field of a hosted stream that has been deleted, and is kept for its forks only."""
 
+DELETION_PUBLISHER = "workflow-streams-deletion"
+"""Publisher of the batch that closes a stream which is deleted and kept for its forks."""
+
 PATCH_ID = "workflow-streams-history"
 """Id for ``workflow.patched``; ``TemporalChangeVersion`` finds the streams of a namespace by it."""
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from ..events import End, Gap, Rewind
+from ..events import End, Gap, Outcome, Rewind
 from ..log.fold import Accepted
 from ..log.intake import Judged
-from ..log.wire import Entry, Rules, RunRef
+from ..log.wire import DELETION_PUBLISHER, Entry, Rules, RunRef
 
 Place = tuple[int, int]
 """Where a moment stands in its run: event id, and which of the moments of that event."""
@@ -142,9 +142,17 @@ def effect_of(judged: Judged, run_id: str, time: datetime | None, *, closed: boo
         rewind = Rewind(s.ranges, "attempt", verdict.offset, s.activity_id, s.attempt)
     if closed:
         # A writer has closed the stream; its workflow ends when it comes to it.
-        end = End("completed", verdict.offset + verdict.count, run_id)
+        outcome = outcome_of_close(judged.publisher_id)
+        end = End(outcome, verdict.offset + verdict.count, run_id)
     chunk = Chunk(verdict.offset, list(judged.entries), judged.size, time)
     return Effect(replace(judged, entries=chunk.entries), rewind, chunk, end)
+
+
+def outcome_of_close(publisher_id: str) -> Outcome:
+    """Return how a stream has ended that a batch of this publisher has closed."""
+    # A stream that is deleted ends like one whose workflow is ended from outside, as that of other
+    # deleted streams is.
+    return "terminated" if publisher_id == DELETION_PUBLISHER else "completed"
 
 
 @dataclass(frozen=True, slots=True)

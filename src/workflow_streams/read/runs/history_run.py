@@ -30,6 +30,7 @@ from ..moments import (
     Place,
     content_size,
     effect_of,
+    outcome_of_close,
 )
 from .early import EarlySignals
 from .lookup import opened_run
@@ -328,7 +329,7 @@ class HistoryRun:
         end = None
         if closing is not None:
             # A closed stream goes on while it has forks or time to live, without any more items.
-            end = End("completed", fold.head, closing.run_id)
+            end = End(outcome_of_close(closing.publisher_id), fold.head, closing.run_id)
         self._put(fold, event, rewind=rewind, chunk=chunk, opened=opened, end=end)
 
     @property
