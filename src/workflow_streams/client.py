@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHandle
 
-from .arguments import seconds_of
+from .arguments import seconds_of, text_argument
 from .errors import StreamClosedError, UsageError
 from .events import LATEST, Event, Last, WorkflowStreamItem
 from .log.publisher_ids import ActivityPublisher
@@ -89,7 +89,11 @@ class WorkflowStreamClient:
                 10 minutes.
             max_buffer_items: Items that may wait to be sent. Default 500,000.
             max_buffer_bytes: Encoded bytes that may wait to be sent. Default 128 MiB.
+
+        Raises:
+            UsageError: An argument is not what it has to be.
         """
+        text_argument("workflow_id", handle.id)
         self._handle = handle
         self._capture = current_capture() if _activity is not None else None
         self._client: Client = client or cast("Client", getattr(handle, "_client", None))

@@ -2,6 +2,7 @@
 
     WorkflowStreamError
     ├── UsageError (RuntimeError)          the API was used in a way it does not allow
+    │   ├── InvalidCountError (ValueError) a count that is no whole number, or less than 1
     │   └── TopicTypeError                 one topic, two types
     ├── ItemError
     │   ├── EncodeError (ValueError)       a value that no payload converter takes
@@ -47,6 +48,16 @@ class WorkflowStreamError(Exception):
 
 class UsageError(WorkflowStreamError, RuntimeError):
     """The API was called in a way or from a place that it does not allow."""
+
+
+class InvalidCountError(UsageError, ValueError):
+    """A count is no whole number, or less than 1."""
+
+    def __init__(self, parameter: str, number: object) -> None:
+        """Record the parameter and what it was given."""
+        super().__init__(f"{parameter} must be a whole number, at least 1, not {number!r}")
+        self.parameter = parameter
+        self.number = number
 
 
 class TopicTypeError(UsageError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, Unpack
 
 from temporalio.api.common.v1 import Payload
 
 from .arguments import topic_name
+from .errors import UsageError
 from .events import Event, Last, WorkflowStreamItem
 from .read.options import ReadOptions
 from .read.subscription import Subscription
@@ -150,4 +151,6 @@ def names_of(topics: Topics) -> list[str]:
         return []
     if isinstance(topics, (str, TopicHandle)):
         topics = [topics]
+    if not isinstance(topics, Iterable):
+        raise UsageError(f"topics are names or handles, not {topics!r}.")
     return [topic.name if isinstance(topic, TopicHandle) else topic_name(topic) for topic in topics]

@@ -312,8 +312,9 @@ async def test_the_name_of_a_deleted_stream_is_free_at_once(
 async def test_a_stream_whose_time_is_over_is_gone(
     client: Client, unique: Unique, queue: str
 ) -> None:
-    name, over = unique("news"), datetime.now(timezone.utc) - timedelta(seconds=1)
+    name, over = unique("news"), datetime.now(timezone.utc) + timedelta(seconds=0.5)
     assert (await create_stream(client, name, expires_at=over, task_queue=queue)).is_new
+    await client.get_workflow_handle(name).result()
     with pytest.raises(StreamGoneError) as gone:
         await close_stream(client, name)
     assert not gone.value.has_forks

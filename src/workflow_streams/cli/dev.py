@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .exits import epilog
+from .options import utf8_id
 from .session import run
 
 EPILOG = epilog(
@@ -46,9 +47,9 @@ def dev(
         Path | None,
         typer.Option(metavar="FILE", help="Keep everything in this SQLite file, not in memory."),
     ] = None,
-    namespace: Annotated[str, typer.Option(metavar="NAME", help="Namespace to create.")] = (
-        "default"
-    ),
+    namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="Namespace to create.", callback=utf8_id)
+    ] = "default",
 ) -> None:
     """Run everything that streams need on this machine, until Ctrl-C.
 

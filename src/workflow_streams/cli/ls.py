@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .exits import Exit, epilog
-from .options import Json, connecting
+from .options import Json, connecting, utf8
 from .session import run
 
 EPILOG = epilog(
@@ -34,12 +34,17 @@ def ls(
             "--contrib",
             metavar="TYPE",
             help="Also workflows of this type, which temporalio.contrib hosts; may be repeated.",
+            callback=utf8,
         ),
     ] = None,
     query: Annotated[
         str | None,
         typer.Option(
-            "--query", "-q", metavar="QUERY", help="Only those that this list filter finds."
+            "--query",
+            "-q",
+            metavar="QUERY",
+            help="Only those that this list filter finds.",
+            callback=utf8,
         ),
     ] = None,
     limit: Annotated[

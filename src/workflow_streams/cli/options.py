@@ -11,12 +11,47 @@ from typing import Annotated, Any
 
 import typer
 
+
+def utf8(value: str | list[str] | None) -> str | list[str] | None:
+    """Check what a parameter was given; use it as the parameter's callback.
+
+    Raises:
+        BadParameter: It is not UTF-8, so that no message to the server could hold it.
+    """
+    for text in [value] if isinstance(value, str) else value or ():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise typer.BadParameter(f"{text!r} is not UTF-8") from None
+    return value
+
+
+def utf8_id(value: str | None) -> str | None:
+    """Check the same of an id, which must not be empty.
+
+    Raises:
+        BadParameter: It is.
+    """
+    if value is not None and not value:
+        raise typer.BadParameter("it is empty")
+    utf8(value)
+    return value
+
+
 WorkflowId = Annotated[
-    str, typer.Argument(metavar="ID", help="Id of the workflow that hosts the stream.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Id of the workflow that hosts the stream.", callback=utf8_id
+    ),
 ]
 RunId = Annotated[
     str | None,
-    typer.Option("--run-id", metavar="RUN", help="This run of the workflow and those after it."),
+    typer.Option(
+        "--run-id",
+        metavar="RUN",
+        help="This run of the workflow and those after it.",
+        callback=utf8_id,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, one object per line.")]
 
@@ -37,7 +72,13 @@ class Environment:
     def text(self, name: str, variable: str, metavar: str, help: str, *more: str) -> None:
         """Add an option for a text."""
         option = typer.Option(
-            name, *more, envvar=variable, metavar=metavar, help=help, **self._style
+            name,
+            *more,
+            envvar=variable,
+            metavar=metavar,
+            help=help,
+            callback=utf8,
+            **self._style,
         )
         self._add(variable, Annotated[str | None, option])
 

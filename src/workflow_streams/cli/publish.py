@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .exits import Exit, epilog
-from .options import WorkflowId, connecting
+from .options import WorkflowId, connecting, utf8
 from .session import run
 
 EPILOG = epilog(
@@ -29,7 +29,10 @@ workflow-streams publish order-1 news --offset <headlines.txt""",
 @connecting
 def publish(
     workflow_id: WorkflowId,
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic to publish on.")],
+    topic: Annotated[
+        str,
+        typer.Argument(metavar="TOPIC", help="Topic to publish on.", callback=utf8),
+    ],
     value: Annotated[
         str,
         typer.Argument(metavar="VALUE|-", help="The value; - for the lines of standard input."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import Exit, epilog
-from .options import Json, RunId, WorkflowId, connecting
+from .options import Json, RunId, WorkflowId, connecting, utf8
 from .session import run
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ def tail(
     *,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", "-t", metavar="TOPIC", help="Only this topic; may be repeated."),
+        typer.Option(
+            "--topic",
+            "-t",
+            metavar="TOPIC",
+            help="Only this topic; may be repeated.",
+            callback=utf8,
+        ),
     ] = None,
     start: Annotated[
         str,

@@ -16,11 +16,12 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 
-from ..arguments import is_whole, seconds_of, topic_name
+from ..arguments import is_whole, seconds_of, text_argument, topic_name
 from ..errors import EncodeError, InvalidOffsetError, StreamNotHostedError, UsageError
 from ..log.entries import AT_ONCE, entry_of
 from ..log.media_types import JSON_TYPE, media_type
 from ..log.packed import PackedEntries, Packer
+from ..log.positions import LARGEST_OFFSET
 from ..log.wire import Entry
 from ..temporal.codec import converter_of
 from ..temporal.link import ClientLink
@@ -30,7 +31,7 @@ from .deleting import delete
 from .fork_point import ForkPoint
 from .forks import ForkSource, found_source
 from .host import HOST_TASK_QUEUE, HostSetup
-from .making import fault_of, forked, make
+from .making import fault_of, fault_of_expiry, forked, make
 from .streams import Hosting, found
 
 _TOPIC = "default"
@@ -80,7 +81,8 @@ async def create_stream(
             ``application/json``, or what the stream that it is forked from holds.
         ttl: It expires when it has been neither read over HTTP nor written for this long; whole
             seconds. Default: never, or that of the stream that it is forked from.
-        expires_at: It expires at this time, which has a time zone; instead of ``ttl``.
+        expires_at: It expires at this time, which has a time zone and is yet to come; instead of
+            ``ttl``.
         forked_from: Name of another such stream, of which this one begins with a copy.
         fork_offset: Up to which offset that stream is copied. Default: all that is there.
         closed: Whether it is closed at once, after what it begins with.
@@ -104,10 +106,18 @@ async def create_stream(
         ServerUnavailableError: Temporal does not answer.
     """
     topic = topic_name(topic)
+    text_argument("name", name)
+    text_argument("task_queue", task_queue)
+    if content_type is not None and not isinstance(content_type, str):
+        raise UsageError(f"content_type is a str, not {content_type!r}.")
+    if forked_from is not None:
+        text_argument("forked_from", forked_from)
     if forked_from is None and fork_offset is not None:
         raise UsageError("fork_offset goes with forked_from only.")
     if fork_offset is not None and not (is_whole(fork_offset) and fork_offset >= 0):
         raise InvalidOffsetError(fork_offset, "is not a whole number, at least 0")
+    if fork_offset is not None and fork_offset > LARGEST_OFFSET:
+        raise InvalidOffsetError(fork_offset, "is past the largest offset there is")
     if type(closed) is not bool:
         raise UsageError(f"closed is a bool, not {closed!r}.")
     ttl_seconds, expiry = _lifetime(ttl, expires_at)
@@ -139,12 +149,14 @@ async def close_stream(client: Client, name: str) -> None:
         name: The stream's name.
 
     Raises:
+        UsageError: The name is no text.
         StreamNotFoundError: There is no such stream, or not any more.
         StreamNotHostedError: It is that of a workflow of yours, and ends with its workflow.
         StreamNotOpenedError: No worker has opened the stream in time.
         StreamUnfinishedError: What it was made with has not all been written in time.
         ServerUnavailableError: Temporal does not answer.
     """
+    text_argument("name", name)
     async with found(Hosting(ClientLink(client)), name) as stream:
         if stream.setup is None:
             raise StreamNotHostedError(name)
@@ -166,10 +178,13 @@ async def delete_stream(client: Client, name: str, *, task_queue: str = HOST_TAS
         task_queue: Task queue of the worker for such streams.
 
     Raises:
+        UsageError: The name or the task queue is no text.
         StreamNotFoundError: There is no such stream, or not any more.
         StreamNotHostedError: It is that of a workflow of yours, and goes with its workflow.
         ServerUnavailableError: Temporal does not answer.
     """
+    text_argument("name", name)
+    text_argument("task_queue", task_queue)
     async with found(Hosting(ClientLink(client), task_queue), name) as stream:
         await delete(stream)
 
@@ -190,7 +205,13 @@ def _lifetime(ttl: timedelta | None, expires_at: datetime | None) -> tuple[int |
     if expires_at is not None:
         if not isinstance(expires_at, datetime) or expires_at.tzinfo is None:
             raise UsageError(f"expires_at is a datetime with a time zone, not {expires_at!r}.")
-        return None, expires_at.astimezone(timezone.utc).isoformat()
+        try:
+            expiry = expires_at.astimezone(timezone.utc)
+        except OverflowError:
+            raise UsageError(f"expires_at is out of range in UTC: {expires_at}.") from None
+        if (fault := fault_of_expiry(expiry)) is not None:
+            raise UsageError(f"expires_at: {fault}")
+        return None, expiry.isoformat()
     return None, None
 
 
@@ -204,7 +225,7 @@ async def _entries(
         EncodeError: The client's payload converter does not take a value.
         BatchTooLargeError: It is more than can be written at once.
     """
-    if isinstance(initial, str | bytes):
+    if isinstance(initial, str | bytes) or not isinstance(initial, Iterable):
         raise UsageError("initial is several values, such as a list of them.")
     if media_type(content_type) != JSON_TYPE:
         return await _packed(entry_of(topic, _content(value)) for value in initial)

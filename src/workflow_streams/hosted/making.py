@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -271,6 +272,13 @@ def fault_of(content_type: str) -> str | None:
         return "The content type is no media type."
     if len(content_type) > _MOST_TYPE_CHARACTERS:
         return f"The content type is over {_MOST_TYPE_CHARACTERS} characters."
+    return None
+
+
+def fault_of_expiry(expiry: datetime) -> str | None:
+    """Return what is wrong with when a stream is to expire, in a sentence; None if nothing is."""
+    if expiry <= datetime.now(timezone.utc):
+        return f"The time at which the stream is to expire is over: {expiry.isoformat()}."
     return None
 
 

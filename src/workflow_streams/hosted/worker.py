@@ -5,6 +5,7 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from ..arguments import text_argument
 from ..temporal.plugin import WorkflowStreamsPlugin, has_plugin
 from .deletion import WorkflowStreamDeletion, delete_runs, end_runs
 from .forking.parting import WorkflowStreamParting, part_fork
@@ -23,7 +24,11 @@ def host_worker(client: Client, *, task_queue: str = HOST_TASK_QUEUE) -> Worker:
     Args:
         client: Temporal client.
         task_queue: Task queue that the gateways start hosted streams on.
+
+    Raises:
+        UsageError: The task queue is no text.
     """
+    text_argument("task_queue", task_queue)
     plugins = [] if has_plugin(client.config().get("plugins", [])) else [WorkflowStreamsPlugin()]
     return Worker(
         client,

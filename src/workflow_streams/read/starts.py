@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from ..errors import InvalidOffsetError, UsageError
 from ..events import Last
-from ..log.positions import Position, parse_position
+from ..log.positions import LARGEST_OFFSET, Position, parse_position
 
 Start: TypeAlias = int | Last | Position
 
@@ -33,6 +33,8 @@ def start_at(offset: int | Last, position: str | None = None) -> Start:
     number = offset.n if isinstance(offset, Last) else offset
     if type(number) is not int:
         raise InvalidOffsetError(offset, "must be an int or Last(n)")
+    if number > LARGEST_OFFSET:
+        raise InvalidOffsetError(offset, f"is past {LARGEST_OFFSET}, the largest offset there is")
     if number < 0:
         raise InvalidOffsetError(offset, "must not be negative; Last(n) starts n items back")
     return offset

@@ -264,7 +264,8 @@ def test_every_error_of_the_package_has_an_answer() -> None:
         if isinstance(refusal, InternalError):
             internal.add(kind.__name__)
     assert internal == {
-        "WorkflowStreamError", "UsageError", "TopicTypeError", "ItemError", "ConnectionFailedError"
+        "WorkflowStreamError", "UsageError", "TopicTypeError", "ItemError", "ConnectionFailedError",
+        "InvalidCountError"
     }  # fmt: skip
 
 

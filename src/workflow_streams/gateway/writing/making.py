@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...hosted.forks import COPY_BYTES, ForkSource
 from ...hosted.host import HostSetup
-from ...hosted.making import fault_of, forked, make
+from ...hosted.making import fault_of, fault_of_expiry, forked, make
 from ...log.packed import pack
 from ..formats.frames import shape_of
 from ..layers.limits import client_in
@@ -29,6 +30,10 @@ async def put(request: Request, workflow_id: str) -> Response:
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
     lifetime = parse_lifetime(request.headers)
+    if lifetime.expires_at is not None:
+        fault = fault_of_expiry(datetime.fromisoformat(lifetime.expires_at))
+        if fault is not None:
+            raise InvalidRequestError(f"Stream-Expires-At: {fault}")
     point = parse_fork(request.headers)
     body = await request.body()
     client = client_in(request.scope)

@@ -12,6 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import WithSerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
+from ...arguments import text_argument
 from ...errors import BufferFullError, PublishError, UsageError
 from ...log import wire
 from ...log.entries import entries_bytes
@@ -63,13 +64,19 @@ class ExternalWorkflowStream:
 
         Raises:
             UsageError: Outside of a workflow.
-            ApplicationError: Type ``UsageError``: there is no id, or it is this workflow's own.
+            ApplicationError: Type ``UsageError``: there is no id, it is no text, or it is this
+                workflow's own.
         """
         if not workflow.in_workflow():
             raise UsageError(
                 "ExternalWorkflowStream is for workflow code; elsewhere use WorkflowStreamClient"
             )
         info = workflow.info()
+        if workflow_id != "":
+            try:
+                text_argument("workflow_id", workflow_id)
+            except UsageError as err:
+                raise failure(err) from None
         if workflow_id in ("", info.workflow_id):
             raise failure(
                 UsageError(
