@@ -124,18 +124,20 @@ async def test_answers_are_made_a_few_at_a_time_and_all_of_them_come(
                 await asyncio.sleep(0)
 
         looking = asyncio.create_task(look())
+        # From different places, so that they have no answer in common.
+        starts = [*range(6), *range(6)]
         answers = await asyncio.gather(
-            *(one.get() for _ in range(6)),
-            *(one.get(live="long-poll") for _ in range(6)),
+            *(one.get(offset=str(start)) for start in range(6)),
+            *(one.get(offset=str(start), live="long-poll") for start in range(6)),
         )
         looking.cancel()
-        for answer in answers:
+        for start, answer in zip(starts, answers, strict=True):
             values = answer.json()
             while "stream-up-to-date" not in answer.headers:
                 params = {"offset": answer.headers["stream-next-offset"]}
                 answer = await one.http.get(one.name, params=params)
                 values += answer.json()
-            assert values == VALUES
+            assert values == VALUES[start:]
         assert max(taken) == 2
         await until(lambda: turns.taken == one.gateway.unread.held == 0)
 
@@ -178,6 +180,40 @@ async def test_a_client_has_its_turn_however_many_requests_another_has(
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
+
+
+async def test_however_many_ask_for_the_same_all_are_answered_by_one_reading(
+    stream_server: StreamServer, unique: Unique
+) -> None:
+    """There is one turn, and nobody waits long for one."""
+    reads, many = HistoryReads(), 100
+    client = await stream_server.connect(interceptors=[reads])
+    limits = {"max_catch_ups": 1, "catch_up_wait_seconds": 0.05}
+    async with served(client, unique, **limits) as one:
+        await until(lambda: one.gateway.readers() == 0)
+        answers, unread = one.gateway.answers, one.gateway.unread
+        async with one.gateway.renderer.turn:
+            asking = [one.get() for _ in range(many)]
+            await until(lambda: answers.waiting == many)
+            await until(lambda: unread.held > 4 * MEBIBYTE)
+            alone, before = unread.held, reads.most
+            # Those who leave take nothing from the others, the first one of them included.
+            for task in asking[:10]:
+                task.cancel()
+            await until(lambda: answers.waiting == many - 10)
+        bodies = set[bytes]()
+        for task in asking[10:]:
+            answer = await task
+            assert answer.status_code == 200
+            assert "stream-up-to-date" not in answer.headers
+            bodies.add(answer.content)
+        [body] = bodies
+        values = json.loads(body)
+        assert values == VALUES[: len(values)]
+        assert reads.most == before
+        # Of what they share there is one.
+        assert alone < 4 * len(body)
+        await until(lambda: unread.held == answers.waiting == one.gateway.catch_ups.taken == 0)
 
 
 async def test_a_client_that_leaves_waits_for_no_turn(client: Client, unique: Unique) -> None:
@@ -224,7 +260,8 @@ async def test_an_answer_that_has_no_room_while_it_is_made_is_refused(
 ) -> None:
     async with served(client, unique, max_unread_bytes=5 * MEBIBYTE) as one:
         async with one.gateway.renderer.turn:
-            asking = [one.get(), one.get()]
+            # Two that have no answer in common.
+            asking = [one.get(), one.get(topic="default")]
             await until(lambda: one.gateway.catch_ups.taken == 2)
             unread = one.gateway.unread
             await until(lambda: unread.held > 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -18,11 +18,14 @@ from ..events import Last
 from .following import sse
 from .formats.offsets import next_cursor, token_of
 from .layers.limits import ConnectionLimits, client_in
-from .reading.answer import Answer, end_headers
+from .layers.outgoing import Share, share_of
+from .reading.answer import Answer, end_headers, respond
 from .reading.arriving import found_in_time
 from .reading.beginning import Beginning, begin, held, place_before_opening
-from .reading.caching import cache_headers, still_true
+from .reading.caching import accepts_gzip, cache_headers, still_true
 from .reading.disconnects import ClientGoneError, left, unless_left
+from .reading.parts import Part
+from .reading.shared_answers import Made
 from .reading.turns import Turn
 from .refusals.event_sources import is_event_source
 from .refusals.problems import NoStreamError, NotStartedError
@@ -87,12 +90,59 @@ async def _read(
 async def _catch_up(
     request: Request, gateway: Gateway, stream: Stream, query: ReadQuery, grant: Grant
 ) -> Response:
-    # The turn lasts until the answer is ready: it holds what was read, and then its body.
+    key = _shared_key(request, stream, query, grant)
+    if key is None or ("if-none-match" in request.headers and key not in gateway.answers):
+        # What the client has already may not have to be made at all.
+        async with _begun(request, gateway, stream, query, grant) as (answer, first):
+            return await answer.catch_up(first)
+
+    async def make(share: Share) -> Made:
+        async with _begun(request, gateway, stream, query, grant, share) as (answer, first):
+            return await answer.made(first)
+
+    made = await gateway.answers.get(
+        key,
+        make,
+        share_of(request.scope),
+        length=stream.described.history_length,
+        patience=gateway.settings.limits.catch_up_wait_seconds,
+    )
+    return respond(made, request, grant)
+
+
+def _shared_key(
+    request: Request, stream: Stream, query: ReadQuery, grant: Grant
+) -> Hashable | None:
+    """Return what tells the answer from others; None if it is not shared."""
+    if isinstance(query.start, Last):
+        return None
+    compress = accepts_gzip(request.headers.get("accept-encoding", ""))
+    described = stream.described
+    return (
+        stream.workflow_id, stream.first_run_id, described.run_id, described.status, query.start,
+        grant.topics, compress,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _begun(
+    request: Request,
+    gateway: Gateway,
+    stream: Stream,
+    query: ReadQuery,
+    grant: Grant,
+    share: Share | None = None,
+) -> AsyncIterator[tuple[Answer, Part]]:
+    """Begin to answer with what is there, and have a turn at that within the block.
+
+    The turn lasts until the answer is ready: it holds what was read, and then its body.
+    """
     async with gateway.catch_ups.turn(client_in(request.scope, grant.client)) as turn:
         begun = await begin(stream, query, turn)
         async with aclosing(begun.reading):
-            answer = Answer(request, stream, begun.reading, query, grant, gateway)
-            return await answer.catch_up(begun.take_first())
+            reading = begun.reading
+            answer = Answer(request, stream, reading, query, grant, gateway, share=share)
+            yield answer, begun.take_first()
 
 
 async def _long_poll(

@@ -15,6 +15,7 @@ from .following.patrol import Patrol
 from .layers.outgoing import UnreadAnswers
 from .leaving import watch_server
 from .reading.rendering import Renderer
+from .reading.shared_answers import SharedAnswers
 from .reading.shared_frames import SharedFrames
 from .reading.turns import Turns
 from .refusals.problems import UnavailableError
@@ -40,6 +41,7 @@ class Gateway:
     Attributes:
         settings: The gateway's settings.
         frames: Events that viewers share.
+        answers: Answers that are being made for whoever asks for them.
         unread: Counts what answers and event streams hold for their clients.
         writes: Counts what the bodies of writes have become.
         patrol: Looks after the event streams; a new one for each run.
@@ -54,6 +56,7 @@ class Gateway:
         self.settings = settings
         self.frames = SharedFrames()
         self.unread = UnreadAnswers(settings.limits.max_unread_bytes)
+        self.answers = SharedAnswers(self.unread)
         self.writes = WriteRoom(settings.limits.max_total_write_bytes)
         self.renderer = Renderer(self.frames)
         self.catch_ups, self.copies = self._new_turns(), self._new_turns()

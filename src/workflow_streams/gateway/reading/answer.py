@@ -15,7 +15,7 @@ from starlette.responses import Response
 from ...events import End, Gap, Last, Rewind
 from ..formats.frames import gap_fields, passes, rewind_fields
 from ..formats.offsets import next_cursor, token_of
-from ..layers.outgoing import PIECE_BYTES, share_of
+from ..layers.outgoing import PIECE_BYTES, Share, share_of
 from ..refusals import NoTurnError
 from ..refusals.problems import GoneError
 from ..requests.reads import ReadQuery
@@ -25,6 +25,7 @@ from ..telemetry.metrics import Metrics
 from ..temporal.streams import Stream
 from .caching import accepts_gzip, cache_headers, etag_of, gzipped, matches
 from .parts import Part, Reading, Waiting
+from .shared_answers import Made
 from .turns import Turn
 
 _COMPRESSIBLE = ("text/", "application/json", "application/x-ndjson", "application/xml")
@@ -48,16 +49,29 @@ class Answer:
         query: ReadQuery,
         grant: Grant,
         gateway: Gateway,
+        *,
+        share: Share | None = None,
     ) -> None:
-        """Prepare to answer with what ``reading`` brings."""
+        """Prepare to answer with what ``reading`` brings.
+
+        Args:
+            request: The request.
+            stream: The stream that it is about.
+            reading: Where the answer comes from.
+            query: What the client asks for.
+            grant: What it may see.
+            gateway: The gateway.
+            share: Counts what the answer takes while it is made. Default: that of the request.
+        """
         self._request = request
+        self._compress = accepts_gzip(request.headers.get("accept-encoding", ""))
         self._stream = stream
         self._query = query
         self._topics = grant.topics
         self._grant = grant
         self._metrics: Metrics = request.app.state.metrics
         self._renderer = gateway.renderer
-        self._share = share_of(request.scope)
+        self._share = share or share_of(request.scope)
         self._reading = reading
 
     async def catch_up(self, part: Part) -> Response:
@@ -69,17 +83,22 @@ class Answer:
         """
         self._check(part)
         known = self._request.headers.get("if-none-match")
-        etag = self._etag(part)
+        etag, lasting = self._etag(part), self._is_lasting(part)
+        if known is not None and matches(known, etag):
+            headers = self._headers(part) | {"etag": etag}
+            headers |= cache_headers(self._grant, lasting=lasting)
+            return Response(status_code=304, headers=headers)
+        return respond(await self.made(part), self._request, self._grant)
+
+    async def made(self, part: Part) -> Made:
+        """Return the answer with what is there, as far as others can share it; raises the same."""
+        self._check(part)
+        return await self._made(part, self._headers(part))
+
+    def _is_lasting(self, part: Part) -> bool:
         # "So many items back" means other items as soon as more have come.
         moves = isinstance(self._query.start, Last)
-        lasting = part.end is not None or not (part.up_to_date or moves)
-        headers = self._headers(part) | {
-            "etag": etag,
-            **cache_headers(self._grant, lasting=lasting),
-        }
-        if known is not None and matches(known, etag):
-            return Response(status_code=304, headers=headers)
-        return await self._response(part, headers, "catch-up")
+        return part.end is not None or not (part.up_to_date or moves)
 
     async def long_poll(
         self, part: Part, until: float, closing: asyncio.Future[None], turn: Turn
@@ -101,7 +120,8 @@ class Answer:
             headers["stream-cursor"] = next_cursor(self._query.cursor, time.time())
         if part.up_to_date and not self._tells(part):
             return Response(status_code=204, headers=headers)
-        return await self._response(part, headers, "long-poll")
+        made = await self._made(part, headers)
+        return _response(made, dict(made.headers), self._metrics, "long-poll")
 
     def _check(self, part: Part) -> None:
         """Refuse the read if what it asks for is gone."""
@@ -160,29 +180,31 @@ class Answer:
             notices=sum(isinstance(step, Gap | Rewind) for step in part.steps),
         )
 
-    async def _response(self, part: Part, headers: dict[str, str], mode: str) -> Response:
+    async def _made(self, part: Part, headers: dict[str, str]) -> Made:
         shape = self._stream.shape
         with self._share.holding_all(self._made_of(part)):
             frames = await self._renderer.items(shape, part.slices, self._topics)
             body = shape.body(frame.data for frame in frames if frame.items)
             self._hold(body)
-        self._metrics.items.labels(mode).inc(sum(frame.items for frame in frames))
+        items, size = sum(frame.items for frame in frames), len(body)
         del frames
-        self._metrics.bytes.labels(mode).inc(len(body))
-        for gap in (step for step in part.steps if isinstance(step, Gap)):
-            self._metrics.gaps.labels(gap.reason).inc()
-        for rewind in (step for step in part.steps if isinstance(step, Rewind)):
-            self._metrics.rewinds.labels(rewind.reason).inc()
-        content_type = headers["content-type"].lower()
-        if content_type.startswith(_COMPRESSIBLE):
-            headers["vary"] = ", ".join(filter(None, [headers.get("vary"), "Accept-Encoding"]))
-            large = len(body) >= self._stream.settings.compress_from_bytes
-            if large and accepts_gzip(self._request.headers.get("accept-encoding", "")):
-                body = await self._compressed(body)
-                headers["content-encoding"] = "gzip"
+        varies = headers["content-type"].lower().startswith(_COMPRESSIBLE)
+        if varies and self._compress and size >= self._stream.settings.compress_from_bytes:
+            body = await self._compressed(body)
+            headers = headers | {"content-encoding": "gzip"}
         if self._share.is_given_up:
             raise NoTurnError
-        return Response(body, headers=headers)
+        return Made(
+            body,
+            headers,
+            varies,
+            self._etag(part),
+            self._is_lasting(part),
+            is_part=part.end is not None or not part.up_to_date,
+            items=items,
+            size=size,
+            notices=tuple(step for step in part.steps if isinstance(step, Gap | Rewind)),
+        )
 
     def _made_of(self, part: Part) -> Iterator[tuple[object, Callable[[], int]]]:
         """Yield what is held to make an answer, each with its size."""
@@ -203,6 +225,28 @@ class Answer:
         self._hold(compressed)
         self._share.drop(body)
         return compressed
+
+
+def respond(made: Made, request: Request, grant: Grant) -> Response:
+    """Answer a request for what is there with an answer that others may have as well."""
+    headers = dict(made.headers) | {"etag": made.etag}
+    headers |= cache_headers(grant, lasting=made.lasting)
+    known = request.headers.get("if-none-match")
+    if known is not None and matches(known, made.etag):
+        headers.pop("content-encoding", None)
+        return Response(status_code=304, headers=headers)
+    return _response(made, headers, request.app.state.metrics, "catch-up")
+
+
+def _response(made: Made, headers: dict[str, str], metrics: Metrics, mode: str) -> Response:
+    metrics.items.labels(mode).inc(made.items)
+    metrics.bytes.labels(mode).inc(made.size)
+    for notice in made.notices:
+        counts = metrics.gaps if isinstance(notice, Gap) else metrics.rewinds
+        counts.labels(notice.reason).inc()
+    if made.varies:
+        headers["vary"] = ", ".join(filter(None, [headers.get("vary"), "Accept-Encoding"]))
+    return Response(made.body, headers=headers)
 
 
 def _gaps(part: Part) -> list[dict[str, Any]]:
