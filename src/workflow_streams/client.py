@@ -81,7 +81,9 @@ class WorkflowStreamClient:
             client: Client whose payload converter encodes and decodes values. Default: that of
                 the handle.
             batch_interval: Shortest time between two batches of this client. The first item
-                after a pause is sent at once. Default 100 ms.
+                after a pause is sent at once, or, if other publishers of the process write to the
+                same workflow just then, together with what they send next: at most one interval
+                after their last. Default 100 ms.
             max_batch_size: Items at which a batch is sent without waiting. Default: by bytes.
             max_retry_duration: How long a batch is tried before :class:`PublishTimeoutError`,
                 in all: from its first attempt, with what the SDK retries within one. At least

@@ -132,7 +132,9 @@ class Buffering(RuleBasedStateMachine):
         self.sequence += 1
         count = len(batch.entries)
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
-        assert batch == Outgoing(self.sequence, [w.entry for w in taken], taken[-1].number)
+        entries = [w.entry for w in taken]
+        size = self.size_of(*entries)
+        assert batch == Outgoing(self.sequence, entries, taken[-1].number, size)
         self.last_taken = self.now
 
         assert count <= self.max_batch_size
@@ -148,7 +150,7 @@ class Buffering(RuleBasedStateMachine):
         before = self.batcher.due()
         self.sequence += 1
         last = self.added - len(self.waiting) - 1
-        assert self.batcher.take_empty() == Outgoing(self.sequence, [], last)
+        assert self.batcher.take_empty() == Outgoing(self.sequence, [], last, 0)
         assert self.batcher.due() == before
 
     @rule()
@@ -197,11 +199,11 @@ def test_the_first_item_after_a_pause_goes_at_once_and_later_ones_once_per_inter
     assert buffer.due() is None
     buffer.add(A)
     assert buffer.due() == AT_ONCE
-    assert buffer.take(50.0) == Outgoing(1, [A], 0)
+    assert buffer.take(50.0) == Outgoing(1, [A], 0, compact_bytes(*A))
     buffer.add(B)
     buffer.add(C)
     assert buffer.due() == 50.1
-    assert buffer.take(50.1) == Outgoing(2, [B, C], 2)
+    assert buffer.take(50.1) == Outgoing(2, [B, C], 2, 2 * compact_bytes(*B))
 
 
 def test_what_was_forced_is_due_and_what_came_later_waits_its_turn() -> None:

@@ -27,12 +27,17 @@ def compact_bytes(topic: str, kind: bytes, data: bytes) -> int:
 class Outgoing:
     """A batch that has left the buffer; its sequence stays the same however often it is sent.
 
-    ``last_index`` is the number of its last entry among all that the publisher has taken.
+    Attributes:
+        sequence: Its number among the publisher's batches.
+        entries: Its items.
+        last_index: The number of the last of them among all that the publisher has taken.
+        size: How much of a signal it takes up, in bytes, as the batcher measures it.
     """
 
     sequence: int
     entries: list[Entry]
     last_index: int
+    size: int
 
 
 class Batcher:
@@ -105,12 +110,16 @@ class Batcher:
         """Make everything that is in the buffer now due at once."""
         self._forced_to = self._added
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether the next batch is due at once, since somebody waits for it or it is full."""
+        return bool(self._entries) and self._added - len(self._entries) < self._forced_to
+
     def due(self) -> float | None:
         """Time from which a batch may be taken; None if there is nothing to send."""
         if not self._entries:
             return None
-        taken = self._added - len(self._entries)
-        return float("-inf") if taken < self._forced_to else self._not_before
+        return float("-inf") if self.is_forced else self._not_before
 
     def take(self, now: float) -> Outgoing:
         """Remove the next batch: whole entries up to the limits, at least one."""
@@ -126,12 +135,12 @@ class Batcher:
         self._bytes -= size
         self._not_before = now + self._interval
         self._sequence += 1
-        return Outgoing(self._sequence, taken, self._added - len(self._entries) - 1)
+        return Outgoing(self._sequence, taken, self._added - len(self._entries) - 1, size)
 
     def take_empty(self) -> Outgoing:
         """Return an empty batch, by which a retried activity announces itself."""
         self._sequence += 1
-        return Outgoing(self._sequence, [], self._added - len(self._entries) - 1)
+        return Outgoing(self._sequence, [], self._added - len(self._entries) - 1, 0)
 
     def clear(self) -> int:
         """Drop what waits, after a final error; return how many entries that were."""

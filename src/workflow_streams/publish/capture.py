@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -71,6 +72,13 @@ class Capture:
     def reads_compact(self) -> bool:
         """Whether it reads the compact form."""
         return True
+
+    def next_turn(self, interval: float) -> float:  # noqa: ARG002
+        """Return that it may be taken at any time."""
+        return -math.inf
+
+    def take_turn(self) -> None:
+        """Note nothing."""
 
     async def deliver(self, batch: Message) -> None:
         """Take the argument of one publish signal."""

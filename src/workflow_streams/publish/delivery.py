@@ -56,7 +56,7 @@ class Delivery:
         self.delay = 0.0
         self.unanswered = False
         self._sink = sink
-        self._message = Message(batch.entries, publisher_id, batch.sequence)
+        self._message = Message(batch.entries, publisher_id, batch.sequence, batch.size)
         self._workflow_id = workflow_id
         self._patience = patience
         self._give_up_at: float | None = None

@@ -91,8 +91,11 @@ class HostCheck:
         self._looks = 0
         self._next = float("-inf")
 
-    async def before(self) -> None:
+    async def before(self, looking: asyncio.Lock) -> None:
         """Look at the workflow before a batch is sent, if there is still something to find out.
+
+        Args:
+            looking: Is held meanwhile. What one sender finds out, others need not.
 
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
@@ -100,10 +103,26 @@ class HostCheck:
             StreamClosedError: Its stream has been closed.
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
+        if self._knows_enough():
+            return
+        async with looking:
+            if not self._knows_enough():
+                await self._look()
+
+    def recall(self) -> bool | None:
+        """Take over what is known of the host; return whether it is good enough.
+
+        None if nothing is known.
+        """
+        return self._recall(asyncio.get_running_loop().time())
+
+    def _knows_enough(self) -> bool:
         now = asyncio.get_running_loop().time()
         known = self._recall(now)
-        if known or now < self._next or (known is None and self._looks >= _MOST_LOOKS):
-            return
+        return bool(known) or now < self._next or (known is None and self._looks >= _MOST_LOOKS)
+
+    async def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
         self._looks = _MOST_LOOKS if await self._hosts() else min(self._looks + 1, _MOST_LOOKS)
         if not self._recall(now):
             # It was refused, or not answered; what was known stays as old as it is.

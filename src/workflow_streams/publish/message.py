@@ -20,11 +20,13 @@ class Message:
         entries: Its items.
         publisher_id: Whose it is.
         sequence: Its number among the publisher's.
+        size: How much of a signal it takes up, in bytes; see :mod:`.batcher`.
     """
 
     entries: Sequence[Entry]
     publisher_id: str
     sequence: int
+    size: int = 0
     _contrib: Payload | None = field(default=None, init=False, repr=False)
     _compact: Payload | None = field(default=None, init=False, repr=False)
 

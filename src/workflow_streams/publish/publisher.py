@@ -103,8 +103,11 @@ class Publisher:
         self._sink = sink
         self._announce = announce
         self._settled = 0
+        self._interval = seconds_of("batch_interval", batch_interval)
+        # When it takes its next batch, unless that is forced.
+        self._turn: float | None = None
         self._batcher = Batcher(
-            interval=seconds_of("batch_interval", batch_interval),
+            interval=self._interval,
             max_batch_bytes=wire.MAX_BATCH_BYTES,
             max_batch_size=max_batch_size,
             max_items=max_buffer_items,
@@ -272,14 +275,13 @@ class Publisher:
             self._delivery = self._deliver(self._batcher.take_empty())
         while self._wanted:
             if self._delivery is None:
-                due = self._batcher.due()
+                due = self._next_turn()
                 if due is None and not self._open:
                     return
                 if due is None or (due > loop.time() and self._open):
                     await self._pump.rest(due)
                     continue
-                self._batcher.measure_compact(compact=self._sink.reads_compact)
-                self._delivery = self._deliver(self._batcher.take(loop.time()))
+                self._delivery = self._deliver(self._take())
             if self.landing.is_full and not await self._has_landed():
                 continue
             if await self._delivery.attempt():
@@ -289,6 +291,26 @@ class Publisher:
                 until = loop.time() + self._delivery.delay
                 while self._wanted and loop.time() < until:
                     await self._pump.rest(until)
+
+    def _next_turn(self) -> float | None:
+        """Return from when on a batch may be taken; None if there is nothing to send.
+
+        Publishers take turns together. Once one knows when its next turn is, it does not wait
+        longer, whatever the others do until then.
+        """
+        due = self._batcher.due()
+        if due is None or self._batcher.is_forced:
+            return due
+        if self._turn is None:
+            self._turn = max(due, self._sink.next_turn(self._interval))
+        return self._turn
+
+    def _take(self) -> Outgoing:
+        if not self._batcher.is_forced:
+            self._sink.take_turn()
+        self._turn = None
+        self._measure()
+        return self._batcher.take(asyncio.get_running_loop().time())
 
     async def _has_landed(self) -> bool:
         """Whether the stream is still open; otherwise what has not been taken is given up."""
@@ -304,7 +326,12 @@ class Publisher:
         except PublishError as err:
             leaving.add_note(str(err))
 
+    def _measure(self) -> None:
+        """Measure what waits as its host reads it, as far as that is known."""
+        self._batcher.measure_compact(compact=self._sink.reads_compact)
+
     def _settle(self, batch: Outgoing) -> None:
+        self._measure()
         self.landing.add(batch)
         self.acknowledged = batch.sequence
         self._settled = batch.last_index + 1

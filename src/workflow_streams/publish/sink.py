@@ -16,7 +16,7 @@ from ..temporal.handles import client_of
 from .host_check import HostCheck, forget_host
 from .landed import last_landed
 from .message import Message
-from .pacing import pace_of
+from .outbox import Outbox, outbox_of
 
 
 class Sink(Protocol):
@@ -25,6 +25,18 @@ class Sink(Protocol):
     @property
     def reads_compact(self) -> bool:
         """Whether they are known to be read in the compact form."""
+        ...
+
+    def next_turn(self, interval: float) -> float:
+        """Return from when on a batch may be taken that nobody waits for, in the loop's time.
+
+        Args:
+            interval: The publisher's shortest time between two batches, in seconds.
+        """
+        ...
+
+    def take_turn(self) -> None:
+        """Note that such a batch is taken now."""
         ...
 
     async def deliver(self, batch: Message) -> None:
@@ -62,8 +74,21 @@ class SignalSink:
         self._stream: BoundWorkflow | None = None
 
     @property
+    def _outbox(self) -> Outbox:
+        return outbox_of(self._handle)
+
+    def next_turn(self, interval: float) -> float:
+        """See :meth:`Sink.next_turn`."""
+        return self._outbox.next_turn(interval)
+
+    def take_turn(self) -> None:
+        """See :meth:`Sink.take_turn`."""
+        self._outbox.take_turn()
+
+    @property
     def reads_compact(self) -> bool:
         """Whether the workflow is known to read the compact form."""
+        self._host.recall()
         return self._host.reads_compact
 
     async def deliver(self, batch: Message) -> None:
@@ -78,11 +103,8 @@ class SignalSink:
             StreamUnfinishedError: What the stream was made with has not all been written yet.
         """
         try:
-            await self._host.before()
-            payload = batch.payload(compact=self._host.reads_compact)
-            pace = pace_of(self._handle)
-            async with pace.sending(self._handle, len(payload.data), patience=self._patience):
-                await self._signal(payload)
+            await self._host.before(self._outbox.looking)
+            await self._send(batch)
         except (StreamClosedError, StreamGoneError, RPCError) as err:
             if not isinstance(err, RPCError) or err.status == RPCStatusCode.NOT_FOUND:
                 # Whoever is told so may publish to what is made in its place.
@@ -90,25 +112,39 @@ class SignalSink:
                 self._stream = None
             raise
 
-    async def _signal(self, payload: Payload) -> None:
+    async def _send(self, batch: Message) -> None:
         stream = self._stream or self._host.hosted
         if stream is None or self._handle.run_id is not None:
-            await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
+            await self._send_to(None, batch)
             return
         try:
-            await stream.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
+            await self._send_to(stream, batch)
         except StreamGoneError:
             if self._stream is not None:
                 raise
             # What this process knew of the name was old; nothing has been sent to that stream.
             self._look_anew()
-            await self._host.before()
+            await self._host.before(self._outbox.looking)
             stream = self._host.hosted
+            await self._send_to(stream, batch)
+        self._stream = stream
+
+    async def _send_to(self, stream: BoundWorkflow | None, batch: Message) -> None:
+        """Send a batch to a hosted stream, or to whatever has the workflow id."""
+
+        async def signal(payload: Payload) -> None:
             if stream is None:
                 await self._handle.signal(wire.PUBLISH_SIGNAL, RawValue(payload))
-                return
-            await stream.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
-        self._stream = stream
+            else:
+                await stream.signal(wire.PUBLISH_SIGNAL, [RawValue(payload)])
+
+        await self._outbox.send(
+            batch,
+            signal,
+            to="" if stream is None else stream.first_run_id,
+            compact=self._host.reads_compact,
+            patience=self._patience,
+        )
 
     def _look_anew(self) -> None:
         forget_host(client_of(self._handle), self._handle.id)
