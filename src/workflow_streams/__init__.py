@@ -59,6 +59,7 @@ with _workflow.unsafe.imports_passed_through():
         PublishInput,
         WorkflowStreamState,
     )
+    from .read.history.waiting_budget import limit_waiting_calls
     from .read.options import ReadOptions
     from .read.subscription import Subscription
     from .temporal.connection import connect
@@ -127,4 +128,5 @@ __all__ = [
     "connect",
     "create_stream",
     "delete_stream",
+    "limit_waiting_calls",
 ]

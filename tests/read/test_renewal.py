@@ -12,6 +12,7 @@ from temporalio.client import Client
 from workflow_streams.read.history import renewal
 from workflow_streams.read.history.pages import history_pages
 from workflow_streams.read.history.renewal import Renewal
+from workflow_streams.read.history.waiting_budget import Waiter, budget_of
 
 from .counting import HistoryReads
 from .hosts import Host, Idler, hosting
@@ -102,7 +103,8 @@ async def test_a_reader_that_is_cancelled_as_its_call_is_renewed_is_cancelled(
 ) -> None:
     monkeypatch.setattr(renewal, "_LIVELY_SECONDS", 0.0)
     monkeypatch.setattr(renewal, "_SOON_SECONDS", 0.0)
-    name, patience = unique("cancelled"), Renewal()
+    name = unique("cancelled")
+    patience = Renewal(Waiter(budget_of(reading), name))
     async with hosting(client, name) as handle:
         await send(client, name, "a")
         run_id = await run_id_of(handle)

@@ -99,4 +99,5 @@ timing.count("--shutdown-seconds", "Time for requests at the end; default 10.", 
 timing.size("--page-bytes", "About the most in an answer; default 4,194,304.")
 timing.size("--event-bytes", "About the most in an event; default 262,144.")
 timing.size("--compress-from-bytes", "Smallest answer to compress; default 1,024.")
+timing.count("--max-waiting-calls", "Waiting calls to Temporal at once; default 200.")
 timing.names("--host-task-queue", "NAME", "Task queue of streams made by PUT.")

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from temporalio.client import Client
 
 from ..errors import WorkflowStreamError
+from ..read.history.waiting_budget import limit_waiting_calls
 from . import reads
 from .following import several
 from .layers.access import AccessMiddleware
@@ -64,12 +65,18 @@ def create_app(client: Client | Connect, settings: GatewaySettings | None = None
         settings: See :class:`GatewaySettings`; its defaults if None.
     """
     settings = settings or GatewaySettings()
+    waiting_calls = settings.max_waiting_calls
     metrics = Metrics(readers=lambda: gateway.readers())
+
+    def prepared(given: Client) -> Client:
+        limit_waiting_calls(given, waiting_calls)
+        return metered(given, metrics)
+
     link = TemporalLink(
         client,
         task_queue=settings.host_task_queue if settings.host_worker else None,
         call_seconds=settings.temporal_seconds,
-        prepare=lambda given: metered(given, metrics),
+        prepare=prepared,
     )
     gateway = Gateway(link, settings, metrics)
     security = settings.security

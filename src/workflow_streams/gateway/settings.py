@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..hosted.host import HOST_TASK_QUEUE
+from ..read.history.waiting_budget import MOST_WAITING_CALLS
 from .environment import values_in
 from .layers.limit_settings import LimitSettings
 from .security.settings import SecuritySettings
@@ -37,6 +38,8 @@ class GatewaySettings:
         append_seconds: How long a write waits until it is seen in the history.
         temporal_seconds: How long one call to Temporal may take.
         shutdown_seconds: How long requests in progress may take when the process ends.
+        max_waiting_calls: How many calls that wait for events it has with Temporal at a time, one
+            for each stream that is followed; see :func:`workflow_streams.limit_waiting_calls`.
         host_task_queue: Task queue of streams made by PUT.
         host_worker: Whether the gateway itself runs a worker for these streams.
     """
@@ -55,6 +58,7 @@ class GatewaySettings:
     append_seconds: float = 30.0
     temporal_seconds: float = 10.0
     shutdown_seconds: int = 10
+    max_waiting_calls: int = MOST_WAITING_CALLS
     host_task_queue: str = HOST_TASK_QUEUE
     host_worker: bool = True
 
@@ -84,8 +88,10 @@ class GatewaySettings:
         """Refuse settings that cannot work.
 
         Raises:
-            UsageError: A size or time is not over zero, or is infinite.
+            UsageError: A size or time is not over zero, or is infinite; no call may wait.
         """
+        if self.max_waiting_calls < 1:
+            raise UsageError("max_waiting_calls must be at least 1")
         for name in self.__slots__:
             is_number = name.endswith(("_bytes", "_seconds"))
             if is_number and not 0 < getattr(self, name) < math.inf:

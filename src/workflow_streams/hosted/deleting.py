@@ -16,6 +16,7 @@ from ..errors import (
     StreamNotHostedError,
 )
 from ..publish.host_check import forget_host
+from ..read.history.waiting_budget import wake_readers
 from ..temporal.handles import first_run_of
 from .deletion import Doomed, delete_run, start_deletion
 from .forks import deleted_for_forks
@@ -101,6 +102,7 @@ class Deletion:
         for _ in range(_TRIES):
             with suppress(StreamClosedError, StreamNotFoundError):
                 await link.call(newest.terminate(reason=_REASON), self.workflow_id)
+                wake_readers(link.client, self.workflow_id)
             start = start_host(
                 link.client,
                 self.workflow_id,

@@ -22,6 +22,7 @@ from temporalio.client import Client, WorkflowHandle
 from ..log import wire
 from ..log.compact import MOST_BATCHES, SIGNAL_BOUNDS, compact_payload
 from ..log.wire import Batch
+from ..read.history.waiting_budget import wake_readers
 from ..temporal.handles import client_of
 from .message import Message
 from .pacing import pace_of
@@ -103,6 +104,7 @@ class Outbox:
         pace = pace_of(self._handle)
         async with pace.sending(self._handle, len(payload.data), patience=group.patience):
             await group.signal(payload)
+        wake_readers(client_of(self._handle), self._handle.id)
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._going.discard(task)

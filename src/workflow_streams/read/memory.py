@@ -135,6 +135,9 @@ class MemoryStream:
     def hasten(self) -> None:
         """Do nothing, since nothing takes time."""
 
+    def wake(self) -> None:
+        """Do nothing, since nothing takes time."""
+
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
         """Return the place of the newest moment, if the batch has been taken."""
         taken = self.last_sequence(publisher_id) or 0

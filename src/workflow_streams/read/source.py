@@ -49,6 +49,10 @@ class Reading(Protocol):
         """Note that something stands in the stream which has not been read yet."""
         ...
 
+    def wake(self) -> None:
+        """Look for what has come at once, if it would do so at intervals only."""
+        ...
+
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
         """Return the run and place up to which a batch has been read; None if it has not been."""
         ...

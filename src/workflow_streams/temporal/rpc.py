@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.enums.v1 import ResourceExhaustedCause
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, ResourceExhaustedFailure
 from temporalio.service import RPCError, RPCStatusCode
 
 from ..errors import (
@@ -106,6 +107,21 @@ def connect_failure(
         f"No Temporal server answers{at}: {failed.reason}. Start one with "
         "`workflow-streams dev`, or set TEMPORAL_ADDRESS.",
         address=address,
+    )
+
+
+def has_no_room_to_wait(error: BaseException) -> bool:
+    """Whether a call is refused since its namespace has as many waiting calls as it may.
+
+    Polls of workers count among these. Whether the call itself waits does not matter.
+    """
+    if not isinstance(error, RPCError) or error.status != RPCStatusCode.RESOURCE_EXHAUSTED:
+        return False
+    refusal = ResourceExhaustedFailure()
+    return any(
+        detail.Unpack(refusal)
+        and refusal.cause == ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT
+        for detail in error.grpc_status.details
     )
 
 

@@ -198,6 +198,9 @@ class Feed:
             self._identity.begin()
             name = f"follow {self.workflow_id}"
             self._task = self.loop.create_task(self._run(start), name=name)
+        elif self._reading is not None:
+            # Who comes to a stream often has just made something happen there.
+            self._reading.wake()
 
     def release(self) -> None:
         """Undo one :meth:`retain`; the last one stops the feed a little later."""
@@ -323,6 +326,9 @@ class Feed:
                     self.view = self.view.at_end_of(page)
                     self._note_beside(page.held_bytes)
                     self._announce()
+                    if self.floor is None:
+                        # The run has begun, so its first task is about to open the stream.
+                        self._reading.wake()
                     # Yield, so that waiting subscribers read this page before the next one
                     # evicts it.
                     await asyncio.sleep(0)

@@ -13,13 +13,19 @@ from google.protobuf.empty_pb2 import Empty
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
-from temporalio.client import Client, WorkflowHistoryEventFilterType
+from temporalio.client import (
+    Client,
+    WorkflowHistoryEventAsyncIterator,
+    WorkflowHistoryEventFilterType,
+)
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from ...temporal.backoff import Backoff
+from ...temporal.once import once
 from ...temporal.rpc import explain, is_transient
 from . import outage
-from .renewal import Renewal
+from .renewal import Missed, Renewal
+from .waiting_budget import Waiter, budget_of
 
 T = TypeVar("T")
 logger = logging.getLogger("workflow_streams")
@@ -67,63 +73,128 @@ async def history_pages(
     Raises:
         WorkflowStreamError: For what waiting does not mend: not found, not permitted.
     """
-    renewal = renewal or Renewal()
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
-    seen_id = shown_id = refusals = 0
-    page_size = _FIRST_PAGE_BATCHES
-    full = False
-    token: bytes | None = None
+    renewal = renewal or Renewal(Waiter(budget_of(client), workflow_id))
+    tail = _Tail(client, workflow_id, run_id)
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
-    while True:
-        waits = await _waiting_reads_work(client)
-        try:
-            read = partial(
-                handle.fetch_history_events,
-                page_size=page_size,
-                wait_new_event=waits,
-                next_page_token=token,
-            )
-            at_end = token is not None and not full
-            pages = await renewal.fetch(read, waits=waits and at_end)
-            if pages is None:
-                outage.failed(client, workflow_id, TimeoutError("no answer in time"))
+    with renewal:
+        while True:
+            waits = await _waiting_reads_work(client)
+            try:
+                events = await tail.fetch(renewal, waits=waits)
+            except Exception as err:
+                if tail.begins_anew_after(err):
+                    continue
+                if not is_transient(err):
+                    raise explain(err, workflow_id) from err
+                logger.info("Reading workflow %r is retried: %s", workflow_id, err)
+                outage.failed(client, workflow_id, err)
+                await backoff.pause()
                 continue
-            page: Sequence[HistoryEvent] = pages.current_page or ()
-            events = [event for event in page if event.event_id > seen_id]
-            # The server may have a limit of its own, above the first size that is asked for.
-            is_full = len(page) >= min(page_size, _FIRST_PAGE_BATCHES)
-            skips = bool(events) and events[0].event_id not in (seen_id + 1, shown_id + 1)
-            ends = pages.next_page_token is None and waits
-            if skips or (full and not is_full) or (ends and not _closes(events)):
-                # The last page of several may leave out what was written while it was read.
-                events = await _events_after(client, workflow_id, run_id, seen_id)
-        except Exception as err:
-            if token is not None and refusals < _MOST_REFUSALS and _refuses_token(err):
-                # The token is from before the server's restart. Read from the beginning, and skip
-                # what has been seen.
-                token, refusals = None, refusals + 1
+            if events is None:
                 continue
-            if not is_transient(err):
-                raise explain(err, workflow_id) from err
-            logger.info("Reading workflow %r is retried: %s", workflow_id, err)
-            outage.failed(client, workflow_id, err)
-            await backoff.pause()
-            continue
-        backoff.reset()
-        outage.answered(client, workflow_id)
-        if events or not page:
-            refusals = 0
-        token, full = pages.next_page_token, is_full
-        page_size = _page_size(page_size, page) if full else _FIRST_PAGE_BATCHES
+            backoff.reset()
+            outage.answered(client, workflow_id)
+            if events:
+                closes = _closes(events)
+                for cut in _cut_up(events):
+                    yield cut
+                    # It is held on to until the next one comes, which may take long.
+                    cut.clear()
+                if closes:
+                    return
+                events = None
+            if tail.token is None:
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+class _Tail:
+    """How far a run has been read, and the call for what comes next.
+
+    Attributes:
+        token: Goes on where the page before ended; None to read from the beginning.
+    """
+
+    def __init__(self, client: Client, workflow_id: str, run_id: str) -> None:
+        self.token: bytes | None = None
+        self._client = client
+        self._workflow_id = workflow_id
+        self._run_id = run_id
+        self._seen_id = self._shown_id = self._refusals = 0
+        self._page_size = _FIRST_PAGE_BATCHES
+        self._full = False
+
+    async def fetch(self, renewal: Renewal, *, waits: bool) -> Sequence[HistoryEvent] | None:
+        """Return the events that come next, which may be none; None if the call is to be renewed.
+
+        Args:
+            renewal: Makes the call.
+            waits: Whether the server answers when there are events.
+        """
+        at_end = waits and self.token is not None and not self._full
+        # The SDK would try a call again and again, though the server has no room for it.
+        client = once(self._client) if waits else self._client
+        handle = client.get_workflow_handle(self._workflow_id, run_id=self._run_id)
+        read = partial(
+            handle.fetch_history_events,
+            page_size=self._page_size,
+            wait_new_event=waits,
+            next_page_token=self.token,
+        )
+        pages = await renewal.fetch(read, waits=at_end)
+        match pages:
+            case Missed.GAVE_WAY:
+                return None
+            case Missed.LATE:
+                late = TimeoutError("no answer in time")
+                outage.failed(self._client, self._workflow_id, late)
+                return None
+            case Missed.REFUSED:
+                # This call counts among those that wait nowhere. The token goes on to bring these
+                # events; they are passed over then.
+                events = await self._events_after()
+            case _:
+                events = await self._taken(pages, waits=waits)
         if events:
-            seen_id = max(seen_id, settled_id(events))
-            shown_id = events[-1].event_id
-            for cut in _cut_up(events):
-                yield cut
-            if _closes(events):
-                return
-        if token is None:
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            self._seen_id = max(self._seen_id, settled_id(events))
+            self._shown_id = events[-1].event_id
+        return events
+
+    def begins_anew_after(self, error: Exception) -> bool:
+        """Whether the server refuses the token, and all is read again, past what has been seen."""
+        refused = self.token is not None and self._refusals < _MOST_REFUSALS
+        if not (refused and _refuses_token(error)):
+            return False
+        # The token is from before the server's restart.
+        self.token, self._refusals = None, self._refusals + 1
+        return True
+
+    async def _taken(
+        self, pages: WorkflowHistoryEventAsyncIterator, *, waits: bool
+    ) -> list[HistoryEvent]:
+        page: Sequence[HistoryEvent] = pages.current_page or ()
+        events = [event for event in page if event.event_id > self._seen_id]
+        # The server may have a limit of its own, above the first size that is asked for.
+        is_full = len(page) >= min(self._page_size, _FIRST_PAGE_BATCHES)
+        next_ids = (self._seen_id + 1, self._shown_id + 1)
+        skips = bool(events) and events[0].event_id not in next_ids
+        ends = pages.next_page_token is None and waits
+        if skips or (self._full and not is_full) or (ends and not _closes(events)):
+            # The last page of several may leave out what was written while it was read.
+            events = await self._events_after()
+        if events or not page:
+            self._refusals = 0
+        self.token, self._full = pages.next_page_token, is_full
+        self._page_size = _page_size(self._page_size, page) if is_full else _FIRST_PAGE_BATCHES
+        return events
+
+    async def _events_after(self) -> list[HistoryEvent]:
+        """Read what stands after the last event that was seen, from the end of the history."""
+        events: list[HistoryEvent] = []
+        async for page in _pages_from_end(self._client, self._workflow_id, self._run_id):
+            events += [event for event in page if event.event_id > self._seen_id]
+            if page[-1].event_id <= self._seen_id + 1:
+                break
+        return events[::-1]
 
 
 def _closes(events: Sequence[HistoryEvent]) -> bool:
@@ -159,18 +230,6 @@ def _cut(events: Sequence[HistoryEvent], page_bytes: int) -> Events:
     return cut
 
 
-async def _events_after(
-    client: Client, workflow_id: str, run_id: str, event_id: int
-) -> list[HistoryEvent]:
-    """Read what stands after an event now, from the end of the history."""
-    events: list[HistoryEvent] = []
-    async for page in _pages_from_end(client, workflow_id, run_id):
-        events += [event for event in page if event.event_id > event_id]
-        if page[-1].event_id <= event_id + 1:
-            break
-    return events[::-1]
-
-
 async def _pages_from_end(
     client: Client, workflow_id: str, run_id: str
 ) -> AsyncGenerator[Sequence[HistoryEvent]]:
@@ -193,13 +252,30 @@ async def _pages_from_end(
 
 async def close_event(client: Client, workflow_id: str, run_id: str) -> HistoryEvent:
     """Wait until the run has closed, and return the event that says how."""
-    handle = client.get_workflow_handle(workflow_id, run_id=run_id)
+    waits = await _waiting_reads_work(client)
+    handle = (once(client) if waits else client).get_workflow_handle(workflow_id, run_id=run_id)
+    renewal = Renewal(Waiter(budget_of(client), workflow_id))
+    read = partial(
+        handle.fetch_history_events,
+        wait_new_event=True,
+        event_filter_type=WorkflowHistoryEventFilterType.CLOSE_EVENT,
+    )
 
     async def closing() -> HistoryEvent:
-        only = WorkflowHistoryEventFilterType.CLOSE_EVENT
-        return await anext(handle.fetch_history_events(wait_new_event=True, event_filter_type=only))
+        token: bytes | None = None
+        while True:
+            pages = await renewal.fetch(partial(read, next_page_token=token), waits=waits)
+            if pages is Missed.REFUSED:
+                newest = await anext(_pages_from_end(client, workflow_id, run_id))
+                if is_close(newest[0]):
+                    return newest[0]
+            elif not isinstance(pages, Missed):
+                if pages.current_page:
+                    return pages.current_page[-1]
+                token = pages.next_page_token
 
-    return await until_answered(closing, client, workflow_id)
+    with renewal:
+        return await until_answered(closing, client, workflow_id)
 
 
 async def newest_event_id(client: Client, workflow_id: str, run_id: str) -> int:

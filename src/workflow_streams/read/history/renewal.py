@@ -12,13 +12,23 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from enum import Enum, auto
+from types import TracebackType
 from typing import Protocol
 
 from temporalio.client import WorkflowHistoryEventAsyncIterator
 from temporalio.service import RPCError, RPCStatusCode
 
+from ...temporal.rpc import has_no_room_to_wait
+from .waiting_budget import Waiter
+
 # Readers are to go on within 5 s. Sooner would cost more calls, and a second of it is the server's.
 _SOON_SECONDS = 4.0
+
+# Within the second that the server keeps for its answer, it does not wait: a call with no more time
+# than that is answered at once. No other call tells of news for so little: it takes about half of
+# what a description costs the server, and brings the events.
+_LOOK_SECONDS = 1.0
 
 # Most pauses within a stream are shorter: a tool's call, a model's thinking, an activity's retry.
 # Of one that is quiet for longer, a next item is not awaited to the second.
@@ -33,45 +43,71 @@ class Read(Protocol):
         ...
 
 
-class Renewal:
-    """Renews the waiting calls of one reader, one at a time."""
+class Missed(Enum):
+    """Why a call has brought nothing, not even an empty page."""
 
-    def __init__(self) -> None:
+    LATE = auto()
+    """It was not answered in time."""
+    GAVE_WAY = auto()
+    """Its part of the budget has gone to another stream."""
+    REFUSED = auto()
+    """The server has no room for it, or no time: what has come is to be read in another way."""
+
+
+class Renewal:
+    """Renews the waiting calls of one reader, one at a time, within the budget for them."""
+
+    def __init__(self, waiter: Waiter) -> None:
         """Begin as the reader of an idle stream."""
+        self._waiter = waiter
         self._lively_until = float("-inf")
-        self._seconds = _SOON_SECONDS
+        self._patience = 1
         self._unlimited: asyncio.Timeout | None = None
 
-    async def fetch(self, read: Read, *, waits: bool) -> WorkflowHistoryEventAsyncIterator | None:
-        """Fetch a page; return None if the call has to be renewed.
+    async def fetch(self, read: Read, *, waits: bool) -> WorkflowHistoryEventAsyncIterator | Missed:
+        """Fetch a page; see :class:`Missed` for what may come instead.
 
         Args:
             read: Prepares the call.
-            waits: Whether nothing may have come yet. Only such calls are renewed.
+            waits: Whether nothing may have come yet. Only such calls are renewed, and only they
+                need a part of the budget.
         """
-        loop = asyncio.get_running_loop()
+        waiter, loop = self._waiter, asyncio.get_running_loop()
+        looks = waits and not await waiter.turn()
         began = loop.time()
-        seconds = self._seconds if waits and began < self._lively_until else None
+        seconds = None
+        if waits and (looks or began < self._lively_until):
+            seconds = (_LOOK_SECONDS if looks else _SOON_SECONDS) * self._patience
         pages = read(rpc_timeout=None if seconds is None else timedelta(seconds=seconds))
         limit = asyncio.timeout(None)
         try:
             async with limit:
+                waiter.lets(limit if waits and not looks else None)
                 self._unlimited = limit if waits and seconds is None else None
                 await pages.fetch_next_page()
         except (RPCError, TimeoutError) as err:
+            if has_no_room_to_wait(err):
+                # Others that wait make room for it, as they do for a call that does not wait.
+                waiter.refused()
+                if waits:
+                    return Missed.REFUSED
+            if limit.expired() and not (looks or waiter.holds):
+                return Missed.GAVE_WAY
             over = seconds is not None and loop.time() - began >= seconds
             if not limit.expired() and not (over and _is_late(err)):
                 raise
             # It may also be a large page on a slow line, which takes its time.
-            self._seconds *= 2
-            return None
+            self._patience *= 2
+            return Missed.REFUSED if looks else Missed.LATE
         finally:
+            waiter.lets(None)
             self._unlimited = None
-        self._seconds = _SOON_SECONDS
+        self._patience = 1
         if events := pages.current_page:
             # What a waiting call brings is new, whatever this machine's clock says.
             age = 0.0 if waits else max(0.0, time.time() - events[-1].event_time.seconds)
             self._lively_until = max(self._lively_until, loop.time() + _LIVELY_SECONDS - age)
+            waiter.was_lively(age)
         return pages
 
     def hasten(self) -> None:
@@ -82,7 +118,24 @@ class Renewal:
         now = asyncio.get_running_loop().time()
         self._lively_until = max(self._lively_until, now + _LIVELY_SECONDS)
         if self._unlimited is not None and self._unlimited.when() is None:
-            self._unlimited.reschedule(now + self._seconds)
+            self._unlimited.reschedule(now + _SOON_SECONDS * self._patience)
+        self._waiter.wake()
+
+    def wake(self) -> None:
+        """Look for events at once if no call waits for them."""
+        self._waiter.wake()
+
+    def __enter__(self) -> None:
+        """Begin to read a run."""
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Give back the part of the budget."""
+        self._waiter.leave()
 
 
 def _is_late(error: Exception) -> bool:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from ...events import Last
 from ...log.wire import RunRef
 from ..history.renewal import Renewal
+from ..history.waiting_budget import Waiter, budget_of
 from ..moments import Page, Place
 from .history_run import HistoryRun
 from .polled.run import PolledRun
@@ -52,12 +53,16 @@ class Chain:
         self._offset = offset
         self._behind = behind
         self._route = Route(client, workflow_id, path or {})
-        self._renewal = Renewal()
+        self._renewal = Renewal(Waiter(budget_of(client), workflow_id))
         self.run: HistoryRun | PolledRun = self._entered(Entry(run_id, or_before=or_before))
 
     def hasten(self) -> None:
         """Note that there is an event which has not been read yet."""
         self._renewal.hasten()
+
+    def wake(self) -> None:
+        """Look for events at once if no call waits for them."""
+        self._renewal.wake()
 
     def standing(self, publisher_id: str, sequence: int) -> tuple[str, Place] | None:
         """Return the run and place up to which a publisher's batch has been read.
