@@ -53,7 +53,9 @@ class OneStream:
         self._request_id = request_id
         self._shape = stream.shape
         self.headers = {"stream-sse-data-encoding": "base64"} if self._shape.base64_events else {}
-        self._stream = stream
+        # The stream itself is not kept: its description is large, and this may last for hours.
+        self._feed = stream.feed
+        self._place = place_before_opening(stream, query)
         self._beginning = beginning
         self._query = query
         self._topics = grant.topics
@@ -149,16 +151,12 @@ class OneStream:
             return self._writer.told(fields)
         return placed_event(fields, self._place)
 
-    @property
-    def _place(self) -> str:
-        return place_before_opening(self._stream, self._query)
-
     def _not_opened(self) -> bytes:
         problem = problem_fields(NotOpenedError(), self._request_id)
         return placed_event({"problem": problem}, self._place)
 
     def _make_writer(self, reading: Reading) -> EventWriter:
-        runs = RunNews(self._stream.feed, 0 if self._query.start == "now" else reading.start)
+        runs = RunNews(self._feed, 0 if self._query.start == "now" else reading.start)
         return EventWriter(
             self._shape,
             self._topics,

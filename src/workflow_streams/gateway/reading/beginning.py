@@ -164,12 +164,10 @@ class Beginning:
             keeps_turn: Whether it keeps the turn when it has begun. The caller then gives it back,
                 or :meth:`aclose` does.
         """
-        self._stream = stream
-        self._query = query
         self._turn = turn
         self._keeps_turn = keeps_turn
         self._has_turn = asyncio.Event()
-        self._task = asyncio.create_task(self._begin(), name="begin to read")
+        self._task = asyncio.create_task(self._begin(stream, query), name="begin to read")
 
     @property
     def begun(self) -> Begun | None:
@@ -225,14 +223,14 @@ class Beginning:
         if not self._task.cancelled() and self._task.exception() is None:
             await self._task.result().reading.aclose()
 
-    async def _begin(self) -> Begun:
-        needs = not is_in_memory(self._stream, self._query)
+    async def _begin(self, stream: Stream, query: ReadQuery) -> Begun:
+        needs = not is_in_memory(stream, query)
         while True:
             if needs:
                 await self._turn.take()
             self._has_turn.set()
             try:
-                begun = await begin(self._stream, self._query, self._turn if needs else None)
+                begun = await begin(stream, query, self._turn if needs else None)
             except StreamNotOpenedError:
                 self._turn.give_back()
                 continue  # it has waited a while; go on as long as the client is there
