@@ -184,10 +184,11 @@ async def test_what_this_process_publishes_is_read_at_once(
 ) -> None:
     names = [unique("held"), unique("looked-at")]
     limit_waiting_calls(reading, 1)
+    # It publishes by another connection than it reads by.
     async with hosted(client, names), followers(reading, names) as [held, looked_at]:
         await until(lambda: budget_of(reading).looked_at == 1)
         for number, name in enumerate(names):
-            async with WorkflowStreamClient.create(reading, name) as stream:
+            async with WorkflowStreamClient.create(client, name) as stream:
                 stream.topic("out", type=str).publish("a")
                 await stream.flush()
                 assert await stream.topic("out", type=str).send("b") == 1, number

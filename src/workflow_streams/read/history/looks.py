@@ -7,9 +7,9 @@ something came.
 
 from __future__ import annotations
 
-LOOKS_PER_SECOND = 90
-"""Looks of one connection in one namespace. Together with the waiting calls of 200 idle streams,
-which are renewed every 20 s, these are 100 calls a second."""
+LOOKS_PER_SECOND = 85
+"""Looks of one connection in one namespace. With the waiting calls of 200 idle streams, which are
+renewed every 20 s, and what else there is to ask, that stays below 100 calls a second."""
 
 LEVEL_SECONDS = (60.0, 600.0, float("inf"))
 """A stream's level is the first of these within which it has been lively."""

@@ -336,11 +336,15 @@ def budget_of(client: Client) -> WaitingBudget:
 
 
 def wake_readers(client: Client, workflow_id: str) -> None:
-    """Have this connection's readers of a workflow look at once: something has come to it."""
-    by_namespace = _budgets.get(client.service_client)
-    budget = None if by_namespace is None else by_namespace.get(client.namespace)
-    if budget is not None:
-        budget.wake(workflow_id)
+    """Have this process's readers of a workflow look at once: something has come to it.
+
+    They may read by another connection than what has come was sent by.
+    """
+    with _budgets_lock:
+        budgets = [by_namespace.get(client.namespace) for by_namespace in _budgets.values()]
+    for budget in budgets:
+        if budget is not None:
+            budget.wake(workflow_id)
 
 
 def limit_waiting_calls(client: Client, calls: int = MOST_WAITING_CALLS) -> None:
@@ -348,7 +352,7 @@ def limit_waiting_calls(client: Client, calls: int = MOST_WAITING_CALLS) -> None
 
     Each stream that is followed takes one such call, however many readers it has in the process.
     Where there are more streams than calls, those that were lively last have them, and the others
-    are looked at in turn: every 4 s up to some 350 of them, more seldom beyond.
+    are looked at in turn: every 4 s up to some 340 of them, more seldom beyond.
 
     A frontend of Temporal lets a namespace have 1,200 waiting calls at a time by default
     (``frontend.namespaceCount``), together with the polls of its workers. Where the server refuses
