@@ -15,6 +15,7 @@ from . import (
     latency,
     latency_fast,
     life,
+    many_streams,
     processes,
     readers,
     start,
@@ -34,4 +35,5 @@ MEASURES: dict[str, Measure] = {
     "growth": growth.measure,
     "idle": idle.measure,
     "fan-out": fan_out.measure,
+    "many-streams": many_streams.measure,
 }

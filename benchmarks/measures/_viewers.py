@@ -97,22 +97,31 @@ async def viewers_of(
 
 @asynccontextmanager
 async def clients(
-    port: int, paths: list[str], each: int, items: int, stalled_path: str | None = None
+    port: int,
+    paths: list[str],
+    each: int,
+    items: int,
+    stalled_path: str | None = None,
+    *,
+    seconds: float = 60,
+    patience: float = READY_SECONDS,
+    numbered: int = 0,
 ) -> AsyncIterator[Child]:
-    """Attach viewers to each of the paths; see `benchmarks.roles.viewers`."""
+    """Attach viewers to each of the paths, in time; see `benchmarks.roles.viewers`."""
     child = await Child.start(
         "viewers",
         port=port,
         paths=paths,
         each=each,
         items=items,
-        seconds=60,
+        seconds=seconds,
         stalled_path=stalled_path,
+        numbered=numbered,
     )
     try:
         await child.message(READY_SECONDS)
         child.say("go")
-        await child.message(READY_SECONDS)
+        await child.message(patience)
         yield child
     finally:
         await child.stop()

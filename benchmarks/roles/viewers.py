@@ -73,6 +73,7 @@ async def run(
     items: int,
     seconds: float,
     stalled_path: str | None = None,
+    numbered: int = 0,
 ) -> None:
     """Open connections, say so, and say what they have got when all have or the time is over.
 
@@ -84,8 +85,11 @@ async def run(
         items: How many items each is to get.
         seconds: How long to wait.
         stalled_path: What one more connection asks for, and then takes nothing in.
+        numbered: Each path stands for so many, with their numbers in place of ``{}``; 0 if not.
     """
     loop = asyncio.get_running_loop()
+    if numbered:
+        paths = [path.replace("{}", str(n)) for path in paths for n in range(numbered)]
     viewers: list[tuple[_Viewer, asyncio.Event]] = []
     gate = asyncio.Semaphore(OPEN_AT_ONCE)
 

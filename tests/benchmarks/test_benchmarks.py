@@ -93,6 +93,14 @@ def test_idle_streams_are_all_held_by_one_worker(tmp_path: Path) -> None:
         assert 0 < found["idle"] <= found["highest"]
 
 
+def test_readers_of_more_streams_than_calls_may_wait_get_everything(tmp_path: Path) -> None:
+    cells, result = measure(tmp_path, "many-streams")
+    assert cells[0][0] == "6 streams, an item each 4 s, where 30 calls may wait: complete"
+    assert (cells[0][1], cells[0][6]) == ("6 of 6 complete", "met")
+    for where in ("elsewhere", "here"):
+        assert len(result["figures"]["idle"][where]) == 20
+
+
 def test_memory_that_reaches_its_level_is_told_from_memory_that_grows() -> None:
     memory = Memory()
     began = time.monotonic_ns()
