@@ -17,8 +17,9 @@ LEVEL_SECONDS = (60.0, 600.0, float("inf"))
 # How long an item may take to be found while all looks that are wanted can be made.
 _WANTED_SECONDS = (1.0, 4.0, 4.0)
 
-# What a level is left by livelier ones at least, however many these are.
-_LEAST_SHARE = 0.25
+# What a level is left by livelier ones at least, of what it would get if all streams were alike.
+# Thousands of streams that are opened at once all count as lively, and none should go short for it.
+_LEAST_SHARE = 0.75
 
 
 def level_of(quiet_seconds: float) -> int:
@@ -45,10 +46,11 @@ class Looks:
     def interval(self, level: int) -> float:
         """Return how many seconds should lie between two looks at a stream of this level."""
         wanted = [count / pause for count, pause in zip(self._counts, _WANTED_SECONDS, strict=True)]
-        least = self._per_second * _LEAST_SHARE
+        even = self._per_second / max(1, sum(self._counts))
+        least = [count * even * _LEAST_SHARE for count in self._counts]
         left, share = self._per_second, 0.0
         for each in range(level + 1):
-            kept = sum(min(more, least) for more in wanted[each + 1 :])
+            kept = sum(map(min, wanted[each + 1 :], least[each + 1 :]))
             share = min(wanted[each], left - kept)
             left -= share
         return max(_WANTED_SECONDS[level], self._counts[level] / share if share else 0.0)

@@ -89,12 +89,13 @@ class Waiter:
         budget = self._budget
         if not budget.takes(self):
             await self._until(self._asked_at + self._pause())
+            # The next look counts from here: one that has to queue is not later the next time, too.
+            self._asked_at = budget.clock()
             # While it rested, a call may have become free, or it has become lively.
             if not budget.takes(self) and self._eager_seconds is None:
                 await self._until(budget.clock() + budget.reserve())
-        self._asked_at = budget.clock()
         if budget.takes(self):
-            self._eager_seconds = None
+            self._asked_at, self._eager_seconds = budget.clock(), None
         return self.holds
 
     def lets(self, call: asyncio.Timeout | None) -> None:
