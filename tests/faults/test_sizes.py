@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.common import RawValue
 from temporalio.worker import Worker
 
+from tests.dense import dense
 from workflow_streams import End, Item, WorkflowStreamClient, errors
 from workflow_streams.log import wire
 from workflow_streams.log.entries import entry_json, entry_of
@@ -96,16 +97,16 @@ async def test_batches_stay_below_what_the_sdk_warns_of(
 ) -> None:
     async with hosting(client, unique("host")) as workflow_id:
         stream = WorkflowStreamClient.create(client, workflow_id)
-        values = [f"{number} ".ljust(1000, "x") for number in range(2000)]
+        values = [f"{number} {dense(1000)}" for number in range(2000)]
         async with stream:
             for value in values:
                 stream.topic("t").publish(value)
         assert "TMPRL1103" not in "".join(capfd.readouterr())
-        stream.topic("t").publish("x" * 600_000)
+        stream.topic("t").publish(dense(600_000))
         await stream.flush()
         assert "TMPRL1103" in "".join(capfd.readouterr())
         await client.get_workflow_handle(workflow_id).signal(Host.close)
-        assert [item.data async for item in stream.subscribe()] == [*values, "x" * 600_000]
+        assert [item.data async for item in stream.subscribe()] == [*values, dense(600_000)]
 
 
 @pytest.mark.parametrize(

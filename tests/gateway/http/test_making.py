@@ -12,6 +12,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from tests.dense import dense
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.errors import StreamNotFoundError
 from workflow_streams.gateway import GatewaySettings, create_app
@@ -112,7 +113,7 @@ async def test_a_fork_whose_gateway_is_killed_is_finished_whatever_the_source_go
 ) -> None:
     names = unique("source"), unique("fork")
     source, fork = map(gateway.stream, names)
-    items = [[number, "x" * 400_000] for number in range(30)]
+    items = [[number, dense(400_000)] for number in range(30)]
     for start in range(0, 30, 10):
         sent = items[start : start + 10]
         if not start:

@@ -13,6 +13,7 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Replayer
 
+from tests.dense import dense
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.hosted.host import (
     HOST_WORKFLOW,
@@ -252,7 +253,7 @@ async def test_a_hosted_stream_rolls_over_with_nothing_lost_or_double(
     runs = {(await handle.describe()).run_id}
     offsets: dict[int, int] = {}
     numbers = iter(range(2000))
-    filling = "x" * 150_000  # the server suggests a rollover by bytes as well
+    filling = dense(150_000)  # the server suggests a rollover by bytes as well
 
     async def write() -> None:
         for number in numbers:

@@ -32,6 +32,8 @@ logger = logging.getLogger("workflow_streams")
 
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 3.0
+# So many in a row are what happens when a server is restarted, and no news.
+_QUIET_FAILURES = 3
 _ASK_AGAIN_SECONDS = 0.05
 
 # A page is held in memory whole. The server counts in batches of events, not in bytes; so while
@@ -76,6 +78,7 @@ async def history_pages(
     renewal = renewal or Renewal(Waiter(budget_of(client), workflow_id))
     tail = _Tail(client, workflow_id, run_id)
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
+    failures = 0
     with renewal:
         while True:
             waits = await _waiting_reads_work(client)
@@ -86,13 +89,16 @@ async def history_pages(
                     continue
                 if not is_transient(err):
                     raise explain(err, workflow_id) from err
-                logger.info("Reading workflow %r is retried: %s", workflow_id, err)
+                failures += 1
+                level = logging.DEBUG if failures <= _QUIET_FAILURES else logging.INFO
+                logger.log(level, "Reading workflow %r is retried: %s", workflow_id, err)
                 outage.failed(client, workflow_id, err)
                 await backoff.pause()
                 continue
             if events is None:
                 continue
             backoff.reset()
+            failures = 0
             outage.answered(client, workflow_id)
             if events:
                 closes = _closes(events)
