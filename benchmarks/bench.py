@@ -192,6 +192,16 @@ class Stream:
             count += event.HasField("workflow_execution_continued_as_new_event_attributes")
         return count
 
+    async def signals(self) -> int:
+        """Count the signals, over all runs."""
+        return len(
+            [
+                event
+                async for event in self._events()
+                if event.HasField("workflow_execution_signaled_event_attributes")
+            ]
+        )
+
     async def until_begun(self) -> None:
         """Wait until the workflow's first task is done."""
         async for event in self.handle.fetch_history_events(wait_new_event=True):

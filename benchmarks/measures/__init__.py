@@ -17,6 +17,7 @@ from . import (
     life,
     many_streams,
     processes,
+    publishers,
     readers,
     start,
 )
@@ -35,5 +36,6 @@ MEASURES: dict[str, Measure] = {
     "growth": growth.measure,
     "idle": idle.measure,
     "fan-out": fan_out.measure,
+    "publishers": publishers.measure,
     "many-streams": many_streams.measure,
 }

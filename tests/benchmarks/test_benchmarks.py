@@ -93,6 +93,14 @@ def test_idle_streams_are_all_held_by_one_worker(tmp_path: Path) -> None:
         assert 0 < found["idle"] <= found["highest"]
 
 
+def test_items_of_all_publishers_come_and_their_signals_are_counted(tmp_path: Path) -> None:
+    cells, result = measure(tmp_path, "publishers")
+    assert cells[0][0] == "signals of 1, 30, 100 publishers of one process, an item each 50 ms, 1 s"
+    for count, found in result["figures"].items():
+        assert len(found["ms"]) == int(count) * 20, result["notes"]
+        assert 0 < found["signals"] < int(count) * 20
+
+
 def test_readers_of_more_streams_than_calls_may_wait_get_everything(tmp_path: Path) -> None:
     cells, result = measure(tmp_path, "many-streams")
     assert cells[0][0] == "6 streams, an item each 4 s, where 30 calls may wait: complete"
