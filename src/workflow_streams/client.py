@@ -403,6 +403,9 @@ class WorkflowStreamClient:
     def _publish(self, topic: str, value: Any, *, force_flush: bool) -> None:
         self._publisher.publish(topic, value, force_flush=force_flush)
 
+    async def _publish_wait(self, topic: str, value: Any, *, force_flush: bool) -> None:
+        await self._publisher.publish_wait(topic, value, force_flush=force_flush)
+
     async def _send(self, topic: str, value: Any) -> int:
         if self._capture is not None:
             number = self._publisher.publish(topic, value, force_flush=True)

@@ -23,6 +23,8 @@ class Stream(Protocol):
 
     def _publish(self, topic: str, value: Any, *, force_flush: bool) -> None: ...
 
+    async def _publish_wait(self, topic: str, value: Any, *, force_flush: bool) -> None: ...
+
     async def _send(self, topic: str, value: Any) -> int: ...
 
     def subscribe(
@@ -74,11 +76,28 @@ class TopicHandle(TypedTopic[T]):
         Raises:
             EncodeError: The value cannot be encoded.
             ItemTooLargeError: The encoded value is over the limit of nearly 2 MiB.
-            BufferFullError: Too much waits already.
+            BufferFullError: Too much waits already; :meth:`publish_wait` waits for room.
             PublishError: Earlier items were not delivered; this one was not taken.
             UsageError: Called outside the client's event loop.
         """
         self._client._publish(self._name, value, force_flush=force_flush)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def publish_wait(self, value: T | Payload, *, force_flush: bool = False) -> None:
+        """Do what :meth:`publish` does, once there is room in the client's buffer.
+
+        So a loop that publishes without a pause is slowed down to what the server takes, where
+        :meth:`publish` would raise ``BufferFullError``. It waits for room only, not for the item
+        itself to arrive, and works outside the ``async with`` block as well. When it is cancelled
+        while it waits, the item is not published.
+
+        Args:
+            value: The value; a ready ``Payload`` passes through as it is.
+            force_flush: In the block, send now rather than at the end of the batch interval.
+
+        Raises:
+            WorkflowStreamError: As for :meth:`publish`, other than ``BufferFullError``.
+        """
+        await self._client._publish_wait(self._name, value, force_flush=force_flush)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     async def send(self, value: T | Payload) -> int:
         """Publish ``value`` and wait until it stands in the history; return its offset.

@@ -15,6 +15,7 @@ from temporalio.converter import PayloadConverter
 from ..arguments import check_count, seconds_of
 from ..errors import BufferFullError, PublishError, StreamClosedError, UsageError
 from ..log import wire
+from ..log.wire import Entry
 from ..temporal.entries import encoded_entry
 from ..temporal.values import Values
 from . import pump, unsent
@@ -128,15 +129,31 @@ class Publisher:
         """Encode and buffer ``value``; return its number among this publisher's items."""
         self._check_loop()
         self._receipts.raise_untold()
-        entry = encoded_entry(self._values, topic, value)
-        due = self._batcher.due()
-        number = self._batcher.add(entry)
+        number = self._add(encoded_entry(self._values, topic, value), force_flush=force_flush)
         if number is None:
             raise BufferFullError(
                 self.workflow_id,
                 f"the publisher's buffer is full ({len(self._batcher):,} items); the item was "
-                "not taken. Await flush() between bursts",
+                "not taken. Use publish_wait(), or await flush() between bursts",
             )
+        return number
+
+    async def publish_wait(self, topic: str, value: Any, *, force_flush: bool = False) -> int:
+        """Do what :meth:`publish` does, once there is room in the buffer."""
+        self._check_loop()
+        self._receipts.raise_untold()
+        entry = encoded_entry(self._values, topic, value)
+        while (number := self._add(entry, force_flush=force_flush)) is None:
+            # The oldest item that waits goes with the next batch.
+            await self.delivered(self._batcher.added - len(self._batcher))
+        return number
+
+    def _add(self, entry: Entry, *, force_flush: bool) -> int | None:
+        """Buffer an entry and return its number; None if there is no room for it."""
+        due = self._batcher.due()
+        number = self._batcher.add(entry)
+        if number is None:
+            return None
         if force_flush:
             self._batcher.force()
         if self._open and self._batcher.due() != due:
