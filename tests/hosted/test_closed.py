@@ -27,7 +27,7 @@ from workflow_streams.hosted.host import (
 )
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
-from workflow_streams.publish import landing
+from workflow_streams.publish import host_check, landing
 
 from ..configured import ROLLS_OVER_SOON, ConfiguredServer
 from ..gateway.http.test_closed_rollovers import rolled_over_by_touches
@@ -98,6 +98,39 @@ async def test_leaving_the_block_tells_of_what_came_too_late_and_of_nothing_else
             topic.publish("e")
     assert closed(left) == (1, 0)
     assert await items(client, name) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["stays", "ends"])
+async def test_who_finds_out_by_a_refusal_is_told_of_what_had_been_taken_before(
+    client: Client,
+    unique: Unique,
+    queue: str,
+    monkeypatch: pytest.MonkeyPatch,
+    stays: bool,
+) -> None:
+    """Each item is a batch of its own, and nothing is flushed before the end of the block."""
+    monkeypatch.setattr(host_check, "_OURS_SECONDS", 0.3)
+    name = unique("news")
+    await create_stream(client, name, ttl=TTL if stays else None, task_queue=queue)
+    published = undelivered = uncertain = 0
+    try:
+        async with WorkflowStreamClient.create(client, name) as stream:
+            for number in range(60):
+                if number == 20:
+                    await closed_from_elsewhere(client, name)
+                try:
+                    stream.topic("words", type=int).publish(number, force_flush=True)
+                    published += 1
+                except PublishError as err:
+                    undelivered += err.undelivered
+                    uncertain += err.uncertain
+                await asyncio.sleep(0.02)
+    except PublishError as err:
+        undelivered += err.undelivered
+        uncertain += err.uncertain
+    there = await items(client, name)
+    assert there == list(range(len(there)))
+    assert undelivered - uncertain <= published - len(there) <= undelivered
 
 
 async def test_a_publisher_that_comes_later_sends_nothing(

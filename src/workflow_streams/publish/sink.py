@@ -72,6 +72,8 @@ class SignalSink:
         self._patience = patience
         self._host = HostCheck(handle)
         self._stream: BoundWorkflow | None = None
+        # The one before that.
+        self._left: BoundWorkflow | None = None
 
     @property
     def _outbox(self) -> Outbox:
@@ -109,7 +111,7 @@ class SignalSink:
             if not isinstance(err, RPCError) or err.status == RPCStatusCode.NOT_FOUND:
                 # Whoever is told so may publish to what is made in its place.
                 self._look_anew()
-                self._stream = None
+                self._leave()
             raise
 
     async def _send(self, batch: Message) -> None:
@@ -152,10 +154,16 @@ class SignalSink:
 
     async def last_landed(self, publisher_id: str, sequence: int) -> int | None:
         """See :meth:`Sink.last_landed`; only hosted streams can be closed."""
-        if self._stream is None:
+        stream = self._stream or self._left
+        if stream is None:
             return sequence
-        landed = await last_landed(self._stream, publisher_id, sequence)
+        landed = await last_landed(stream, publisher_id, sequence)
         if landed != sequence:
             self._look_anew()
-            self._stream = None
+            self._leave()
+        self._left = None
         return landed
+
+    def _leave(self) -> None:
+        """Publish no more to the stream so far; what it has taken has still to be looked up."""
+        self._left, self._stream = self._stream or self._left, None
