@@ -39,6 +39,7 @@ OTHERS = {
     "gateway.writing.bodies._MOST_AT_ONCE",
     "gateway.writing.bodies._MOST_COMMAS",
     "hosted.appends._ITEM_BYTES",
+    "log.packed._CUT_BYTES",
     "hosted.forks.COPY_BYTES",
     "hosted.making._BATCH_BYTES",
     "host.hand_over.SURE_TAIL_BYTES",

@@ -13,10 +13,10 @@ from temporalio.api.common.v1 import Payload
 from workflow_streams.log import intake, wire
 from workflow_streams.log.batches import batch_payload
 from workflow_streams.log.binary import number_bytes, text_bytes
-from workflow_streams.log.compact import compact_payload, compact_payloads
+from workflow_streams.log.compact import MOST_BATCHES, compact_payload, compact_payloads
 from workflow_streams.log.fold import Accepted, Duplicate, Fold, Malformed, Torn
 from workflow_streams.log.intake import Intake, Judged
-from workflow_streams.log.packed import PackedEntries, pack
+from workflow_streams.log.packed import Body, PackedEntries, pack
 from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import Batch, Entry
 
@@ -200,3 +200,26 @@ def test_batches_that_were_completed_no_longer_count_against_the_bounds(
         judged = taken(own, last)
         assert judged is not None
         assert judged.verdict == Accepted(number, 1)
+
+
+def test_a_message_of_many_batches_is_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them could otherwise cost what the whole message does."""
+    batches = [Batch(plain("t", number, "x"), f"p{number}", 1) for number in range(MOST_BATCHES)]
+    payload = compact_payload([*batches[:-1], Batch([], "empty", 1)])
+    unpacked: list[Body] = []
+    unpack = Body._unpacked
+
+    def noting(self: Body) -> bytes:
+        unpacked.append(self)
+        return unpack(self)
+
+    monkeypatch.setattr(Body, "_unpacked", noting)
+    judged = list(Intake(Fold(), unpacks=True).take(payload))
+    assert len(unpacked) == 1
+    assert [list(one.entries) for one in judged] == [
+        *(plain("t", number, "x") for number in range(MOST_BATCHES - 1)), []
+    ]  # fmt: skip
+    assert [type(one.entries) for one in judged] == [list] * MOST_BATCHES
+    assert len(unpacked) == 1
+    [alone] = Intake(Fold(), unpacks=True).take(compact_payload(batches[:1]))
+    assert list(alone.entries) == plain("t", 0, "x")

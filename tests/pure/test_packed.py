@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workflow_streams.log import packed
 from workflow_streams.log.binary import MalformedError, Reader, number_bytes, text_bytes
-from workflow_streams.log.compact import SIGNAL_BOUNDS
+from workflow_streams.log.compact import SIGNAL_BOUNDS, fits
 from workflow_streams.log.entries import entries_bytes
 from workflow_streams.log.packed import Body, PackedEntries, Packer, pack, read_body
 from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND
@@ -206,3 +206,57 @@ def test_items_of_malformed_columns_hold_nothing(columns: bytes) -> None:
 def written(columns: bytes) -> bytes:
     """Return what a body ends with; two items have columns of two bytes at least."""
     return b"\0" + number_bytes(max(2, len(columns))) + columns
+
+
+@given(many, st.data())
+def test_some_of_them_are_looked_at_without_unpacking_many(
+    items: list[Entry], data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(items)))
+    end = data.draw(st.integers(start, len(items)))
+    body = pack(items).body
+    unpacked: list[int] = []
+    unpack = Body._unpacked
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "_CUT_ITEMS", 3)
+        patch.setattr(packed, "_CUT_BYTES", 200)
+        assert body.kept_bytes == len(body.packed)
+        part = PackedEntries(body, start, end)
+        assert part.unpacked() == items[start:end]
+        assert part.within(items) == items[start:end]
+        assert list(part.entries_from(0)) == items[start:end]  # by which it has been cut
+
+        def noting(self: Body) -> bytes:
+            unpacked.append(self.count)
+            return unpack(self)
+
+        patch.setattr(Body, "_unpacked", noting)
+        skip = data.draw(st.integers(0, end - start))
+        assert list(part.entries_from(skip)) == items[start + skip : end]
+        assert all(count <= 3 for count in unpacked)
+        assert sum(unpacked) <= end - start - skip + 4
+        assert body.kept_bytes >= len(body.packed)
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "rest", "taken"),
+    [
+        ("t" * 128, b"", 65_535, True),
+        ("t" * 129, b"", 65_535, False),
+        ("", b"k" * 129, 65_535, False),
+        ("é" * 64, b"", 65_535, True),
+        ("é" * 65, b"", 65_535, False),
+        ("t" * 8 * 1024 * 1024, b"", 0, True),
+        ("t" * (8 * 1024 * 1024 + 1), b"", 0, False),
+    ],
+)
+def test_what_is_written_once_is_told_with_each_item_within_bounds(
+    topic: str, kind: bytes, rest: int, taken: bool
+) -> None:
+    items = pack([(topic, kind, b"1"), *[("", b"", b"")] * rest])
+    assert fits(items.body, SIGNAL_BOUNDS) is taken
+    if taken:
+        assert len(read_again(items)) == rest + 1
+    else:
+        with pytest.raises(MalformedError):
+            read_again(items)

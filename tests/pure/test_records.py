@@ -165,3 +165,10 @@ def test_what_closed_a_stream_is_a_batch_in_a_run(closed: object) -> None:
 def test_publishers_in_an_opening_record_have_sequences() -> None:
     opening = {"head": 1, "publishers": {"p": "1"}, "runs": []}
     assert parse_record(as_payload({"v": 1, "base": 0, "open": opening})) is None
+
+
+def test_a_record_with_a_long_topic_among_many_items_is_written_in_json() -> None:
+    record = Record(1, [*plain("t" * 100_000, 1), *plain("t", *range(100))])
+    payload = record_payload(record)
+    assert payload.metadata["encoding"] == b"json/plain"
+    assert parse_record(payload) == record

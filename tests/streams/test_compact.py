@@ -102,8 +102,8 @@ async def test_a_look_that_is_refused_is_not_made_for_each_batch(
     name = unique("refused")
     async with hosting(client, name) as handle:
         await handle.query(wire.OFFSET_QUERY)
-        check = host_check.HostCheck(handle)
-        await check.before()
+        check, looking = host_check.HostCheck(handle), asyncio.Lock()
+        await check.before(looking)
         assert check.reads_compact
         looks: list[str] = []
 
@@ -115,7 +115,7 @@ async def test_a_look_that_is_refused_is_not_made_for_each_batch(
             patched.setattr(WorkflowHandle, "describe", refused)
             await asyncio.sleep(0.2)
             for _ in range(5):
-                await check.before()
+                await check.before(looking)
                 assert not check.reads_compact
         assert looks == [name]
         await handle.signal("order", "finish")

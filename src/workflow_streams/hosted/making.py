@@ -21,6 +21,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..log import wire
+from ..log.compact import SIGNAL_BOUNDS
 from ..log.fold import Closed
 from ..log.media_types import media_type
 from ..log.packed import PackedEntries, pack
@@ -64,16 +65,21 @@ class _Beginning:
     async def batches(self) -> AsyncGenerator[Append]:
         """Yield it in batches, always the same; the last one closes the stream if it is to be."""
         maker = self.setup.maker or _MAKER
-        number, batch, size = 1, list[Entry](), 0
+        number, batch, size, longest = 1, list[Entry](), 0, 0
         last = self.entries
         if self.source is not None:
             items = self.source.beginning_with(self.setup.inherits or 0, self.entries)
             async with aclosing(items):
                 async for entry in items:
                     counted = counted_bytes(*entry)
-                    if batch and size + counted >= _BATCH_BYTES:
+                    # Topics and kinds are written once, but told with each item.
+                    longest = max(longest, counted - len(entry[2]))
+                    told = longest * (len(batch) + 1)
+                    if batch and (
+                        size + counted >= _BATCH_BYTES or told > SIGNAL_BOUNDS.body_bytes
+                    ):
                         yield Append(pack(batch), maker, number)
-                        number, batch, size = number + 1, [], 0
+                        number, batch, size, longest = number + 1, [], 0, counted - len(entry[2])
                     batch.append(entry)
                     size += counted
             last = pack(batch)

@@ -6,7 +6,7 @@ The workflow and its readers all use it, so that they come to the same verdicts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from temporalio.api.common.v1 import Payload
 
@@ -35,9 +35,16 @@ class Judged:
 class Intake:
     """Joins batches that came in fragments, and has the fold judge each batch."""
 
-    def __init__(self, fold: Fold) -> None:
-        """Judge by ``fold``. A run never completes another run's batch: each has its own intake."""
+    def __init__(self, fold: Fold, *, unpacks: bool = False) -> None:
+        """Judge by ``fold``. A run never completes another run's batch: each has its own intake.
+
+        Args:
+            fold: Judges.
+            unpacks: Whether items are unpacked here, once for all batches of a message. Otherwise
+                it is left to whoever looks at them.
+        """
         self._fold = fold
+        self._unpacks = unpacks
         self._pending: dict[str, list[bytes]] = {}
         self._pending_bytes = 0
 
@@ -69,9 +76,15 @@ class Intake:
             yield from self._judge_all(message, len(payload.data))
 
     def _judge_all(self, batches: list[Batch], size: int) -> Iterator[Judged]:
+        unpacked: list[Entry] | None = None
         for batch in batches:
-            packed = batch.entries if isinstance(batch.entries, PackedEntries) else None
-            yield self._judge(batch, size if packed is None else packed.held_bytes)
+            entries = batch.entries
+            if isinstance(entries, PackedEntries):
+                size = entries.held_bytes
+                if self._unpacks and not entries.are_all:
+                    unpacked = entries.body.entries() if unpacked is None else unpacked
+                    batch = replace(batch, entries=entries.within(unpacked))
+            yield self._judge(batch, size)
 
     def _judge(self, batch: Batch | None, size: int) -> Judged:
         if batch is None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, groupby, islice, pairwise, repeat
 from typing import Generic, TypeVar, overload
 
@@ -33,6 +35,9 @@ _PAYS = 0.95
 # Beside an item's data and kind, as text: the tag and length of the data, and what is around it.
 _AROUND = 24
 _AT_ONCE = 8_192
+# How large the bodies are into which a larger one is cut.
+_CUT_ITEMS = 1_024
+_CUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,15 @@ class Bounds:
 
     Attributes:
         items: How many items it has at most, all its batches together.
-        body_bytes: How large their columns may be, unpacked.
+        body_bytes: How large the columns may be, unpacked; and as much may be added by topics and
+            kinds, which are written once and told with each item.
     """
 
     items: int
     body_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Body:
     """The items of all batches of a message, as they are written.
 
@@ -67,6 +73,61 @@ class Body:
     count: int
     topics: tuple[str, ...]
     kinds: tuple[bytes, ...]
+
+    @cached_property
+    def topic_set(self) -> frozenset[str]:
+        """The topics."""
+        return frozenset(self.topics)
+
+    @cached_property
+    def told_bytes(self) -> int:
+        """How many bytes the topics and kinds of all items take at most where each is told."""
+        topic = max(map(_utf8_length, self.topics), default=0)
+        return self.count * (topic + max(map(len, self.kinds), default=0))
+
+    @cached_property
+    def around_bytes(self) -> tuple[int, int]:
+        """How long topics and kinds are on average."""
+        topics, kinds = self.topics, self.kinds
+        return (
+            sum(map(len, topics)) // max(1, len(topics)),
+            sum(map(len, kinds)) // max(1, len(kinds)),
+        )
+
+    @cached_property
+    def _cut(self) -> tuple[list[int], list[Body]]:
+        """Small bodies with the same items, and the number of the first item in each."""
+        if self.count <= _CUT_ITEMS and self.size <= _CUT_BYTES:
+            return [0], [self]
+        starts, bodies = list[int](), list[Body]()
+        some, size = list[Entry](), 0
+        for number, entry in enumerate(self.entries(), 1):
+            some.append(entry)
+            size += len(entry[2])
+            if len(some) == _CUT_ITEMS or size >= _CUT_BYTES or number == self.count:
+                starts.append(number - len(some))
+                bodies.append(pack(some).body)
+                some, size = [], 0
+        return starts, bodies
+
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes it takes in memory, packed."""
+        _, bodies = self.__dict__.get("_cut", ([0], [self]))
+        return len(self.packed) + sum(len(body.packed) for body in bodies if body is not self)
+
+    def entries_at(self, at: int, end: int) -> Iterator[Entry]:
+        """Yield the items from one on, up to another; little more than these is unpacked.
+
+        For that, a large body is cut into small ones when it is first looked at.
+        """
+        starts, bodies = self._cut
+        number = bisect_right(starts, at) - 1
+        while at < end:
+            start = starts[number]
+            some = bodies[number].entries()
+            yield from some[at - start : end - start]
+            at, number = start + len(some), number + 1
 
     def entries(self) -> list[Entry]:
         """Unpack it. Items of a malformed body keep their offsets, but hold nothing."""
@@ -134,7 +195,7 @@ class PackedEntries(Sequence[Entry]):
     @property
     def topics(self) -> frozenset[str]:
         """The topics that they may have; nothing is unpacked for that."""
-        return frozenset(self.body.topics)
+        return self.body.topic_set
 
     @property
     def data_bytes(self) -> int:
@@ -144,21 +205,29 @@ class PackedEntries(Sequence[Entry]):
     @property
     def held_bytes(self) -> int:
         """About how many bytes they hold in memory unpacked, beside what each of them takes."""
-        common = sum(map(len, self.body.topics)) + sum(map(len, self.body.kinds))
-        return (self.body.size + common) * len(self) // max(1, self.body.count)
+        body = self.body
+        topic, kind = body.around_bytes
+        common = topic * len(body.topics) + kind * len(body.kinds)
+        return (body.size + common) * len(self) // max(1, body.count)
 
     @property
     def text_bytes(self) -> int:
         """About how many bytes they take in JSON; nothing is unpacked for that."""
-        topics, kinds = self.body.topics, self.body.kinds
-        topic = sum(map(len, topics)) // max(1, len(topics))
-        kind = sum(map(len, kinds)) // max(1, len(kinds))
+        topic, kind = self.body.around_bytes
         return (self.data_bytes + (kind + _AROUND) * len(self)) * 4 // 3 + topic * len(self)
 
     @property
     def packed_bytes(self) -> int:
-        """How many bytes they take as they came, with the other batches of the message."""
-        return len(self.body.packed)
+        """How many bytes they take in memory, packed, with the other batches of the message."""
+        return self.body.kept_bytes
+
+    def within(self, entries: list[Entry]) -> list[Entry]:
+        """Return them out of all the items of the body, which have been unpacked."""
+        return entries[self._start : self._end]
+
+    def entries_from(self, skip: int) -> Iterator[Entry]:
+        """Yield them from an index on; little more is unpacked than is taken."""
+        return self.body.entries_at(self._start + skip, self._end)
 
     @property
     def digest(self) -> str:
@@ -172,8 +241,7 @@ class PackedEntries(Sequence[Entry]):
 
     def unpacked(self) -> list[Entry]:
         """Return them as a list."""
-        entries = self.body.entries()
-        return entries if self.are_all else entries[self._start : self._end]
+        return self.body.entries() if self.are_all else list(self.entries_from(0))
 
     def __iter__(self) -> Iterator[Entry]:
         """Unpack them."""
@@ -245,7 +313,10 @@ def read_body(reader: Reader, count: int, bounds: Bounds) -> Body:
     how, size = reader.byte(), reader.number(bounds.body_bytes)
     if how not in (_AS_IS, _ZLIB) or count > size or (count and not (topics and kinds)):
         raise MalformedError
-    return Body(how, size, reader.rest(), count, topics, kinds)
+    body = Body(how, size, reader.rest(), count, topics, kinds)
+    if body.told_bytes > bounds.body_bytes:
+        raise MalformedError
+    return body
 
 
 def pack(entries: Iterable[Entry]) -> PackedEntries:
@@ -318,6 +389,10 @@ def _packed(body: bytes) -> tuple[int, bytes]:
         if len(packed) < len(body):
             return _ZLIB, packed
     return _AS_IS, body
+
+
+def _utf8_length(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _may_pay(body: bytes) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 
 from .binary import MalformedError, Reader, number_bytes
-from .compact import SIGNAL_BOUNDS
+from .compact import SIGNAL_BOUNDS, fits
 from .entries import entries_bytes, entries_in
-from .packed import pack, read_body
+from .packed import Body, pack, read_body
 from .payloads import json_payload, text_of
 from .ranges import packed, unpacked
 from .strict_json import message_in
@@ -35,7 +35,9 @@ _RING = 1
 def record_payload(record: Record) -> Payload:
     """Encode a memo record."""
     if record.opening is None:
-        return _compact(record)
+        body = pack(record.entries).body
+        if fits(body, SIGNAL_BOUNDS):
+            return _compact(record, body)
     return json_payload(json.dumps(_fields(record), separators=(",", ":")).encode())
 
 
@@ -50,8 +52,7 @@ def record_bytes(record: Record) -> int:
     return len(json.dumps(fields, separators=(",", ":"))) + items
 
 
-def _compact(record: Record) -> Payload:
-    body = pack(record.entries).body
+def _compact(record: Record, body: Body) -> Payload:
     numbers = number_bytes(record.base) + number_bytes(body.count)
     head = bytes([_RECORD, _RING if record.ring else 0])
     data = b"".join((head, numbers, *body.written()))

@@ -129,7 +129,7 @@ class _Group:
         self.patience = patience
         self.waiting = 0
         self._batches: list[Message] = []
-        self._size = self._items = 0
+        self._size = self._items = self._longest = 0
 
     def has_room(self, batch: Message) -> bool:
         """Whether a batch fits in as well."""
@@ -137,10 +137,15 @@ class _Group:
             self._size + batch.size <= wire.MAX_BATCH_BYTES
             and self._items + len(batch.entries) <= SIGNAL_BOUNDS.items
             and len(self._batches) < MOST_BATCHES
+            and self._told_with(batch) <= SIGNAL_BOUNDS.body_bytes
         )
+
+    def _told_with(self, batch: Message) -> int:
+        return max(self._longest, batch.longest) * (self._items + len(batch.entries))
 
     def add(self, batch: Message) -> None:
         """Add a batch."""
+        self._longest = max(self._longest, batch.longest)
         self._batches.append(batch)
         self._size += batch.size
         self._items += len(batch.entries)

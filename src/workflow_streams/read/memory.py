@@ -39,7 +39,7 @@ class MemoryStream:
         self.moments: list[Moment] = []
         self._line = (RunRef(self.run_id, 0),)
         self._fold = Fold()
-        self._intake = Intake(self._fold)
+        self._intake = Intake(self._fold, unpacks=True)
         self._news = asyncio.Event()
         self._put(opened=Opened(self._line))
 

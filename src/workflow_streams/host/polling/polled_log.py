@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from ...log.entries import ENTRY_BYTES, entries_bytes, entry_bytes, texts_length, topic_bytes
 from ...log.packed import PackedEntries, pack
@@ -85,6 +85,10 @@ class _Segment:
     def entries(self) -> list[Entry]:
         """Return them."""
 
+    def entries_from(self, skip: int) -> Iterable[Entry]:
+        """Return them from an index on."""
+        return self.entries()[skip:]
+
 
 class _OwnSegment(_Segment):
     """Items that are packed here, at once or later.
@@ -127,7 +131,11 @@ class _PackedSegment(_Segment):
         return self._entries.packed_bytes
 
     def entries(self) -> list[Entry]:
-        return self._entries.unpacked()
+        return list(self.entries_from(0))
+
+    def entries_from(self, skip: int) -> Iterable[Entry]:
+        # A message may hold half a million items, and ten polls may wait for them.
+        return self._entries.entries_from(skip)
 
 
 class PolledLog:
@@ -310,7 +318,7 @@ class PolledLog:
             others = topics and segment.topics is not None and topics.isdisjoint(segment.topics)
             if end > first and not others:
                 skip = max(0, first - at)
-                yield from enumerate(segment.entries()[skip:], at + skip)
+                yield from enumerate(segment.entries_from(skip), at + skip)
             at = end
         skip = max(0, first - at)
         yield from enumerate(self._open[skip:], at + skip)

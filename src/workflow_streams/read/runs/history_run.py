@@ -95,7 +95,7 @@ class HistoryRun:
         self._converter = converter_of(client, workflow_id)
         self._follow = follow
         self._renewal = renewal
-        self._intake = Intake(Fold())
+        self._intake = Intake(Fold(), unpacks=True)
         self._early = EarlySignals()
         self._opened_at = 0
         self._place: Place = BEFORE_ALL
@@ -320,7 +320,7 @@ class HistoryRun:
             closed_by=None if closing is None else (closing.publisher_id, closing.sequence),
         )
         rewind = self.takeover.open(fold)
-        self.fold, self._intake, self.rules = fold, Intake(fold), opening.rules
+        self.fold, self._intake, self.rules = fold, Intake(fold, unpacks=True), opening.rules
         self.line = (*opening.runs, RunRef(self.run_id, fold.head))
         self._opened_at, self.may_go_back = event.event_id, False
         opened = Opened(self.line, self.rules, opening.keep_last, fold.closed_by)
