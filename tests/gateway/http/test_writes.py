@@ -239,6 +239,23 @@ async def test_two_gateways_that_write_at_once_give_answers_that_agree_with_the_
     assert won == [1] * 8
 
 
+async def test_a_body_that_is_said_to_be_compressed_is_refused(
+    gateway: GatewayProcess, http: httpx.AsyncClient, unique: Unique
+) -> None:
+    """It is not unpacked, and readers would get it as it came."""
+    url = gateway.stream(unique("stream"))
+    zipped = {**JSON, "content-encoding": "gzip"}
+    for _ in range(2):
+        assert (await http.put(url, headers=zipped, content=b"[1]")).status_code == 400
+        refused = await http.post(url, headers=zipped, content=b"[1]")
+        assert refused.status_code == 400
+        assert "Content-Encoding" in refused.json()["detail"]
+        plain = {**JSON, "content-encoding": "identity"}
+        assert (await http.put(url, headers=plain)).status_code in (200, 201)
+    assert (await http.post(url, headers=plain, content=b"[2]")).status_code == 204
+    assert await read_all(http, url) == [2]
+
+
 async def test_a_hosted_stream_rolls_over_with_nothing_lost_or_double(
     gateway: GatewayProcess,
     stream_server: StreamServer,

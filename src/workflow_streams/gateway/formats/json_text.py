@@ -31,8 +31,9 @@ _SHALLOW_BYTES = 2 * MOST_NESTING
 _parse = Decoder(Raw).decode
 _parse_array = Decoder(list[Raw]).decode
 
-# An escape of half a character (a surrogate): \ud800 to \udfff.
-_HALF = re.compile(rb"((?<!\\)(?:\\\\)*\\u)[dD]([89a-fA-F])")
+# An escape of half a character (a surrogate): \ud800 to \udfff. What looks like one may be an
+# escaped backslash before a text; whether the value is valid does not depend on that text.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 """Matches a string in valid JSON; a regular expression to be used with DOTALL."""
 _TEXT = re.compile(TEXT, re.DOTALL)
@@ -89,7 +90,7 @@ def is_shallow(value: bytes) -> bool:
 
 def _is_value_with_halves(data: bytes) -> bool:
     """Whether this is a value with escapes of half a character, which the parser refuses."""
-    whole, count = _HALF.subn(rb"\g<1>0\2", data)
+    whole, count = _HALF.subn(rb"\\u00", data)
     if not count:
         return False
     try:

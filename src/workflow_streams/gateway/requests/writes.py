@@ -41,6 +41,16 @@ def is_closing(headers: Headers) -> bool:
     return headers.get("stream-closed", "").lower() == "true"
 
 
+def check_content_encoding(headers: Headers) -> None:
+    """Refuse a body that is said to be compressed, since it is taken as it comes.
+
+    Raises:
+        InvalidRequestError: It is.
+    """
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise InvalidRequestError("A body is taken as it is: send it without Content-Encoding.")
+
+
 @dataclass(frozen=True, slots=True)
 class ProducerBatch:
     """The producer's headers: who writes, and the batch's number in the session, from 0."""

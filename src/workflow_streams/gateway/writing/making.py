@@ -16,7 +16,13 @@ from ..formats.frames import shape_of
 from ..layers.limits import client_in
 from ..refusals.problems import InvalidRequestError
 from ..requests.paths import raw_path
-from ..requests.writes import DEFAULT_TOPIC, is_closing, parse_fork, parse_lifetime
+from ..requests.writes import (
+    DEFAULT_TOPIC,
+    check_content_encoding,
+    is_closing,
+    parse_fork,
+    parse_lifetime,
+)
 from ..security import authorize
 from ..sessions import gateway_of
 from .bodies import most_bytes, read_entries
@@ -29,6 +35,7 @@ async def put(request: Request, workflow_id: str) -> Response:
     """Make a stream, or find that it exists already."""
     await authorize(request, "write", workflow_id)
     gateway = gateway_of(request)
+    check_content_encoding(request.headers)
     lifetime = parse_lifetime(request.headers)
     if lifetime.expires_at is not None:
         fault = fault_of_expiry(datetime.fromisoformat(lifetime.expires_at))

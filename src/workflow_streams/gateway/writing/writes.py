@@ -27,6 +27,7 @@ from ..refusals.problems import (
 from ..requests.writes import (
     DEFAULT_TOPIC,
     ProducerBatch,
+    check_content_encoding,
     is_closing,
     parse_order,
     parse_producer_headers,
@@ -60,6 +61,7 @@ async def post(request: Request, workflow_id: str) -> Response:
     if producer is not None and not grant.may_touch_all:
         producer = producer.of_topic(topic or DEFAULT_TOPIC)
     gateway = gateway_of(request)
+    check_content_encoding(request.headers)
     body = await request.body()
     if not body and not closing:
         raise InvalidRequestError("The body is empty.")
