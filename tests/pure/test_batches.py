@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
-from workflow_streams.log import wire
+from workflow_streams.log import strict_json, wire
 from workflow_streams.log.batches import batch_payload, batches_of, parse_signal
 from workflow_streams.log.entries import entries_bytes, entries_of, entry_bytes, entry_json
 from workflow_streams.log.payloads import (
@@ -189,3 +189,20 @@ def test_entries_take_together_what_each_of_them_takes(items: list[Entry]) -> No
 def test_what_one_process_may_read_and_another_not_is_no_batch(field: str, *, taken: bool) -> None:
     payload = json_payload(f'{{"items":[],{field}}}'.encode())
     assert (parse_signal(payload) is not None) == taken
+
+
+@pytest.mark.parametrize("sign", ["[", "{", ","])
+def test_what_takes_long_to_read_for_its_size_is_no_batch(sign: str) -> None:
+    """Many such signals may wait for a worker, which has 2 s for all of them."""
+    most = strict_json._MOST_OF[sign.encode()]
+    around = '{"items":[%s],"publisher_id":"%s"}'
+    smallest = ",".join(['{"topic":"","data":""}'] * 91_000)
+    batch = json_payload((around % (smallest, "p")).encode())
+    assert len(batch.data) < wire.MAX_SIGNAL_BYTES
+    [read] = parse_signal(batch) or []
+    assert list(read.entries) == [("", b"", b"")] * 91_000
+    topic = '{"topic":"%s","data":""}'
+    own = (around % (topic, "p")).count(sign)
+    for count, taken in ((most - own, True), (most - own + 1, False)):
+        text = around % (topic % (sign * count), "p")
+        assert (parse_signal(json_payload(text.encode())) is not None) is taken

@@ -98,6 +98,8 @@ def item_in(text: str) -> tuple[bytes, bytes]:
 
     If it is any other text, the kind is :data:`UNREADABLE_KIND`.
     """
+    if not text:
+        return b"", b""
     try:
         return split(binascii.a2b_base64(text, strict_mode=True))
     except ValueError:
