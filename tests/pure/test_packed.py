@@ -260,3 +260,11 @@ def test_what_is_written_once_is_told_with_each_item_within_bounds(
     else:
         with pytest.raises(MalformedError):
             read_again(items)
+
+
+def test_a_malformed_body_is_cut_into_items_that_hold_nothing() -> None:
+    whole = pack(plain("t", *range(5_000))).body
+    broken = Body(whole.how, whole.size, whole.packed[:-1], whole.count, whole.topics, whole.kinds)
+    part = PackedEntries(broken, 10, 4_000)
+    assert list(part.entries_from(5)) == [("t", UNREADABLE_KIND, b"")] * 3_985
+    assert pack([]).unpacked() == list(pack([]).entries_from(0)) == []

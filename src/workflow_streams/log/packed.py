@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,25 +94,28 @@ class Body:
         )
 
     @cached_property
-    def _cut(self) -> tuple[list[int], list[Body]]:
-        """Small bodies with the same items, and the number of the first item in each."""
-        if self.count <= _CUT_ITEMS and self.size <= _CUT_BYTES:
-            return [0], [self]
-        starts, bodies = list[int](), list[Body]()
-        some, size = list[Entry](), 0
-        for number, entry in enumerate(self.entries(), 1):
-            some.append(entry)
-            size += len(entry[2])
-            if len(some) == _CUT_ITEMS or size >= _CUT_BYTES or number == self.count:
-                starts.append(number - len(some))
-                bodies.append(pack(some).body)
-                some, size = [], 0
-        return starts, bodies
+    def _cut(self) -> tuple[int, list[Body]]:
+        """Small bodies with the same items, and how many items each of them has but for the last.
+
+        All items at once would take a second where many workflows share a processor, most of it
+        for the garbage collector.
+        """
+        each = max(1, min(_CUT_ITEMS, _CUT_BYTES * self.count // max(1, self.size)))
+        if each >= self.count:
+            return each, [self]
+        try:
+            columns = self._columns(self._unpacked())
+        except MalformedError:
+            columns = self._nothing()
+        bodies = list[Body]()
+        while some := list(islice(columns, each)):
+            bodies.append(pack(some).body)
+        return each, bodies
 
     @property
     def kept_bytes(self) -> int:
         """About how many bytes it takes in memory, packed."""
-        _, bodies = self.__dict__.get("_cut", ([0], [self]))
+        _, bodies = self.__dict__.get("_cut", (0, [self]))
         return len(self.packed) + sum(len(body.packed) for body in bodies if body is not self)
 
     def entries_at(self, at: int, end: int) -> Iterator[Entry]:
@@ -121,20 +123,22 @@ class Body:
 
         For that, a large body is cut into small ones when it is first looked at.
         """
-        starts, bodies = self._cut
-        number = bisect_right(starts, at) - 1
+        each, bodies = self._cut
         while at < end:
-            start = starts[number]
-            some = bodies[number].entries()
-            yield from some[at - start : end - start]
-            at, number = start + len(some), number + 1
+            number, skip = divmod(at, each)
+            some = bodies[number].entries()[skip : skip + end - at]
+            yield from some
+            at += len(some)
 
     def entries(self) -> list[Entry]:
         """Unpack it. Items of a malformed body keep their offsets, but hold nothing."""
         try:
-            return self._entries(self._unpacked())
+            return list(self._columns(self._unpacked()))
         except MalformedError:
-            return [(self.topics[0], UNREADABLE_KIND, b"") for _ in range(self.count)]
+            return list(self._nothing())
+
+    def _nothing(self) -> Iterator[Entry]:
+        return ((self.topics[0], UNREADABLE_KIND, b"") for _ in range(self.count))
 
     def written(self) -> Iterator[bytes]:
         """Write it, for :func:`read_body`."""
@@ -160,16 +164,18 @@ class Body:
             raise MalformedError
         return body
 
-    def _entries(self, body: bytes) -> list[Entry]:
+    def _columns(self, body: bytes) -> Iterator[Entry]:
+        """Read the columns; the items are made as they are taken."""
         reader = Reader(body)
         topics = _read_column(reader, self.count, self.topics)
         kinds = _read_column(reader, self.count, self.kinds)
         sizes = reader.numbers(self.count)
-        ends = list(accumulate(sizes, initial=reader.at))
-        if ends[-1] != len(body):
+        start = reader.at
+        if start + sum(sizes) != len(body):
             raise MalformedError
-        datas = [body[start:end] for start, end in pairwise(ends)]
-        return list(zip(topics, kinds, datas, strict=False))
+        ends = accumulate(sizes, initial=start)
+        datas = (body[at:end] for at, end in pairwise(ends))
+        return zip(topics, kinds, datas, strict=False)
 
 
 class PackedEntries(Sequence[Entry]):
