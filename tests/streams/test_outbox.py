@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -277,3 +278,25 @@ async def test_an_outbox_ends_with_its_client_and_its_event_loop(
     await asyncio.to_thread(elsewhere)
     outbox.outbox_of(client.get_workflow_handle(names[1]))
     assert not any(loop.is_closed() for loop, *_ in outbox._outboxes[client])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has no eager tasks before")
+async def test_event_loops_that_begin_a_task_where_it_is_made_lose_nothing(
+    client: Client, unique: Unique
+) -> None:
+    name = unique("eager")
+    loop = asyncio.get_running_loop()
+    async with hosting(client, name) as handle:
+        await handle.query(wire.OFFSET_QUERY)
+        loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+        try:
+            async with AsyncExitStack() as stack:
+                for number in range(5):
+                    stream = WorkflowStreamClient.create(client, name)
+                    await stack.enter_async_context(stream)
+                    stream.topic(str(number), type=int).publish(number, force_flush=True)
+                    await stream.flush()
+                    await stream.topic(str(number), type=int).send(number)
+        finally:
+            loop.set_task_factory(None)
+        assert await read(client, name, 10) == {str(n): [n, n] for n in range(5)}

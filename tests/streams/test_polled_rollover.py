@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import pytest
 import temporalio.contrib.workflow_streams as contrib
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from tests.dense import dense
 from tests.read.hosts import hosting
 from tests.read.story import SECONDS, next_run, roll_over, run_id_of, send
 from workflow_streams import WorkflowStreamClient
+from workflow_streams.host import rollover
 from workflow_streams.log import wire
 
 from .polling import polled_values
@@ -97,3 +100,28 @@ async def poll(client: Client, name: str, offset: int, *, wait: bool = True) -> 
     if not wait:
         return await handle.query(wire.POLL, asked, result_type=contrib.PollResult)
     return await handle.execute_update(wire.POLL, asked, result_type=contrib.PollResult)
+
+
+async def test_a_rollover_waits_for_nobody_once_the_history_is_large(
+    client: Client, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer adds to the history, and the server ends a workflow at 50 MiB."""
+    monkeypatch.setattr(rollover, "_CATCH_UP", timedelta(seconds=10 * SECONDS))
+    monkeypatch.setattr(rollover, "_LONGEST_CATCH_UP", timedelta(seconds=10 * SECONDS))
+    monkeypatch.setattr(rollover, "_LAST_ROLLOVER_BYTES", 1024 * 1024)
+    name = unique("large")
+    async with hosting(client, name) as handle:
+        run = await run_id_of(handle)
+        await handle.query(wire.OFFSET_QUERY)
+        async with WorkflowStreamClient.create(client, name) as stream:
+            for number in range(30):
+                stream.topic("out", type=str).publish(f"{number} {dense(100_000)}")
+        # A subscriber that stays far behind.
+        poll = wire.PollInput([], 0)
+        page = await handle.execute_update(wire.POLL, poll, result_type=wire.PollResult)
+        assert page.more_ready
+        await handle.signal("order", "roll")
+        async with asyncio.timeout(SECONDS):
+            await next_run(handle, run)
+        await handle.signal("order", "finish")
+        await handle.result()

@@ -182,15 +182,17 @@ class Rollover:
     async def _let_subscribers_catch_up(self) -> None:
         """Wait until what polling subscribers still need can be carried along.
 
-        It waits for as long as they go on, up to a bound.
+        It waits for as long as they go on, up to a bound: of time, and of the history, to which
+        each answer adds what it brings. The server ends a workflow at 50 MiB.
         """
         subscribers, began = self._polls.subscribers, workflow.now()
-        while subscribers.any_known:
+        while subscribers.any_known and not _is_large():
             steps = subscribers.steps
             if not self._fits(subscribers.needed_from()):
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
-                        lambda: self._fits(subscribers.needed_from()), timeout=_CATCH_UP
+                        lambda: _is_large() or self._fits(subscribers.needed_from()),
+                        timeout=_CATCH_UP,
                     )
             # What has been answered so far arrives if the run ends in a later task.
             subscribers.next_round()
@@ -206,3 +208,8 @@ class Rollover:
         # What this task has written is not in the log yet.
         written = sum(hand_over.carried_bytes(*entry) for entry in self._order.own.entries)
         return written + self._copy.log.bytes_from(needed_from, most) <= most
+
+
+def _is_large() -> bool:
+    """Whether the history has come to where nothing is worth waiting for any more."""
+    return workflow.info().get_current_history_size() >= _LAST_ROLLOVER_BYTES

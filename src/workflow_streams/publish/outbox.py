@@ -83,12 +83,14 @@ class Outbox:
         group = self._open.get(to) if compact else None
         if group is None or not group.has_room(batch):
             group = _Group(signal, patience)
+            if compact:
+                self._open[to] = group
+            group.add(batch)
             group.task = asyncio.create_task(self._leave(to, group, compact=compact))
             self._going.add(group.task)
             group.task.add_done_callback(self._gone)
-            if compact:
-                self._open[to] = group
-        group.add(batch)
+        else:
+            group.add(batch)
         try:
             await asyncio.shield(group.task)
         finally:
@@ -97,7 +99,8 @@ class Outbox:
                 group.task.cancel()  # nobody is left to be told
 
     async def _leave(self, to: str, group: _Group, *, compact: bool) -> None:
-        """Send a group. It begins when all have added theirs that have their turn together."""
+        """Send a group, once all have added theirs that have their turn together."""
+        await asyncio.sleep(0)  # some event loops begin a task where it is made
         if self._open.get(to) is group:
             del self._open[to]
         payload = group.payload(compact=compact)
