@@ -62,10 +62,12 @@ def entries_of(texts: Iterable[tuple[str, str]]) -> list[Entry]:
     # Items of one topic share its name, and those of one kind that; each came with its own.
     topics: dict[str, str] = {}
     kinds: dict[bytes, bytes] = {}
+    before, kind, data = "", b"", b""
     for topic, text in texts:
-        kind, data = item_in(text)
-        shared = topics.setdefault(topic, topic), kinds.setdefault(kind, kind)
-        entries.append((*shared, data))
+        if text != before:
+            before, (kind, data) = text, item_in(text)
+            kind = kinds.setdefault(kind, kind)
+        entries.append((topics.setdefault(topic, topic), kind, data))
     return entries
 
 
