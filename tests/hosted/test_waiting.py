@@ -101,7 +101,9 @@ async def test_over_http_it_is_the_same(
         await made_anew(client, name, queue, how)
         answers = [await task for task in asked]
         assert [answer.status_code for answer in answers] == [200] * 5
-        assert all("new" in answer.text for answer in answers[:4])
+        # A plain read tells what is there, which may be the stream before what it begins with.
+        assert answers[0].text in ('["new"]', "[]")
+        assert all("new" in answer.text for answer in answers[1:4])
         assert not any("old" in answer.text for answer in answers)
 
 
