@@ -25,6 +25,7 @@ from workflow_streams.log.entries import entry_json, entry_of
 from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import Batch, Entry
 from workflow_streams.publish import host_check
+from workflow_streams.publish.outbox import Outbox
 from workflow_streams.read.moments import entries_size
 from workflow_streams.read.runs.history_run import _PAGE_BYTES
 from workflow_streams.read.runs.source import WorkflowSource
@@ -102,8 +103,8 @@ async def test_a_look_that_is_refused_is_not_made_for_each_batch(
     name = unique("refused")
     async with hosting(client, name) as handle:
         await handle.query(wire.OFFSET_QUERY)
-        check, looking = host_check.HostCheck(handle), asyncio.Lock()
-        await check.before(looking)
+        check, look = host_check.HostCheck(handle), Outbox().look
+        await check.before(look)
         assert check.reads_compact
         looks: list[str] = []
 
@@ -115,7 +116,7 @@ async def test_a_look_that_is_refused_is_not_made_for_each_batch(
             patched.setattr(WorkflowHandle, "describe", refused)
             await asyncio.sleep(0.2)
             for _ in range(5):
-                await check.before(looking)
+                await check.before(look)
                 assert not check.reads_compact
         assert looks == [name]
         await handle.signal("order", "finish")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, Interceptor, OutboundInterceptor, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
@@ -18,7 +21,11 @@ from tests.read.hosts import hosting
 from tests.read.story import SECONDS
 from workflow_streams import FencedError, PublishError, WorkflowStreamClient
 from workflow_streams.log import wire
+from workflow_streams.log.batches import parse_signal
+from workflow_streams.log.payloads import JSON_KIND
 from workflow_streams.log.publisher_ids import ActivityPublisher, Attempt
+from workflow_streams.publish.message import Message
+from workflow_streams.publish.outbox import Outbox
 from workflow_streams.testing.fixtures import StreamServer
 
 from .switch_hosts import ContribHost, ContribInput
@@ -140,6 +147,78 @@ async def test_who_is_cancelled_takes_nothing_from_the_others(
         found = (await read(client, name, count))["t"]
         assert {1, 3} <= set(found) <= {0, 1, 2, 3}
         assert len(found) == len(set(found))
+
+
+async def test_who_comes_right_after_a_cancelled_one_is_not_cancelled_with_it(
+    client: Client, unique: Unique
+) -> None:
+    """Though nobody waits any more for the signal that was about to go."""
+    handle = client.get_workflow_handle(unique("right-after"))
+    box = Outbox()
+    sent: list[Payload] = []
+
+    async def signal(payload: Payload) -> None:
+        sent.append(payload)
+
+    def send(publisher: str) -> asyncio.Task[None]:
+        batch = Message([("t", JSON_KIND, b"1")], publisher, 1)
+        return asyncio.create_task(
+            box.send(batch, handle, signal, to="", compact=True, patience=10.0)
+        )
+
+    alone = send("alone")
+    await asyncio.sleep(0)
+    alone.cancel()
+    await asyncio.wait({alone, after := send("after")})
+    assert alone.cancelled()
+    await after
+    [batch] = parse_signal(sent[0]) or []
+    assert (batch.publisher_id, len(sent)) == ("after", 1)
+
+
+async def test_one_look_serves_all_who_wait_for_it_and_the_next_looks_again(
+    client: Client, unique: Unique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody answers takes a second, and is not made by one publisher after the other."""
+    name, looks = unique("looks"), list[str]()
+    async with hosting(client, name) as handle:
+        await handle.query(wire.OFFSET_QUERY)
+
+        async def unanswered(self: WorkflowHandle[Any, Any], **_: Any) -> None:
+            looks.append(self.id)
+            await asyncio.sleep(0.2)
+            raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(WorkflowHandle, "describe", unanswered)
+            for expected in (1, 2):
+                streams = [WorkflowStreamClient.create(client, name) for _ in range(10)]
+                for number, stream in enumerate(streams):
+                    stream.topic("t", type=int).publish(number)
+                await asyncio.gather(*(stream.flush() for stream in streams))
+                assert looks == [name] * expected
+        found = await read(client, name, 20)
+    assert sorted(found["t"]) == sorted([*range(10)] * 2)
+
+
+async def test_a_client_that_has_published_is_not_kept(
+    stream_server: StreamServer, client: Client, unique: Unique
+) -> None:
+    name = unique("kept")
+
+    async def publish() -> weakref.ref[Client]:
+        other = await stream_server.connect()
+        async with WorkflowStreamClient.create(other, name) as stream:
+            await stream.topic("t").send("a")
+        return weakref.ref(other)
+
+    async with hosting(client, name) as handle:
+        await handle.query(wire.OFFSET_QUERY)
+        kept = await publish()
+        async with asyncio.timeout(SECONDS):
+            while kept() is not None:
+                await asyncio.sleep(0.05)
+                gc.collect()
 
 
 class Refusing(Interceptor):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from temporalio.client import (
@@ -63,6 +64,9 @@ class _Host:
     runs: tuple[str, str] | None = None
 
 
+Look: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, bool]]], Awaitable[bool]]
+"""Makes a look, or waits for the one that another sender has begun."""
+
 _Known = OrderedDict[tuple[str, str], _Host]
 _known: WeakKeyDictionary[ServiceClient, _Known] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -91,11 +95,11 @@ class HostCheck:
         self._looks = 0
         self._next = float("-inf")
 
-    async def before(self, looking: asyncio.Lock) -> None:
+    async def before(self, look: Look) -> None:
         """Look at the workflow before a batch is sent, if there is still something to find out.
 
         Args:
-            looking: Is held meanwhile. What one sender finds out, others need not.
+            look: Makes the look, one at a time for all senders to the workflow.
 
         Raises:
             StreamNotFoundError: The workflow is known to host no stream.
@@ -103,34 +107,20 @@ class HostCheck:
             StreamClosedError: Its stream has been closed.
             StreamUnfinishedError: What its stream was made with has not all been written yet.
         """
-        if self._knows_enough():
+        known, now = self.recall(), asyncio.get_running_loop().time()
+        if known or now < self._next or (known is None and self._looks >= _MOST_LOOKS):
             return
-        async with looking:
-            if not self._knows_enough():
-                await self._look()
+        self._looks = _MOST_LOOKS if await look(self._hosts) else min(self._looks + 1, _MOST_LOOKS)
+        if not self.recall():
+            # It was refused, or not answered; what was known stays as old as it is.
+            self._next = now + _FIRST_PAUSE_SECONDS * 2 ** (self._looks - 1)
 
     def recall(self) -> bool | None:
         """Take over what is known of the host; return whether it is good enough.
 
         None if nothing is known.
         """
-        return self._recall(asyncio.get_running_loop().time())
-
-    def _knows_enough(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        known = self._recall(now)
-        return bool(known) or now < self._next or (known is None and self._looks >= _MOST_LOOKS)
-
-    async def _look(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._looks = _MOST_LOOKS if await self._hosts() else min(self._looks + 1, _MOST_LOOKS)
-        if not self._recall(now):
-            # It was refused, or not answered; what was known stays as old as it is.
-            self._next = now + _FIRST_PAUSE_SECONDS * 2 ** (self._looks - 1)
-
-    def _recall(self, now: float) -> bool | None:
-        """Return whether what is known of the host is good enough; None if nothing is known."""
-        host = _known_of(self._handle)
+        host, now = _known_of(self._handle), asyncio.get_running_loop().time()
         seen_at = None if host is None else host.seen_at
         self.reads_compact = seen_at is not None and now - seen_at < _OURS_SECONDS
         if host is None:

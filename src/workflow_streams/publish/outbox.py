@@ -12,7 +12,7 @@ import asyncio
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from ..log import wire
 from ..log.compact import MOST_BATCHES, SIGNAL_BOUNDS, compact_payload
 from ..log.wire import Batch
 from ..read.history.waiting_budget import wake_readers
+from ..read.waiting import SharedTask
 from ..temporal.handles import client_of
 from .message import Message
 from .pacing import pace_of
@@ -37,18 +38,15 @@ _MOST_OUTBOXES = 1_000
 class Outbox:
     """Sends for all publishers to one workflow: those of an event loop and a client share it.
 
-    Attributes:
-        looking: Held by the one that looks at the workflow, so that the others need not.
+    It holds neither the client nor a handle of it, since it is kept for as long as the client is.
     """
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self) -> None:
         """Begin with nothing sent."""
-        self.looking = asyncio.Lock()
-        self._handle = handle
+        self._looking: SharedTask[bool] | None = None
         self._turn_at = -math.inf
         self._interval = math.inf
         self._open: dict[str, _Group] = {}
-        self._going: set[asyncio.Task[None]] = set()
 
     def next_turn(self, interval: float) -> float:
         """Return from when on a publisher may take its next batch, in the event loop's time.
@@ -64,13 +62,34 @@ class Outbox:
         """Note that publishers take their batches now."""
         self._turn_at = asyncio.get_running_loop().time()
 
+    async def look(self, look: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+        """Look at the workflow, or wait for the look that another publisher has begun.
+
+        Raises:
+            Exception: What the look raises, to all who wait for it.
+        """
+        looking = self._looking = self._looking or SharedTask(look())
+        try:
+            return await looking.result()
+        finally:
+            if not looking.waiting and self._looking is looking:
+                self._looking = None
+
     async def send(
-        self, batch: Message, signal: Signal, *, to: str, compact: bool, patience: float
+        self,
+        batch: Message,
+        handle: Handle,
+        signal: Signal,
+        *,
+        to: str,
+        compact: bool,
+        patience: float,
     ) -> None:
         """Send a batch, together with those that others send right now; wait until it is taken.
 
         Args:
             batch: The batch.
+            handle: The workflow.
             signal: Sends a signal to the stream.
             to: What tells that stream from others of the workflow's id; empty if nothing does.
             compact: Whether it is read in the compact form; else it goes alone.
@@ -86,33 +105,28 @@ class Outbox:
             if compact:
                 self._open[to] = group
             group.add(batch)
-            group.task = asyncio.create_task(self._leave(to, group, compact=compact))
-            self._going.add(group.task)
-            group.task.add_done_callback(self._gone)
+            group.sending = SharedTask(self._leave(to, group, handle, compact=compact))
         else:
             group.add(batch)
         try:
-            await asyncio.shield(group.task)
+            await group.sending.result()
         finally:
-            group.waiting -= 1
-            if not group.waiting:
-                group.task.cancel()  # nobody is left to be told
+            if not group.sending.waiting:
+                self._close(to, group)  # it is not sent any more, so nobody may join it
 
-    async def _leave(self, to: str, group: _Group, *, compact: bool) -> None:
+    async def _leave(self, to: str, group: _Group, handle: Handle, *, compact: bool) -> None:
         """Send a group, once all have added theirs that have their turn together."""
         await asyncio.sleep(0)  # some event loops begin a task where it is made
+        self._close(to, group)
+        payload = group.payload(compact=compact)
+        pace = pace_of(handle)
+        async with pace.sending(handle, len(payload.data), patience=group.patience):
+            await group.signal(payload)
+        wake_readers(client_of(handle), handle.id)
+
+    def _close(self, to: str, group: _Group) -> None:
         if self._open.get(to) is group:
             del self._open[to]
-        payload = group.payload(compact=compact)
-        pace = pace_of(self._handle)
-        async with pace.sending(self._handle, len(payload.data), patience=group.patience):
-            await group.signal(payload)
-        wake_readers(client_of(self._handle), self._handle.id)
-
-    def _gone(self, task: asyncio.Task[None]) -> None:
-        self._going.discard(task)
-        if not task.cancelled():
-            task.exception()  # those who waited have been told
 
 
 class _Group:
@@ -121,16 +135,14 @@ class _Group:
     Attributes:
         signal: Sends it.
         patience: Seconds that the first of their publishers has for it.
-        task: Sends them.
-        waiting: How many of their publishers wait for that.
+        sending: Sends them, for as long as one of their publishers waits for that.
     """
 
-    task: asyncio.Task[None]
+    sending: SharedTask[None]
 
     def __init__(self, signal: Signal, patience: float) -> None:
         self.signal = signal
         self.patience = patience
-        self.waiting = 0
         self._batches: list[Message] = []
         self._size = self._items = self._longest = 0
 
@@ -152,7 +164,6 @@ class _Group:
         self._batches.append(batch)
         self._size += batch.size
         self._items += len(batch.entries)
-        self.waiting += 1
 
     def payload(self, *, compact: bool) -> Payload:
         """Return the argument of the signal."""
@@ -180,7 +191,7 @@ def outbox_of(handle: Handle) -> Outbox:
         if key not in outboxes:
             for old in [old for old in outboxes if old[0].is_closed()]:
                 del outboxes[old]
-            outboxes[key] = Outbox(handle)
+            outboxes[key] = Outbox()
         outboxes.move_to_end(key)
         while len(outboxes) > _MOST_OUTBOXES:
             outboxes.popitem(last=False)

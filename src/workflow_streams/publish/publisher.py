@@ -379,6 +379,7 @@ class Publisher:
         error = kind(self.workflow_id, self.undelivered + lost, reason, uncertain=uncertain)
         error.__cause__ = reason
         self._batcher.clear()
+        self._turn = None
         self._settled = self._batcher.added
         self._receipts.fail(error)
 

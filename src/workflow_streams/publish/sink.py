@@ -105,7 +105,7 @@ class SignalSink:
             StreamUnfinishedError: What the stream was made with has not all been written yet.
         """
         try:
-            await self._host.before(self._outbox.looking)
+            await self._host.before(self._outbox.look)
             await self._send(batch)
         except (StreamClosedError, StreamGoneError, RPCError) as err:
             if not isinstance(err, RPCError) or err.status == RPCStatusCode.NOT_FOUND:
@@ -126,7 +126,7 @@ class SignalSink:
                 raise
             # What this process knew of the name was old; nothing has been sent to that stream.
             self._look_anew()
-            await self._host.before(self._outbox.looking)
+            await self._host.before(self._outbox.look)
             stream = self._host.hosted
             await self._send_to(stream, batch)
         self._stream = stream
@@ -142,6 +142,7 @@ class SignalSink:
 
         await self._outbox.send(
             batch,
+            self._handle,
             signal,
             to="" if stream is None else stream.first_run_id,
             compact=self._host.reads_compact,
