@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
+from tests.texts import entry_json
 from workflow_streams.errors import TopicTypeError
 from workflow_streams.gateway.formats import frames
 from workflow_streams.gateway.layers.rates import LONGEST_CLIENT, RequestRates
@@ -57,7 +58,7 @@ def test_long_topics_are_told_and_counted_as_short_ones_are() -> None:
     item = (JSON_KIND, b"1")
     for topic in ('é\U0001f600"\\\n', 'é\U0001f600"\\\n' * 1000):
         assert frames._topic(topic) == json.dumps(topic).encode()
-        assert entries.entry_bytes(topic, *item) == len(entries.entry_json(topic, *item)) + 1
+        assert entries.entry_bytes(topic, *item) == len(entry_json(topic, *item)) + 1
         escaped = json.dumps(json.dumps([topic, text_of(*item)], separators=(",", ":")))
         assert hand_over.carried_bytes(topic, *item) == len(escaped) - 2 + 1
 

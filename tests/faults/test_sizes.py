@@ -14,9 +14,10 @@ from temporalio.common import RawValue
 from temporalio.worker import Worker
 
 from tests.dense import dense
+from tests.texts import entry_json
 from workflow_streams import End, Item, WorkflowStreamClient, errors
 from workflow_streams.log import wire
-from workflow_streams.log.entries import entry_json, entry_of
+from workflow_streams.log.entries import entry_of
 from workflow_streams.log.payloads import json_payload
 from workflow_streams.publish.batcher import compact_bytes
 from workflow_streams.testing.fixtures import StreamServer

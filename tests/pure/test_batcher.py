@@ -9,10 +9,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.texts import entry_json
 from workflow_streams.log import wire
 from workflow_streams.log.batches import batch_payload
 from workflow_streams.log.compact import compact_payload, parse_compact
-from workflow_streams.log.entries import entry_json
 from workflow_streams.log.payloads import JSON_KIND
 from workflow_streams.log.wire import Batch, Entry
 from workflow_streams.publish.batcher import Batcher, Outgoing, compact_bytes

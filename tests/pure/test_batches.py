@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter
 
+from tests.texts import entry_json
 from workflow_streams.log import strict_json, wire
 from workflow_streams.log.batches import batch_payload, batches_of, parse_signal
-from workflow_streams.log.entries import entries_bytes, entries_of, entry_bytes, entry_json
+from workflow_streams.log.entries import entries_bytes, entries_of, entry_bytes
 from workflow_streams.log.payloads import (
     JSON_KIND,
     UNREADABLE_KIND,

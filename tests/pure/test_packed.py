@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from workflow_streams.log import packed
 from workflow_streams.log.binary import MalformedError, Reader, number_bytes, text_bytes
-from workflow_streams.log.compact import SIGNAL_BOUNDS, fits
+from workflow_streams.log.compact import SIGNAL_BOUNDS
 from workflow_streams.log.entries import entries_bytes
 from workflow_streams.log.packed import Body, PackedEntries, Packer, pack, read_body
 from workflow_streams.log.payloads import JSON_KIND, UNREADABLE_KIND
@@ -254,7 +254,7 @@ def test_what_is_written_once_is_told_with_each_item_within_bounds(
     topic: str, kind: bytes, rest: int, taken: bool
 ) -> None:
     items = pack([(topic, kind, b"1"), *[("", b"", b"")] * rest])
-    assert fits(items.body, SIGNAL_BOUNDS) is taken
+    assert SIGNAL_BOUNDS.hold(items.body) is taken
     if taken:
         assert len(read_again(items)) == rest + 1
     else:

@@ -276,3 +276,6 @@ async def test_a_namespace_without_room_for_any_read_is_read_all_the_same(
 def test_a_budget_of_nothing_is_refused(client: Client) -> None:
     with pytest.raises(UsageError, match="at least one"):
         limit_waiting_calls(client, 0)
+    for calls in (-1, 1.5, True, "2", None):
+        with pytest.raises(UsageError, match="at least one"):
+            limit_waiting_calls(client, calls)  # type: ignore[arg-type]

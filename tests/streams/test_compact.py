@@ -17,11 +17,11 @@ from temporalio.worker import Replayer, Worker
 
 from tests.read.hosts import Host, HostInput, hosting
 from tests.read.story import SECONDS, items, next_run, run_id_of, send, story
-from tests.texts import encode_payload
+from tests.texts import encode_payload, entry_json
 from workflow_streams import WorkflowStreamClient
 from workflow_streams.log import wire
 from workflow_streams.log.compact import ENCODING, SIGNAL_BOUNDS, compact_payload
-from workflow_streams.log.entries import entry_json, entry_of
+from workflow_streams.log.entries import entry_of
 from workflow_streams.log.payloads import json_payload
 from workflow_streams.log.wire import Batch, Entry
 from workflow_streams.publish import host_check

@@ -43,6 +43,13 @@ async def signals(handle: WorkflowHandle[Any, Any]) -> int:
     )
 
 
+async def publishers(client: Client, name: str) -> list[WorkflowStreamClient]:
+    """Return five publishers, once their host is known; until then, each batch goes by itself."""
+    streams = [WorkflowStreamClient.create(client, name) for _ in range(5)]
+    await streams[0].topic("first").send(0)
+    return streams
+
+
 async def read(client: Client, name: str, count: int) -> dict[str, list[Any]]:
     """Return the values of each topic, in order, once there are so many."""
     found: dict[str, list[Any]] = {}
@@ -251,8 +258,7 @@ async def test_a_signal_without_an_answer_is_sent_again_and_nothing_is_double(
     client, name = await stream_server.connect(interceptors=[refusing]), unique("again")
     async with hosting(client, name) as handle:
         await handle.query(wire.OFFSET_QUERY)
-        streams = [WorkflowStreamClient.create(client, name) for _ in range(5)]
-        await streams[0].topic("first").send(0)
+        streams = await publishers(client, name)
         refusing.left = 2
         await asyncio.gather(*(s.topic("t", type=int).send(n) for n, s in enumerate(streams)))
         await asyncio.gather(*(s.topic("t", type=int).send(n) for n, s in enumerate(streams, 5)))
@@ -269,8 +275,7 @@ async def test_a_refusal_for_good_is_told_to_each_of_them(
     client, name = await stream_server.connect(interceptors=[refusing]), unique("refused")
     async with hosting(client, name) as handle:
         await handle.query(wire.OFFSET_QUERY)
-        streams = [WorkflowStreamClient.create(client, name) for _ in range(5)]
-        await streams[0].topic("first").send(0)
+        streams = await publishers(client, name)
         refusing.left = 1
         results = await asyncio.gather(
             *(s.topic("t", type=int).send(n) for n, s in enumerate(streams)),
@@ -289,8 +294,7 @@ async def test_what_does_not_fit_into_one_signal_goes_in_several(
     name, large = unique("large"), "x" * 200_000
     async with hosting(client, name) as handle:
         await handle.query(wire.OFFSET_QUERY)
-        streams = [WorkflowStreamClient.create(client, name) for _ in range(5)]
-        await streams[0].topic("first").send(0)
+        streams = await publishers(client, name)
         await asyncio.gather(*(s.topic(str(n)).send(large) for n, s in enumerate(streams)))
         assert await signals(handle) == 1 + 3
         found = await read(client, name, 6)

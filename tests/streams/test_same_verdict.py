@@ -13,8 +13,9 @@ from temporalio.common import RawValue
 
 from tests.read.hosts import hosting
 from tests.read.story import items, roll_over, send, story
+from tests.texts import entry_json
 from workflow_streams.log import wire
-from workflow_streams.log.entries import entry_json, entry_of
+from workflow_streams.log.entries import entry_of
 from workflow_streams.log.payloads import json_payload
 
 ITEM = entry_json(*entry_of("out", json_payload(b'"odd"')))

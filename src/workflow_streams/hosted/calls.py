@@ -20,7 +20,7 @@ from ..arguments import is_whole, seconds_of, text_argument, topic_name
 from ..errors import EncodeError, InvalidOffsetError, StreamNotHostedError, UsageError
 from ..log.entries import AT_ONCE, entry_of
 from ..log.media_types import JSON_TYPE, media_type
-from ..log.packed import PackedEntries, Packer
+from ..log.packed import PackedEntries, Packer, pack
 from ..log.positions import LARGEST_OFFSET
 from ..log.wire import Entry
 from ..temporal.codec import converter_of
@@ -163,7 +163,7 @@ async def close_stream(client: Client, name: str) -> None:
         async with stream.held():
             if not stream.running:
                 await stream.feed.wait_known(lambda: stream.feed.done)
-            await append(stream, Append(Packer().packed(), close=True))
+            await append(stream, Append(pack([]), close=True))
 
 
 async def delete_stream(client: Client, name: str, *, task_queue: str = HOST_TASK_QUEUE) -> None:

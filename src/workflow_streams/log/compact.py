@@ -29,7 +29,6 @@ ENCODING = b"binary/wfs1"
 MOST_BATCHES = 128
 """How many batches a message has at most: each may bring a publisher, which a run remembers."""
 
-
 SIGNAL_BOUNDS = Bounds(65_536, 8 * 1024 * 1024)
 """What one signal may hold; in JSON it has no room for more."""
 WHOLE_BOUNDS = Bounds(512 * 1024, 32 * 1024 * 1024)
@@ -70,7 +69,7 @@ def compact_payloads(batch: Batch) -> Iterator[Payload]:
     body = _body_of([batch])
     message = b"".join(_message([batch], body))
     bounds, size = SIGNAL_BOUNDS, wire.FRAGMENT_BYTES
-    if len(message) <= size and fits(body, bounds):
+    if len(message) <= size and bounds.hold(body):
         yield _payload(message)
         return
     count = -(-len(message) // size)
@@ -78,12 +77,6 @@ def compact_payloads(batch: Batch) -> Iterator[Payload]:
         place = number_bytes(index) + number_bytes(count)
         piece = message[index * size : (index + 1) * size]
         yield _payload(b"".join((bytes([_FRAGMENT]), text_bytes(batch.tag), place, piece)))
-
-
-def fits(body: Body, bounds: Bounds) -> bool:
-    """Whether a message may hold a body."""
-    most = max(body.size, body.told_bytes)
-    return body.count <= bounds.items and most <= bounds.body_bytes
 
 
 def parse_compact(message: bytes) -> list[Batch] | Fragment | None:

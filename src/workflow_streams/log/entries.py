@@ -29,13 +29,8 @@ def entry_of(topic: str, payload: Payload) -> Entry:
     return (topic, *item_of(payload))
 
 
-def entry_json(topic: str, kind: bytes, data: bytes) -> str:
-    """Return one entry as JSON text; base64 needs no escaping."""
-    return f'{{"topic":{json.dumps(topic)},"data":"{text_of(kind, data)}"}}'
-
-
 def entries_json(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield :func:`entry_json` of each entry; a topic is written once, as most have the same."""
+    """Yield entries as JSON text. Most have the same topic, and base64 needs no escaping."""
     before, begin = None, ""
     for topic, kind, data in entries:
         if topic != before:

@@ -52,6 +52,11 @@ class Bounds:
     items: int
     body_bytes: int
 
+    def hold(self, body: Body) -> bool:
+        """Whether a message may have this body."""
+        most = max(body.size, body.told_bytes)
+        return body.count <= self.items and most <= self.body_bytes
+
 
 @dataclass(frozen=True)
 class Body:
@@ -313,14 +318,14 @@ def read_body(reader: Reader, count: int, bounds: Bounds) -> Body:
         MalformedError: It is none, or over the bounds.
     """
     if count > bounds.items:
-        raise MalformedError
+        raise MalformedError  # before as many topics are read
     topics = tuple(reader.text() for _ in range(reader.number(count)))
     kinds = tuple(_read_kind(reader) for _ in range(reader.number(count)))
-    how, size = reader.byte(), reader.number(bounds.body_bytes)
+    how, size = reader.byte(), reader.number()
     if how not in (_AS_IS, _ZLIB) or count > size or (count and not (topics and kinds)):
         raise MalformedError
     body = Body(how, size, reader.rest(), count, topics, kinds)
-    if body.told_bytes > bounds.body_bytes:
+    if not bounds.hold(body):
         raise MalformedError
     return body
 

@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 
 from .binary import MalformedError, Reader, number_bytes
-from .compact import SIGNAL_BOUNDS, fits
+from .compact import SIGNAL_BOUNDS
 from .entries import entries_bytes, entries_in
 from .packed import Body, pack, read_body
 from .payloads import json_payload, text_of
@@ -36,7 +36,7 @@ def record_payload(record: Record) -> Payload:
     """Encode a memo record."""
     if record.opening is None:
         body = pack(record.entries).body
-        if fits(body, SIGNAL_BOUNDS):
+        if SIGNAL_BOUNDS.hold(body):
             return _compact(record, body)
     return json_payload(json.dumps(_fields(record), separators=(",", ":")).encode())
 

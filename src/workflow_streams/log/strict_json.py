@@ -31,7 +31,7 @@ def message_in(payload: Payload) -> Any:
         value = _decoder.decode(_text(payload.data))
     except (ValueError, RecursionError):
         return None
-    if isinstance(value, dict) and "part" not in value and _are_pairs(value.get("items")):
+    if isinstance(value, dict) and _are_pairs(value.get("items")):
         # Leave out the items, which are nearly all of a batch. Either they are entries, which hold
         # two texts and nothing that nests, or the batch is malformed in any case.
         return value if _is_shallow({**value, "items": None}) else None

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from temporalio.client import Client
 from temporalio.service import ServiceClient
 
+from ...arguments import is_whole
 from ...errors import UsageError
 from .looks import Looks, level_of
 
@@ -364,8 +365,8 @@ def limit_waiting_calls(client: Client, calls: int = MOST_WAITING_CALLS) -> None
         calls: How many, at least 1.
 
     Raises:
-        UsageError: There would be none.
+        UsageError: There would be none, or it is no int.
     """
-    if calls < 1:
-        raise UsageError("There has to be at least one waiting call")
+    if not is_whole(calls) or calls < 1:
+        raise UsageError(f"There has to be at least one waiting call, not {calls!r}")
     budget_of(client).set_most(calls)
